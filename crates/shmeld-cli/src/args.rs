@@ -1,0 +1,266 @@
+//! The command line, as one set of definitions from which parsing, help, man pages and completions come.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueHint};
+use shmeld::ServerName;
+
+use crate::values::{Wait, parse_duration, parse_region, parse_size, parse_wait};
+
+/// What every program says about exit codes at the end of its long help.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 something asked for was not delivered; 2 usage; 3 system or server (none within --wait, \
+already running, a limit); 4 the peer died or broke the protocol; 130, 143 ended by a signal.";
+
+/// Files between processes of one Linux machine through shared memory.
+#[derive(Debug, Parser)]
+#[command(name = "shmeld", version, after_long_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Shmeld {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands of `shmeld`.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Offer the files of a directory (the same as shm_server)
+    Serve(ServeArgs),
+    /// Fetch files from a server (shm_client with a larger region)
+    Get(GetArgs),
+    /// Copy files through shared memory: server and client in one command
+    Cp(CpArgs),
+    /// List the files that a server offers
+    Ls(LsArgs),
+    /// Show what a server says about itself
+    Status(StatusArgs),
+    /// Run the whole thing on sample files and tell what happens
+    Demo(DemoArgs),
+    /// Measure transfers on this machine
+    Bench(BenchArgs),
+    /// Print a completion script for a shell
+    Completions(CompletionsArgs),
+    /// Write the manual pages into a directory
+    Man(ManArgs),
+}
+
+/// Offer the files of a directory to other processes of this machine through shared memory.
+///
+/// Clients find the server by the name of its message queue, put a region of shared memory of their own at its disposal, and read the
+/// files out of that region. Only the files beneath DIR can be reached. End the server with Ctrl-C: it removes everything it made.
+#[derive(Debug, Parser)]
+#[command(name = "shm_server", version, after_long_help = EXIT_CODES)]
+pub struct ShmServer {
+    #[command(flatten)]
+    pub serve: ServeArgs,
+}
+
+/// Fetch files from shm_server through one page of shared memory.
+///
+/// The client may be started first: it waits for the server. Several names are fetched in one session; a name that does not exist is
+/// reported as FNF and the others are still fetched.
+#[derive(Debug, Parser)]
+#[command(name = "shm_client", version, after_long_help = EXIT_CODES)]
+pub struct ShmClient {
+    #[command(flatten)]
+    pub get: GetArgs,
+}
+
+/// Options of a server.
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    /// The directory whose files are offered
+    #[arg(default_value = ".", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+    /// Name under which clients find the server
+    #[arg(long, default_value = ServerName::DEFAULT)]
+    pub name: ServerName,
+    /// End when the first client that fetched something has finished
+    ///
+    /// Other clients are told BUSY meanwhile. The exit code is 0 if that client ended properly and 4 if it died.
+    #[arg(long)]
+    pub once: bool,
+    /// How many clients may be attached at once
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub max_sessions: u32,
+    /// The largest region that a client may bring
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_region)]
+    pub region_max: u64,
+    /// The largest file that is served
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub file_max: Option<u64>,
+    /// How long a client may leave its next step undone
+    #[arg(long, value_name = "DUR", default_value = "10m", value_parser = parse_duration)]
+    pub stall: Duration,
+    /// Follow no symbolic links at all (by default those that stay beneath DIR work)
+    #[arg(long)]
+    pub no_symlinks: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Tell each step of the conversation as it happens, and why
+    #[arg(long)]
+    pub explain: bool,
+    /// For `cp`: say `ready` on standard output, end when standard input is closed.
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+}
+
+/// Options that all clients have.
+#[derive(Debug, Clone, Args)]
+pub struct ClientArgs {
+    /// Name of the server
+    #[arg(long, default_value = ServerName::DEFAULT)]
+    pub name: ServerName,
+    /// How long to wait for the server: 500ms, 10s, 2m or forever
+    #[arg(long, value_name = "DUR", value_parser = parse_wait)]
+    pub wait: Option<Wait>,
+    /// Also accept a server that this user id runs (your own and root are always accepted)
+    #[arg(long, value_name = "UID")]
+    pub server_uid: Vec<u32>,
+    /// Print one JSON object a line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Tell each step of the conversation as it happens, and why
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// Options about how outputs are made.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct OutputArgs {
+    /// Keep modification times, and modes without regard to the umask
+    #[arg(short, long)]
+    pub preserve: bool,
+    /// Refuse to replace files that exist
+    #[arg(long)]
+    pub no_clobber: bool,
+    /// Check a BLAKE3 digest of every file end to end
+    #[arg(long)]
+    pub verify: bool,
+    /// Wait until files and directories are on the disk
+    #[arg(long)]
+    pub sync: bool,
+}
+
+/// Options of `get` and `shm_client`.
+#[derive(Debug, Args)]
+pub struct GetArgs {
+    /// Names of files, relative to the server's directory; a name with * ? [ that does not exist is a pattern
+    #[arg(required_unless_present = "files_from")]
+    pub names: Vec<std::ffi::OsString>,
+    /// Where to put them: a file, a directory, or - for standard output
+    ///
+    /// An existing directory, a trailing /, several names, a pattern, -T or -r mean a directory, which is made if absent and in which the
+    /// relative paths asked for are kept.
+    #[arg(short, long, value_name = "PATH", default_value = ".", value_hint = ValueHint::AnyPath)]
+    pub output: PathBuf,
+    /// Read names from this file, one a line (- is standard input)
+    #[arg(short = 'T', long, value_name = "LIST", value_hint = ValueHint::FilePath)]
+    pub files_from: Option<PathBuf>,
+    /// Make N requests, going through the names again and again
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Fetch directories with everything below them
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Size of the shared memory region: one page for shm_client, 1MiB for shmeld get
+    #[arg(long, value_name = "SIZE", value_parser = parse_region)]
+    pub region: Option<u64>,
+    #[command(flatten)]
+    pub outputs: OutputArgs,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `cp`.
+#[derive(Debug, Args)]
+pub struct CpArgs {
+    /// Files, or with -r directories
+    #[arg(required = true, num_args = 1.., value_hint = ValueHint::AnyPath)]
+    pub sources: Vec<PathBuf>,
+    /// A file or a directory
+    #[arg(required = true, value_hint = ValueHint::AnyPath)]
+    pub destination: PathBuf,
+    /// Copy directories with everything below them
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Size of the shared memory region
+    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_region)]
+    pub region: u64,
+    #[command(flatten)]
+    pub outputs: OutputArgs,
+    /// Print one JSON object a line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Tell each step of the conversation as it happens, and why
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// Options of `ls`.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    /// A directory, file or pattern; everything at the top if absent
+    pub pattern: Option<std::ffi::OsString>,
+    /// Show mode, size and time
+    #[arg(short, long)]
+    pub long: bool,
+    /// Descend into directories
+    #[arg(short, long)]
+    pub recursive: bool,
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    #[command(flatten)]
+    pub client: ClientArgs,
+}
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Which demonstration
+    #[arg(default_value = "transfer", value_parser = ["transfer"])]
+    pub which: String,
+    /// The directory with the sample files and filelist.txt
+    #[arg(long, default_value = "samples", value_hint = ValueHint::DirPath)]
+    pub samples: PathBuf,
+}
+
+/// Options of `bench`.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Size of the file that is transferred
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
+    pub size: u64,
+    /// How many paired runs
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=99))]
+    pub pairs: u32,
+    /// Print the results as one JSON object
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Options of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The directory that gets the pages; made if absent
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+}

@@ -1,0 +1,16 @@
+//! The command `shm_client`: `shmeld get` with the rule book's defaults.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use shmeld_cli::args::ShmClient;
+use shmeld_cli::commands::get;
+use shmeld_cli::program::{Program, finish};
+
+/// The whole region, header, semaphores and buffer together, is one page.
+const REGION_BYTES: u64 = 4096;
+
+fn main() -> ExitCode {
+    let program = Program::start("shm_client");
+    finish(get::run(&program, &ShmClient::parse().get, REGION_BYTES))
+}

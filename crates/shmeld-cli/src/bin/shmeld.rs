@@ -1,0 +1,26 @@
+//! The command `shmeld`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use shmeld_cli::args::{Command, Shmeld};
+use shmeld_cli::commands::{bench, cp, demo, documents, get, ls, serve, status};
+use shmeld_cli::program::{Program, finish};
+
+/// The region of `shmeld get`: larger than a page, because it may be.
+const REGION_BYTES: u64 = 1 << 20;
+
+fn main() -> ExitCode {
+    let program = Program::start("shmeld");
+    finish(match Shmeld::parse().command {
+        Command::Serve(args) => serve::run(&program, &args),
+        Command::Get(args) => get::run(&program, &args, REGION_BYTES),
+        Command::Cp(args) => cp::run(&program, &args),
+        Command::Ls(args) => ls::run(&program, &args),
+        Command::Status(args) => status::run(&program, &args),
+        Command::Demo(args) => demo::run(&program, &args),
+        Command::Bench(args) => bench::run(&program, &args),
+        Command::Completions(args) => documents::completions(&args),
+        Command::Man(args) => documents::man(&program, &args),
+    })
+}

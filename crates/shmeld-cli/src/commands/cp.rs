@@ -1,0 +1,249 @@
+//! `shmeld cp`: a private server in a process of its own, and a client in this one.
+
+use std::io::{BufRead, BufReader};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use shmeld::ServerName;
+use shmeld::file::wire::{FLAG_VERIFY, Op};
+use shmeld::file::{Client, ClientOptions, Job, Query, Target, Transfer};
+use shmeld::os::process::random_bytes;
+
+use super::get::run_jobs;
+use super::output_options;
+use crate::args::CpArgs;
+use crate::narrate::{self, Loudness};
+use crate::program::{Program, exit};
+use crate::report::{Report, Style};
+
+/// One thing to copy, made absolute.
+struct Source {
+    given: PathBuf,
+    real: PathBuf,
+}
+
+/// Runs the command.
+#[must_use]
+pub fn run(program: &Program, args: &CpArgs) -> u8 {
+    narrate::install(
+        program.name,
+        Loudness::from_options(args.quiet || args.json, args.explain),
+    );
+    let mut code = exit::DONE;
+    let mut sources = Vec::new();
+    for given in &args.sources {
+        match check_source(given, args.recursive) {
+            Ok(real) => sources.push(Source {
+                given: given.clone(),
+                real,
+            }),
+            Err(message) => {
+                program.complain(&format!("cp {}: {message}", given.display()), None);
+                code = exit::NOT_DELIVERED;
+            }
+        }
+    }
+    let into_directory = args.destination.is_dir();
+    if args.sources.len() > 1 && !into_directory {
+        program.complain(
+            &format!("cp: {} is not a directory", args.destination.display()),
+            None,
+        );
+        return exit::NOT_DELIVERED;
+    }
+    if sources.is_empty() {
+        return code;
+    }
+    if let Some(message) = sources
+        .iter()
+        .find_map(|source| conflict(source, &args.destination))
+    {
+        program.complain(&message, None);
+        return exit::NOT_DELIVERED;
+    }
+    match copy(program, args, &sources, into_directory) {
+        Ok(copied) => code.max(copied),
+        Err(error) => program.fail(&error),
+    }
+}
+
+fn check_source(given: &Path, recursive: bool) -> Result<PathBuf, String> {
+    let real = given.canonicalize().map_err(|error| error.to_string())?;
+    if real.is_dir() && !recursive {
+        return Err("a directory; copy it with -r".to_owned());
+    }
+    Ok(real)
+}
+
+/// A directory cannot be copied into itself, nor a file onto itself.
+fn conflict(source: &Source, destination: &Path) -> Option<String> {
+    let target = if destination.is_dir() {
+        destination.join(source.given.file_name()?)
+    } else {
+        destination.to_owned()
+    };
+    let parent = target
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let target = parent.canonicalize().ok()?.join(target.file_name()?);
+    if source.real.is_dir() && target.starts_with(&source.real) {
+        return Some(format!(
+            "cp: a directory, {}, cannot be copied into itself, {}",
+            source.given.display(),
+            target.display()
+        ));
+    }
+    (target.canonicalize().ok()? == source.real).then(|| {
+        format!(
+            "cp: {} and {} are the same file",
+            source.given.display(),
+            target.display()
+        )
+    })
+}
+
+fn copy(program: &Program, args: &CpArgs, sources: &[Source], into_directory: bool) -> shmeld::Result<u8> {
+    let root = common_directory(sources);
+    let name = private_name();
+    let interrupt = program.interrupt();
+    let mut server = match PrivateServer::start(&name, &root, args.explain) {
+        Ok(server) => server,
+        Err(code) => return Ok(code),
+    };
+    let options = ClientOptions {
+        name,
+        wait: Some(Duration::ZERO),
+        region_bytes: args.region,
+        interrupt,
+        ..ClientOptions::default()
+    };
+    let client = Client::connect(options)?;
+    let flags = if args.outputs.verify { FLAG_VERIFY } else { 0 };
+    let jobs = sources.iter().map(|source| {
+        let path = source
+            .real
+            .strip_prefix(&root)
+            .unwrap_or(&source.real)
+            .as_os_str()
+            .as_bytes();
+        let path = if path.is_empty() { b"." } else { path };
+        let target = match source.given.file_name().or(source.real.file_name()) {
+            Some(name) if into_directory => args.destination.join(name),
+            _ => args.destination.clone(),
+        };
+        if source.real.is_dir() {
+            Job {
+                query: Query {
+                    op: Op::Tree,
+                    path: path.to_vec(),
+                    flags,
+                },
+                target: Target::Tree(target),
+            }
+        } else {
+            Job {
+                query: Query {
+                    op: Op::Get,
+                    path: path.to_vec(),
+                    flags,
+                },
+                target: Target::File(target),
+            }
+        }
+    });
+    let style = Style {
+        json: args.json,
+        quiet: args.quiet,
+        summary: false,
+    };
+    let transfer = Transfer::new(client, jobs, output_options(program, &args.outputs));
+    let code = run_jobs(transfer, Report::new(program, "cp", style));
+    server.stop();
+    Ok(code)
+}
+
+/// The innermost directory that holds all sources: the server offers no more than that.
+fn common_directory(sources: &[Source]) -> PathBuf {
+    let directory_of = |source: &Source| -> PathBuf {
+        if source.real.is_dir() {
+            source.real.clone()
+        } else {
+            source.real.parent().unwrap_or(Path::new("/")).to_owned()
+        }
+    };
+    let mut common = directory_of(&sources[0]);
+    for source in &sources[1..] {
+        let directory = directory_of(source);
+        while !directory.starts_with(&common) {
+            common.pop();
+        }
+    }
+    common
+}
+
+fn private_name() -> ServerName {
+    let random = u64::from_le_bytes(random_bytes());
+    ServerName::new(&format!("shmeld-cp-{random:016x}"))
+        .unwrap_or_else(|_| unreachable!("hexadecimal digits make a sound name"))
+}
+
+/// The server's process. It ends when its standard input closes: with this object, or with this process however that ends.
+pub struct PrivateServer(Child);
+
+impl PrivateServer {
+    /// Starts a server and waits until clients can connect; its own messages have told why if it does not come up.
+    ///
+    /// # Errors
+    /// The exit code.
+    pub fn start(name: &ServerName, root: &Path, explain: bool) -> Result<Self, u8> {
+        let mut command = Command::new("/proc/self/exe");
+        command.args([
+            "serve",
+            "--quiet",
+            "--until-stdin-closes",
+            "--name",
+            &name.to_string(),
+        ]);
+        if explain {
+            command.arg("--explain");
+        }
+        command
+            .arg("--")
+            .arg(root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().map_err(|error| {
+            eprintln!("shmeld: start of the server: {error}");
+            3
+        })?;
+        let mut line = String::new();
+        let ready = child
+            .stdout
+            .take()
+            .map(|stdout| BufReader::new(stdout).read_line(&mut line));
+        if matches!(ready, Some(Ok(bytes)) if bytes > 0) {
+            return Ok(Self(child));
+        }
+        let status = child.wait().ok().and_then(|status| status.code());
+        Err(status
+            .and_then(|code| u8::try_from(code).ok())
+            .filter(|code| *code > 0)
+            .unwrap_or(3))
+    }
+
+    /// Closes the server's standard input and waits for its end.
+    pub fn stop(&mut self) {
+        drop(self.0.stdin.take());
+        // Nothing can be done about a failure to wait.
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for PrivateServer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}

@@ -1,0 +1,40 @@
+//! `shmeld completions` and `shmeld man`: made from the same definitions as the command line itself.
+
+use std::path::Path;
+
+use clap::{Command, CommandFactory};
+
+use crate::args::{CompletionsArgs, ManArgs, ShmClient, ShmServer, Shmeld};
+use crate::program::{Program, exit};
+
+/// Prints completions for all three commands.
+#[must_use]
+pub fn completions(args: &CompletionsArgs) -> u8 {
+    for mut command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
+        let name = command.get_name().to_owned();
+        clap_complete::generate(args.shell, &mut command, name, &mut std::io::stdout());
+    }
+    exit::DONE
+}
+
+/// Writes a page for each command.
+#[must_use]
+pub fn man(program: &Program, args: &ManArgs) -> u8 {
+    if let Err(error) = shmeld::file::make_directories(&args.directory, program.umask) {
+        return program.fail(&error.into());
+    }
+    for command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
+        if let Err(error) = write_pages(&command, &args.directory) {
+            program.complain(
+                &format!("write manual pages in {}: {error}", args.directory.display()),
+                None,
+            );
+            return 3;
+        }
+    }
+    exit::DONE
+}
+
+fn write_pages(command: &Command, directory: &Path) -> std::io::Result<()> {
+    clap_mangen::generate_to(command.clone(), directory)
+}

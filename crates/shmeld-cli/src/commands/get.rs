@@ -1,0 +1,166 @@
+//! `shmeld get` and `shm_client`.
+
+use std::ffi::OsString;
+use std::io::{BufRead, IsTerminal};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use shmeld::file::path::has_pattern;
+use shmeld::file::wire::{FLAG_PATTERN, FLAG_VERIFY, Op};
+use shmeld::file::{Client, Job, OutputOptions, Query, Target, Transfer, make_directories};
+
+use super::{client_options, output_options};
+use crate::args::GetArgs;
+use crate::narrate::{self, Loudness};
+use crate::program::Program;
+use crate::report::{Report, Style};
+use crate::values::Wait;
+
+const WAIT: Wait = Wait(Some(Duration::from_secs(30)));
+
+/// Runs the command; `region_bytes` is the size of the region if none is given.
+#[must_use]
+pub fn run(program: &Program, args: &GetArgs, region_bytes: u64) -> u8 {
+    narrate::install(
+        program.name,
+        Loudness::from_options(args.client.quiet || args.client.json, args.client.explain),
+    );
+    let names = match names(args) {
+        Ok(names) => names,
+        Err(message) => {
+            program.complain(&message, None);
+            return 2;
+        }
+    };
+    let outputs = output_options(program, &args.outputs);
+    let place = match Place::choose(args, &names, outputs) {
+        Ok(place) => place,
+        Err(error) => return program.fail(&error),
+    };
+    let style = Style {
+        json: args.client.json,
+        quiet: args.client.quiet,
+        summary: true,
+    };
+    let options = client_options(program, &args.client, args.region.unwrap_or(region_bytes), WAIT);
+    let client = match Client::connect(options) {
+        Ok(client) => client,
+        Err(error) => return program.fail(&error),
+    };
+    let flags = if args.outputs.verify { FLAG_VERIFY } else { 0 };
+    let count = args.count.unwrap_or(names.len() as u64);
+    let requests = names
+        .iter()
+        .cycle()
+        .take(usize::try_from(count).unwrap_or(usize::MAX));
+    let jobs = requests.map(|name| place.job(name, args.recursive, flags));
+    run_jobs(
+        Transfer::new(client, jobs, outputs),
+        Report::new(program, "get", style),
+    )
+}
+
+/// Works off all jobs and reports them.
+pub fn run_jobs(mut transfer: Transfer<impl Iterator<Item = Job>>, mut report: Report<'_>) -> u8 {
+    loop {
+        match transfer.next_event() {
+            Ok(Some(event)) => report.take(&event),
+            Ok(None) => {
+                transfer.close();
+                return report.finish(None);
+            }
+            Err(error) => {
+                // What has not arrived whole leaves nothing behind.
+                drop(transfer);
+                return report.finish(Some(&error));
+            }
+        }
+    }
+}
+
+/// The names on the command line and in the list.
+fn names(args: &GetArgs) -> Result<Vec<Vec<u8>>, String> {
+    let mut names: Vec<Vec<u8>> = args.names.iter().cloned().map(OsString::into_vec).collect();
+    if let Some(list) = &args.files_from {
+        let explain = |error: std::io::Error| format!("read {}: {error}", list.display());
+        let reader: Box<dyn BufRead> = if list == Path::new("-") {
+            Box::new(std::io::stdin().lock())
+        } else {
+            Box::new(std::io::BufReader::new(
+                std::fs::File::open(list).map_err(explain)?,
+            ))
+        };
+        for line in reader.split(b'\n') {
+            let line = line.map_err(explain)?;
+            if !line.is_empty() {
+                names.push(line);
+            }
+        }
+    }
+    if names.is_empty() {
+        Err("no names to fetch".to_owned())
+    } else {
+        Ok(names)
+    }
+}
+
+/// Where `-o` puts things.
+enum Place {
+    Stdout(Rc<OwnedFd>),
+    Directory(PathBuf),
+    File(PathBuf),
+}
+
+impl Place {
+    fn choose(args: &GetArgs, names: &[Vec<u8>], outputs: OutputOptions) -> shmeld::Result<Self> {
+        let output = &args.output;
+        if ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
+            .iter()
+            .any(|name| output == Path::new(name))
+        {
+            if std::io::stdout().is_terminal() && args.recursive {
+                return Err(shmeld::Error::Usage(
+                    "a directory cannot be written to a terminal".to_owned(),
+                ));
+            }
+            let stdout = std::io::stdout().as_fd().try_clone_to_owned();
+            let stdout = stdout.map_err(|error| shmeld::Error::Usage(format!("standard output: {error}")))?;
+            return Ok(Self::Stdout(Rc::new(stdout)));
+        }
+        let as_directory = output.is_dir()
+            || output.as_os_str().as_bytes().ends_with(b"/")
+            || names.len() > 1
+            || names.iter().any(|name| has_pattern(name))
+            || args.files_from.is_some()
+            || args.recursive;
+        if !as_directory {
+            return Ok(Self::File(output.clone()));
+        }
+        make_directories(output, outputs.umask)?;
+        Ok(Self::Directory(output.clone()))
+    }
+
+    fn job(&self, name: &[u8], recursive: bool, mut flags: u32) -> Job {
+        let op = if recursive { Op::Tree } else { Op::Get };
+        if has_pattern(name) && !recursive {
+            flags |= FLAG_PATTERN;
+        }
+        let target = match self {
+            Self::Stdout(stdout) => Target::Stream(stdout.clone()),
+            Self::File(path) => Target::File(path.clone()),
+            Self::Directory(directory) if recursive => Target::TreeUnder(directory.clone()),
+            Self::Directory(directory) => Target::Under(directory.clone()),
+        };
+        Job {
+            query: Query {
+                op,
+                path: name.to_vec(),
+                flags,
+            },
+            target,
+        }
+    }
+}

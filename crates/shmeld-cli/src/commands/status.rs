@@ -1,0 +1,57 @@
+//! `shmeld status`.
+
+use std::io::Write;
+use std::time::Duration;
+
+use shmeld::file::{Client, fetch_status};
+
+use super::client_options;
+use crate::args::StatusArgs;
+use crate::narrate::{self, Loudness};
+use crate::program::{Program, exit};
+use crate::values::{Wait, show_size};
+
+/// Runs the command.
+#[must_use]
+pub fn run(program: &Program, args: &StatusArgs) -> u8 {
+    narrate::install(
+        program.name,
+        Loudness::from_options(args.client.quiet, args.client.explain),
+    );
+    let options = client_options(program, &args.client, 4096, Wait(Some(Duration::ZERO)));
+    let status = match Client::connect(options).and_then(fetch_status) {
+        Ok(status) => status,
+        Err(error) => return program.fail(&error),
+    };
+    let mut out = std::io::stdout().lock();
+    let written = if args.client.json {
+        let line = serde_json::to_string(&status).unwrap_or_default();
+        writeln!(out, "{line}")
+    } else {
+        writeln!(
+            out,
+            "server    {} (pid {}, version {}), up {}\nsessions  {} now, at most {}, {} since start\nrequests  {}\nfiles     {}, {}\n\
+             refused   {} names, {} regions, {} messages that are no request\nended     {} clients died, {} broke the protocol",
+            status.name,
+            status.pid,
+            status.version,
+            humantime::format_duration(Duration::from_secs(status.uptime_seconds)),
+            status.sessions,
+            status.sessions_max,
+            status.sessions_total,
+            status.requests_total,
+            status.files_total,
+            show_size(status.bytes_total),
+            status.refused_names_total,
+            status.refused_regions_total,
+            status.junk_messages_total,
+            status.died_total,
+            status.misbehaved_total,
+        )
+    };
+    if written.is_err() {
+        exit::NOT_DELIVERED
+    } else {
+        exit::DONE
+    }
+}

@@ -1,0 +1,26 @@
+//! The commands `shmeld`, `shm_server` and `shm_client`: three names for one set of commands.
+//!
+//! * [`args`]: the command line; [`values`]: sizes and durations;
+//! * [`program`]: what every command does first and last: umask, signals, guard, exit code;
+//! * [`narrate`]: what the library tells, for people: messages and `--explain`;
+//! * [`report`]: events of a transfer as text, progress bar or JSON;
+//! * [`commands`]: one file a command.
+//!
+//! Only this crate prints.
+#![forbid(unsafe_code)]
+#![allow(
+    missing_docs,
+    reason = "the command line documents its options to users; nothing here is a library for others"
+)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the floor that prints"
+)]
+
+pub mod args;
+pub mod commands;
+pub mod narrate;
+pub mod program;
+pub mod report;
+pub mod values;

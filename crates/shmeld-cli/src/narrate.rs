@@ -1,0 +1,110 @@
+//! What the library tells through `tracing`, put into words on standard error: warnings, news, and the lesson of `--explain`.
+
+use std::fmt::{self, Write as _};
+use std::time::Instant;
+
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// The target of the steps that `--explain` narrates.
+const EXPLAIN: &str = "shmeld::explain";
+
+/// How much is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Loudness {
+    /// Errors only.
+    Quiet,
+    /// News as well: waiting for a server, leftovers removed.
+    Normal,
+    /// Every step.
+    Explain,
+}
+
+impl Loudness {
+    /// What the options `-q` and `--explain` mean together.
+    #[must_use]
+    pub fn from_options(quiet: bool, explain: bool) -> Self {
+        match (quiet, explain) {
+            (_, true) => Self::Explain,
+            (true, false) => Self::Quiet,
+            (false, false) => Self::Normal,
+        }
+    }
+}
+
+/// Installs the narrator for this process.
+pub fn install(program: &'static str, loudness: Loudness) {
+    // A second installation (in one process, by a test) changes nothing.
+    let _ = tracing::subscriber::set_global_default(Narrator {
+        program,
+        loudness,
+        start: Instant::now(),
+    });
+}
+
+struct Narrator {
+    program: &'static str,
+    loudness: Loudness,
+    start: Instant,
+}
+
+impl Subscriber for Narrator {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        if metadata.target() == EXPLAIN {
+            return self.loudness == Loudness::Explain;
+        }
+        let worth = match self.loudness {
+            Loudness::Quiet => Level::ERROR,
+            Loudness::Normal => Level::INFO,
+            Loudness::Explain => Level::DEBUG,
+        };
+        metadata.target().starts_with("shmeld") && metadata.level() <= &worth
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        if event.metadata().target() == EXPLAIN {
+            let elapsed = self.start.elapsed().as_secs_f64() * 1000.0;
+            let step = format!("{} {}", fields.call, fields.object);
+            eprintln!("{:>10} {elapsed:9.2} ms  {step:<62} {}", self.program, fields.why);
+        } else {
+            eprintln!("{}: {}", self.program, fields.message);
+        }
+    }
+
+    // The library opens no spans.
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    call: String,
+    object: String,
+    why: String,
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.record_debug(field, &format_args!("{value}"));
+    }
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let target = match field.name() {
+            "message" => &mut self.message,
+            "call" => &mut self.call,
+            "object" => &mut self.object,
+            "why" => &mut self.why,
+            _ => return,
+        };
+        // Writing into a string does not fail.
+        let _ = write!(target, "{value:?}");
+    }
+}

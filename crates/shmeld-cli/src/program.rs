@@ -1,0 +1,124 @@
+//! What every command does first and last.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use shmeld::file::{Interrupt, Stopper};
+use shmeld::os::{process, sigbus};
+use signal_hook::consts::{SIGINT, SIGTERM};
+
+/// Exit codes of section "Exit codes" of the README.
+pub mod exit {
+    /// Done.
+    pub const DONE: u8 = 0;
+    /// Something asked for was not delivered.
+    pub const NOT_DELIVERED: u8 = 1;
+    /// The peer died or broke the protocol.
+    pub const PEER: u8 = 4;
+    /// Ended by SIGINT.
+    pub const INTERRUPTED: u8 = 130;
+    /// Ended by SIGTERM.
+    pub const TERMINATED: u8 = 143;
+}
+
+/// What a command knows about the process it runs in.
+#[derive(Debug, Clone)]
+pub struct Program {
+    /// `shm_client`, `shm_server` or `shmeld get`: how messages begin.
+    pub name: &'static str,
+    /// The umask that the user had.
+    pub umask: u32,
+    last_signal: Arc<AtomicUsize>,
+}
+
+impl Program {
+    /// The first call of every binary: nothing this process makes is ever open to others by accident.
+    #[must_use]
+    pub fn start(name: &'static str) -> Self {
+        let umask = process::set_umask(0o077);
+        process::ignore_broken_pipe_and_file_size();
+        let program = Self {
+            name,
+            umask,
+            last_signal: Arc::default(),
+        };
+        if let Err(error) = sigbus::install() {
+            program.complain(&format!("{error}"), None);
+        }
+        program
+    }
+
+    /// The same process under another name in its messages.
+    #[must_use]
+    pub fn named(&self, name: &'static str) -> Self {
+        Self { name, ..self.clone() }
+    }
+
+    /// Prints an error and its cure to standard error.
+    pub fn complain(&self, message: &str, hint: Option<&str>) {
+        eprintln!("{}: {message}", self.name);
+        if let Some(hint) = hint {
+            eprintln!("hint: {hint}");
+        }
+    }
+
+    /// Prints an error of the library and turns it into an exit code.
+    #[must_use]
+    pub fn fail(&self, error: &shmeld::Error) -> u8 {
+        if matches!(error, shmeld::Error::Interrupted) {
+            return self.signal_code();
+        }
+        self.complain(&error.to_string(), error.hint().as_deref());
+        error.exit_code()
+    }
+
+    /// 128 + the signal that asked us to stop.
+    #[must_use]
+    pub fn signal_code(&self) -> u8 {
+        if self.last_signal.load(Ordering::Relaxed) == SIGTERM as usize {
+            exit::TERMINATED
+        } else {
+            exit::INTERRUPTED
+        }
+    }
+
+    /// A wish to stop that SIGINT and SIGTERM set. The second signal ends the process at once: nothing with a name is ever half made.
+    #[must_use]
+    pub fn interrupt(&self) -> Interrupt {
+        let flag = Arc::new(AtomicBool::new(false));
+        for signal in [SIGINT, SIGTERM] {
+            // Order matters: the default action is taken only if an earlier signal has set the flag. Both registrations fail only for
+            // signals that cannot be caught.
+            let _ = signal_hook::flag::register_conditional_default(signal, flag.clone());
+            let _ = signal_hook::flag::register_usize(signal, self.last_signal.clone(), signal as usize);
+            let _ = signal_hook::flag::register(signal, flag.clone());
+        }
+        Interrupt::from_flag(flag)
+    }
+
+    /// Lets SIGINT and SIGTERM stop a server; the second one ends the process at once.
+    ///
+    /// # Errors
+    /// The kernel refuses the signal handler.
+    pub fn stop_on_signals(&self, stopper: Stopper) -> std::io::Result<()> {
+        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for (count, _signal) in signals.forever().enumerate() {
+                    if count > 0 {
+                        std::process::exit(i32::from(exit::INTERRUPTED));
+                    }
+                    stopper.stop();
+                }
+            })?;
+        Ok(())
+    }
+}
+
+/// Runs a command and turns its code into the process's.
+#[must_use]
+pub fn finish(code: u8) -> ExitCode {
+    ExitCode::from(code)
+}

@@ -1,0 +1,160 @@
+//! The events of a transfer as text, progress bar or JSON, and the exit code that follows from them.
+
+use std::io::{IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+use shmeld::file::Event;
+use shmeld::os::name::escape;
+
+use crate::program::{Program, exit};
+use crate::values::show_size;
+
+/// Work shorter than this shows no progress bar.
+const PROGRESS_AFTER: Duration = Duration::from_millis(500);
+
+/// How a transfer is reported.
+#[derive(Debug, Clone, Copy)]
+pub struct Style {
+    pub json: bool,
+    pub quiet: bool,
+    /// Whether the transfer is the whole command (then a summary follows), or a part of a demonstration.
+    pub summary: bool,
+}
+
+/// See the module.
+pub struct Report<'p> {
+    program: &'p Program,
+    verb: &'static str,
+    style: Style,
+    start: Instant,
+    bar: Option<ProgressBar>,
+    bar_allowed: bool,
+    pub files: u64,
+    pub bytes: u64,
+    moved: u64,
+    announced: u64,
+    pub refused: u64,
+    pub failed: u64,
+    code: u8,
+}
+
+impl<'p> Report<'p> {
+    #[must_use]
+    pub fn new(program: &'p Program, verb: &'static str, style: Style) -> Self {
+        let bar_allowed = !style.json && !style.quiet && std::io::stderr().is_terminal();
+        Self {
+            program,
+            verb,
+            style,
+            start: Instant::now(),
+            bar: None,
+            bar_allowed,
+            files: 0,
+            bytes: 0,
+            moved: 0,
+            announced: 0,
+            refused: 0,
+            failed: 0,
+            code: exit::DONE,
+        }
+    }
+
+    /// Takes one event.
+    pub fn take(&mut self, event: &Event) {
+        match event {
+            Event::Begun { size, .. } => self.announced += size,
+            Event::Progress { bytes } => self.progress(*bytes),
+            Event::Delivered { name, size } => {
+                self.files += 1;
+                self.bytes += size;
+                self.json(|| json!({"event": "delivered", "name": escape(name), "size": size}));
+            }
+            Event::Entry(_) => {}
+            Event::Refused { name, refusal } => {
+                self.refused += 1;
+                self.code = self.code.max(exit::NOT_DELIVERED);
+                self.say(&format!("{} {}: {refusal}", self.verb, escape(name)), None);
+                self.json(|| json!({"event": "refused", "name": escape(name), "status": refusal.status.name(), "text": refusal.text}));
+            }
+            Event::Failed { name, error } => {
+                self.failed += 1;
+                let code = if matches!(error, shmeld::Error::Digest) {
+                    exit::PEER
+                } else {
+                    exit::NOT_DELIVERED
+                };
+                self.code = self.code.max(code);
+                self.say(
+                    &format!("{} {}: {error}", self.verb, escape(name)),
+                    error.hint().as_deref(),
+                );
+                self.json(|| json!({"event": "failed", "name": escape(name), "error": error.to_string()}));
+            }
+        }
+    }
+
+    fn progress(&mut self, bytes: u64) {
+        self.moved += bytes;
+        if !self.bar_allowed || (self.bar.is_none() && self.start.elapsed() < PROGRESS_AFTER) {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let style = "{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta} {msg}";
+            let style = ProgressStyle::with_template(style).unwrap_or_else(|_| ProgressStyle::default_bar());
+            let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr());
+            bar.with_style(style).with_elapsed(self.start.elapsed())
+        });
+        bar.set_length(self.announced);
+        bar.set_position(self.moved);
+        bar.set_message(format!("{} files", self.files));
+    }
+
+    /// A line on standard error that does not tear the progress bar.
+    fn say(&self, message: &str, hint: Option<&str>) {
+        let say = || self.program.complain(message, hint);
+        match &self.bar {
+            Some(bar) => bar.suspend(say),
+            None => say(),
+        }
+    }
+
+    fn json(&self, object: impl FnOnce() -> serde_json::Value) {
+        if self.style.json {
+            // A reader that went away is noticed by the exit code of whoever wrote the pipeline.
+            let _ = writeln!(std::io::stdout(), "{}", object());
+        }
+    }
+
+    /// Says how it went, and returns the exit code.
+    pub fn finish(mut self, error: Option<&shmeld::Error>) -> u8 {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        if let Some(error) = error {
+            self.code = self.code.max(self.program.fail(error));
+        }
+        let seconds = self.start.elapsed().as_secs_f64();
+        if self.style.summary && !self.style.quiet && !self.style.json {
+            let rate = show_size((self.bytes as f64 / seconds.max(1e-6)) as u64);
+            let files = if self.files == 1 { "file" } else { "files" };
+            let mut line = format!(
+                "{} {files}, {} in {seconds:.2} s ({rate}/s)",
+                self.files,
+                show_size(self.bytes)
+            );
+            let missing = self.refused + self.failed;
+            if missing > 0 {
+                line += &format!(", {missing} not delivered");
+            }
+            eprintln!("{}: {line}", self.program.name);
+        }
+        let code = self.code;
+        self.json(|| {
+            json!({"event": "summary", "files": self.files, "bytes": self.bytes, "refused": self.refused,
+                   "failed": self.failed, "seconds": seconds, "exit_code": code})
+        });
+        code
+    }
+}

@@ -1,0 +1,136 @@
+//! The values that options take: sizes and durations as people write them.
+
+use std::time::Duration;
+
+/// A number of bytes: `4096`, `64K`, `1MiB`, `2G`. All units are powers of 1024.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| size_help(text))?;
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kib" => 10,
+        "m" | "mib" => 20,
+        "g" | "gib" => 30,
+        "t" | "tib" => 40,
+        _ => return Err(size_help(text)),
+    };
+    number
+        .checked_mul(1 << shift)
+        .ok_or_else(|| format!("{text} is more than 2^64 bytes"))
+}
+
+fn size_help(text: &str) -> String {
+    format!(
+        "{text:?} is no size; write bytes, or a number with K, M, G, KiB, MiB or GiB (powers of 1024), such as 64K"
+    )
+}
+
+/// The size of a region: a multiple of a page, at least one.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_region(text: &str) -> Result<u64, String> {
+    let bytes = parse_size(text)?;
+    if bytes == 0 || !bytes.is_multiple_of(4096) || bytes > 1 << 30 {
+        return Err(format!(
+            "a region is a multiple of 4096 bytes between 4096 and 1 GiB; {bytes} is not"
+        ));
+    }
+    Ok(bytes)
+}
+
+/// A time to wait; `None` is for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Wait(pub Option<Duration>);
+
+/// A duration or `forever`: `500ms`, `10s`, `2m`.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_wait(text: &str) -> Result<Wait, String> {
+    if text == "forever" {
+        return Ok(Wait(None));
+    }
+    parse_duration(text).map(|duration| Wait(Some(duration)))
+}
+
+/// A duration: `500ms`, `10s`, `2m`.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    if text == "0" {
+        return Ok(Duration::ZERO);
+    }
+    humantime::parse_duration(text)
+        .map_err(|_| format!("{text:?} is no duration; write a number and a unit, such as 500ms, 10s or 2m"))
+}
+
+/// A number of bytes for people: `25.1 KiB`.
+#[must_use]
+pub fn show_size(bytes: u64) -> String {
+    let mut amount = bytes as f64;
+    let mut unit = "B";
+    for next in ["KiB", "MiB", "GiB", "TiB"] {
+        if amount < 1024.0 {
+            break;
+        }
+        amount /= 1024.0;
+        unit = next;
+    }
+    if unit == "B" {
+        format!("{bytes} B")
+    } else {
+        format!("{amount:.1} {unit}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_powers_of_1024() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("4096", 4096),
+            ("64K", 65536),
+            ("64KiB", 65536),
+            ("1m", 1 << 20),
+            ("2GiB", 2 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused_with_an_example() {
+        for text in ["", "K", "-1", "1.5M", "1KB", "1 M", "99999999999G"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+        assert!(parse_region("4097").is_err() && parse_region("0").is_err() && parse_region("2G").is_err());
+    }
+
+    #[test]
+    fn durations_have_units_or_are_forever() {
+        assert_eq!(parse_wait("forever"), Ok(Wait(None)));
+        assert_eq!(parse_wait("500ms"), Ok(Wait(Some(Duration::from_millis(500)))));
+        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(parse_duration("0"), Ok(Duration::ZERO));
+        assert!(
+            parse_duration("5").is_err() && parse_duration("-1s").is_err() && parse_duration("").is_err()
+        );
+    }
+
+    #[test]
+    fn sizes_are_shown_with_one_digit_behind_the_point() {
+        assert_eq!(
+            (show_size(0), show_size(1023), show_size(1536)),
+            ("0 B".into(), "1023 B".into(), "1.5 KiB".into())
+        );
+    }
+}

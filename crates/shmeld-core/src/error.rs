@@ -1,0 +1,50 @@
+//! What can go wrong with a region, told apart by who is to blame: the kernel, the format, or the peer.
+
+use crate::layout::LayoutError;
+
+/// The result of an operation on a region.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// Why an operation on a region failed. The variants say what a caller can do about it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused: a limit, a permission, no space.
+    #[error(transparent)]
+    Os(#[from] shmeld_os::Error),
+    /// The object is not a region of this format.
+    #[error("region {object}: {reason}")]
+    Layout {
+        /// The name of the object.
+        object: String,
+        /// What is wrong with it.
+        reason: LayoutError,
+    },
+    /// The peer broke the protocol; the region must not be used any more.
+    #[error("the peer broke the protocol: {0}")]
+    Peer(#[from] Misbehaviour),
+    /// The peer died: the kernel released its lease.
+    #[error("the peer died")]
+    PeerGone,
+}
+
+/// How a peer broke the protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Misbehaviour {
+    /// Its sequence word claims more slots than the ring has, or went backwards.
+    #[error("its sequence word is impossible")]
+    Sequence,
+    /// It truncated the region or punched a hole into it.
+    #[error("it took memory of the region away")]
+    Vanished,
+    /// A record in a slot contradicts itself or the grammar of an answer.
+    #[error("a record is malformed: {0}")]
+    Record(&'static str),
+    /// It holds locks that are not its own.
+    #[error("it holds a lease that is not its own")]
+    Lease,
+    /// It sent more requests than a session may have unanswered.
+    #[error("too many requests at once")]
+    Flood,
+}

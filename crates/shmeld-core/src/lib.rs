@@ -1,0 +1,31 @@
+//! Shared memory made safe: a region that two processes map, the ring inside it, and the rules of living with a peer that may crash or lie.
+//!
+//! * [`region`]: the only place that dereferences shared memory; [`copy`]: the only routine that copies to and from it;
+//! * [`layout`]: where every word of a region lies, and which geometries are accepted;
+//! * [`ring`]: the bounded buffer; [`wait`]: its two semaphores, spinning and sleeping;
+//! * [`session`]: the state word and the decisions of attaching, without any system call;
+//! * [`attach`]: making, publishing, opening and leasing a region;
+//! * [`counters`]: what a process counts about itself;
+//! * [`sync`]: the only import of atomics in this crate.
+//!
+//! Not here: what the bytes in a slot mean (`shmeld::file`).
+#![deny(unsafe_code)]
+
+#[cfg(target_endian = "big")]
+compile_error!(
+    "the wire format is little-endian and its words are used in place: big-endian machines are not supported"
+);
+
+pub mod attach;
+pub mod copy;
+pub mod counters;
+mod error;
+pub mod layout;
+pub mod region;
+pub mod ring;
+pub mod session;
+pub mod sync;
+pub mod wait;
+
+pub use error::{Error, Misbehaviour, Result};
+pub use region::{Region, Window};

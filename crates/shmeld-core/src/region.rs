@@ -1,0 +1,233 @@
+//! A region: one mapped shared object, and the only code in the project that dereferences shared memory.
+//!
+//! There is no reference and no slice into a region. Control words are loaded and stored as fixed-width atomics, headers are copied out
+//! once and parsed from the copy, payload is moved by the kernel or by [`crate::copy`]. Bounds are checked where a [`Window`] is made and
+//! again at each access; a range outside is our own bug and panics, because numbers from a peer are checked before they get here.
+#![allow(unsafe_code)]
+
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use shmeld_os::futex::{self, Wake};
+use shmeld_os::mapping::Mapping;
+use shmeld_os::{Errno, futex::Faulted};
+use zerocopy::{FromBytes, IntoBytes};
+
+use crate::copy::copy_bytes;
+use crate::layout::{CANCEL_OFFSET, Geometry, PAGE_BYTES, RawHeader, Word};
+use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::wait::Words;
+
+/// One mapped shared object. It is used by one thread at a time (`Send`, not `Sync`): the SIGBUS guard relies on that.
+#[derive(Debug)]
+pub struct Region {
+    mapping: Mapping,
+    geometry: Geometry,
+}
+
+impl Region {
+    /// `mmap(fd)`: maps an object that has `geometry.region_bytes()` bytes. The mapping keeps the open file description, and with it
+    /// every lease taken through it, until the region is dropped.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn map(fd: impl AsFd, geometry: Geometry, object: &str) -> crate::Result<Self> {
+        let bytes = usize::try_from(geometry.region_bytes()).unwrap_or(usize::MAX);
+        let mapping = Mapping::new(fd, bytes, object)?;
+        assert!(
+            mapping.len() as u64 >= PAGE_BYTES && mapping.as_ptr().addr().is_multiple_of(PAGE_BYTES as usize)
+        );
+        Ok(Self { mapping, geometry })
+    }
+
+    /// How the region is divided into slots.
+    #[must_use]
+    pub fn geometry(&self) -> &Geometry {
+        &self.geometry
+    }
+
+    /// A bounded view of slot `index`.
+    #[must_use]
+    pub fn slot(&self, index: u32) -> Window<'_> {
+        self.window(self.geometry.slot_offset(index), self.geometry.slot_bytes())
+    }
+
+    fn window(&self, offset: usize, len: usize) -> Window<'_> {
+        let end = offset
+            .checked_add(len)
+            .expect("a window is ours, never the peer's");
+        assert!(
+            end <= self.mapping.len(),
+            "window {offset}+{len} of {}",
+            self.mapping.len()
+        );
+        Window {
+            region: self,
+            offset,
+            len,
+        }
+    }
+
+    /// Writes a part of the first page before the region is published.
+    pub(crate) fn initialise(&self, offset: usize, bytes: &[u8]) {
+        self.window(0, PAGE_BYTES as usize).write(offset, bytes);
+    }
+
+    /// Copies the first 64 bytes out.
+    #[must_use]
+    pub fn raw_header(&self) -> RawHeader {
+        let mut bytes = [0; size_of::<RawHeader>()];
+        self.window(0, PAGE_BYTES as usize).read(0, &mut bytes);
+        RawHeader::read_from_bytes(bytes.as_bytes()).unwrap_or_else(|_| unreachable!("the sizes are equal"))
+    }
+
+    /// The highest request id that the client has cancelled; 0 for none.
+    #[must_use]
+    pub fn cancel_up_to(&self) -> u64 {
+        // Acquire: pairs with the Release store below, so that a cancelled request is seen with its reason to stop.
+        self.cancel_word().load(Ordering::Acquire)
+    }
+
+    /// Tells the server that requests up to `request_id` need no further answer.
+    pub fn set_cancel_up_to(&self, request_id: u64) {
+        self.cancel_word().store(request_id, Ordering::Release);
+    }
+
+    /// Whether the SIGBUS guard had to replace this region: nothing read since can be believed.
+    #[must_use]
+    pub fn faulted(&self) -> bool {
+        self.mapping.faulted()
+    }
+
+    fn cancel_word(&self) -> &AtomicU64 {
+        // SAFETY: the pointer stays inside the first page, which the constructor proved to be mapped.
+        let pointer = unsafe { self.mapping.as_ptr().add(CANCEL_OFFSET) };
+        // SAFETY: aligned to eight because a mapping is page-aligned and CANCEL_OFFSET a multiple of eight; valid while `self` lives;
+        // both processes access these bytes only as an atomic of this width.
+        unsafe { AtomicU64::from_ptr(pointer.cast()) }
+    }
+
+    fn word(&self, word: Word) -> &AtomicU32 {
+        // SAFETY: every Word::offset() lies inside the first page, which the constructor proved to be mapped.
+        let pointer = unsafe { self.mapping.as_ptr().add(word.offset()) };
+        // SAFETY: aligned to four because a mapping is page-aligned and every offset a multiple of four; valid while `self` lives;
+        // no Rust reference to these bytes exists except as an atomic of this width.
+        unsafe { AtomicU32::from_ptr(pointer.cast()) }
+    }
+}
+
+impl Words for Region {
+    #[inline]
+    fn load(&self, word: Word, order: Ordering) -> u32 {
+        self.word(word).load(order)
+    }
+    #[inline]
+    fn store(&self, word: Word, value: u32, order: Ordering) {
+        self.word(word).store(value, order);
+    }
+    #[inline]
+    fn fetch_add(&self, word: Word, value: u32, order: Ordering) -> u32 {
+        self.word(word).fetch_add(value, order)
+    }
+    #[inline]
+    fn fence(&self) {
+        fence(Ordering::SeqCst);
+    }
+    fn futex_wait(&self, word: Word, expected: u32, timeout: Duration) -> Wake {
+        futex::wait(self.word(word).as_ptr(), expected, timeout)
+    }
+    fn futex_wake(&self, word: Word) -> Result<u32, Faulted> {
+        futex::wake(self.word(word).as_ptr(), 1)
+    }
+    #[inline]
+    fn faulted(&self) -> bool {
+        self.mapping.faulted()
+    }
+}
+
+/// A part of a region with bounds of its own.
+#[derive(Debug, Clone, Copy)]
+pub struct Window<'r> {
+    region: &'r Region,
+    offset: usize,
+    len: usize,
+}
+
+impl Window<'_> {
+    /// Size in bytes.
+    #[must_use]
+    #[allow(clippy::len_without_is_empty)] // never empty: a slot has at least SLOT_BYTES_MIN bytes
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Copies `bytes` into the window at `at`.
+    ///
+    /// # Panics
+    /// If the range is outside the window.
+    #[inline]
+    pub fn write(&self, at: usize, bytes: &[u8]) {
+        let target = self.pointer(at, bytes.len());
+        // SAFETY: `pointer` checked that the range lies inside the mapping, which lives as long as `self`; `bytes` is private and a
+        // mapping never overlaps private memory.
+        unsafe { copy_bytes(bytes.as_ptr(), target, bytes.len()) };
+    }
+
+    /// Copies bytes of the window at `at` out, once.
+    ///
+    /// # Panics
+    /// If the range is outside the window.
+    #[inline]
+    pub fn read(&self, at: usize, bytes: &mut [u8]) {
+        let source = self.pointer(at, bytes.len());
+        // SAFETY: as in `write`; `bytes` is exclusively ours.
+        unsafe { copy_bytes(source, bytes.as_mut_ptr(), bytes.len()) };
+    }
+
+    /// `pread(file)` straight into the window. Returns the number of bytes, 0 at the end of the file.
+    ///
+    /// # Errors
+    /// `EFAULT` blames the peer (it took the memory away), any other errno the file.
+    pub fn fill_from(
+        &self,
+        at: usize,
+        len: usize,
+        file: impl AsFd,
+        file_offset: u64,
+    ) -> Result<usize, Errno> {
+        self.check(at, len);
+        self.region
+            .mapping
+            .fill_from(self.offset + at, len, file, file_offset)
+    }
+
+    /// `pwrite(file)` straight from the window; `write` when `file_offset` is `None`. Returns the number of bytes.
+    ///
+    /// # Errors
+    /// `EFAULT` blames the peer (it took the memory away), any other errno the file.
+    pub fn drain_to(
+        &self,
+        at: usize,
+        len: usize,
+        file: impl AsFd,
+        file_offset: Option<u64>,
+    ) -> Result<usize, Errno> {
+        self.check(at, len);
+        self.region
+            .mapping
+            .drain_to(self.offset + at, len, file, file_offset)
+    }
+
+    fn check(&self, at: usize, len: usize) {
+        let end = at
+            .checked_add(len)
+            .expect("a range is checked before it gets here");
+        assert!(end <= self.len, "range {at}+{len} of a window of {}", self.len);
+    }
+
+    fn pointer(&self, at: usize, len: usize) -> *mut u8 {
+        self.check(at, len);
+        // SAFETY: offset + at + len <= the mapping's length: `Region::window` checked the first sum, `check` the second.
+        unsafe { self.region.mapping.as_ptr().add(self.offset + at) }
+    }
+}

@@ -1,0 +1,43 @@
+//! File-system calls of the upper floors: on directory descriptors, with names as bytes.
+//!
+//! A path that is looked up twice can change in between; a descriptor cannot. So every function works
+//! *beneath* a descriptor that was opened once, or on a descriptor itself. Names are bytes because file
+//! names are; one name is one component unless the function says `relative`.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `stat` | what a file is: [`stat`], [`stat_at`], [`stat_path`], [`is_pseudo`], [`space_free`] |
+//! | `open` | directories, files and new files: [`open_directory`], [`create_new`], [`create_unnamed`], … |
+//! | `beneath` | opening a path that strangers chose: [`open_beneath`] |
+//! | `walk` | the same without `openat2`: [`open_beneath_by_walk`] |
+//! | `entries` | listing a directory: [`entries`] |
+//! | `change` | names and metadata: [`rename`], [`link_unnamed`], [`unlink`], [`set_mode`], … |
+//! | `data` | bytes: [`read_at`], [`write_all_at`], [`span_at`], [`allocate`], [`sync`] |
+//!
+//! Every descriptor is close-on-exec. Every call is repeated when a signal interrupts it. Errors name the
+//! path as `/proc/self/fd` knows it, which costs nothing until there is an error. Functions that move bytes
+//! return the bare [`Errno`](crate::Errno): their caller knows which file it is, and must tell a bad file from a bad peer.
+
+mod beneath;
+mod change;
+mod data;
+mod entries;
+pub(crate) mod label;
+mod open;
+mod stat;
+mod walk;
+
+pub use beneath::{Links, open_beneath};
+pub use change::{
+    link_unnamed, make_directory, make_symlink, remove_directory, rename, rename_noreplace, set_mode,
+    set_times, set_times_at, unlink,
+};
+pub use data::{Span, allocate, read_at, span_at, sync, write_all, write_all_at};
+pub use entries::{Entries, Entry, entries};
+pub use open::{create_new, create_unnamed, open_child, open_directory, open_directory_at, read_link};
+pub use stat::{FileKind, Stat, Time, is_pseudo, space_free, stat, stat_at, stat_path};
+pub use walk::open_beneath_by_walk;
+
+pub(crate) use change::link_by_descriptor;
+pub(crate) use data::wait_until_writable;
+pub(crate) use stat::is_tmpfs;

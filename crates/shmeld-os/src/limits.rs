@@ -1,0 +1,138 @@
+//! The limits that decide whether a queue, a region or a descriptor can be made, and raising one of them.
+
+use std::path::Path;
+use std::str::FromStr;
+
+use rustix::io::retry_on_intr;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::fs::label::fail_path;
+use crate::posix::shm;
+use crate::{Error, Result};
+
+/// `/proc/sys/fs/mqueue/msg_max`: how many messages a queue of an unprivileged process may hold. `None` if
+/// the kernel has no message queues, or /proc is missing.
+///
+/// See [mq_overview(7)](https://man7.org/linux/man-pages/man7/mq_overview.7.html).
+pub fn queue_messages_max() -> Option<u64> {
+    setting("msg_max")
+}
+
+/// `/proc/sys/fs/mqueue/msgsize_max`: how many bytes a message of an unprivileged process may have. `None`
+/// as for [`queue_messages_max`].
+pub fn queue_message_bytes_max() -> Option<u64> {
+    setting("msgsize_max")
+}
+
+/// `/proc/sys/fs/mqueue/queues_max`: how many queues there may be in this IPC namespace. `None` as for
+/// [`queue_messages_max`].
+pub fn queues_max() -> Option<u64> {
+    setting("queues_max")
+}
+
+fn setting<T: FromStr>(name: &str) -> Option<T> {
+    let text = std::fs::read_to_string(Path::new("/proc/sys/fs/mqueue").join(name)).ok()?;
+    text.trim().parse().ok()
+}
+
+/// `getrlimit(RLIMIT_MSGQUEUE)`: the bytes that all queues of this user may take, as (soft, hard); `None`
+/// is unlimited. Root without `CAP_SYS_RESOURCE` is limited like anyone.
+///
+/// See [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html).
+#[doc(alias = "RLIMIT_MSGQUEUE")]
+pub fn message_queue_rlimit() -> (Option<u64>, Option<u64>) {
+    let limit = getrlimit(Resource::Msgqueue);
+    (limit.current, limit.maximum)
+}
+
+/// What one queue counts against [`message_queue_rlimit`]: its messages at full length, and for each the
+/// kernel's two records of bookkeeping.
+pub fn queue_bytes_charged(messages_max: u64, message_bytes_max: u64) -> u64 {
+    /// `struct msg_msg` and `struct posix_msg_tree_node` of a 64-bit kernel: 48 bytes each.
+    const BOOKKEEPING_BYTES: u64 = 48 + 48;
+    messages_max.saturating_mul(message_bytes_max.saturating_add(BOOKKEEPING_BYTES))
+}
+
+/// `getrlimit(RLIMIT_NOFILE)`: how many descriptors this process may have, as (soft, hard); `None` is
+/// unlimited.
+///
+/// See [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html).
+#[doc(alias = "RLIMIT_NOFILE")]
+pub fn open_files() -> (Option<u64>, Option<u64>) {
+    let limit = getrlimit(Resource::Nofile);
+    (limit.current, limit.maximum)
+}
+
+/// `setrlimit(RLIMIT_NOFILE)`: raises the soft limit of descriptors to the hard one, as a server wants it.
+///
+/// Not for programs that use `select`, whose sets end at 1024.
+///
+/// # Errors
+/// Practically never: raising the soft limit needs no privilege.
+///
+/// See [setrlimit(2)](https://man7.org/linux/man-pages/man2/setrlimit.2.html).
+#[doc(alias = "setrlimit")]
+pub fn raise_open_files_to_hard() -> Result<()> {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return Ok(());
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    setrlimit(Resource::Nofile, raised).map_err(|errno| Error::new("setrlimit", "RLIMIT_NOFILE", errno))
+}
+
+/// `getrlimit(RLIMIT_FSIZE)`: how long a file, and so a region, may be for this process; `None` is
+/// unlimited.
+///
+/// See [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html).
+#[doc(alias = "RLIMIT_FSIZE")]
+pub fn file_bytes_max() -> Option<u64> {
+    getrlimit(Resource::Fsize).current
+}
+
+/// `statvfs("/dev/shm")`: the bytes that shared memory has in all, and the bytes that are free.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if nothing is mounted there.
+///
+/// See [statvfs(3)](https://man7.org/linux/man-pages/man3/statvfs.3.html).
+#[doc(alias = "statvfs")]
+pub fn shared_memory_space() -> Result<(u64, u64)> {
+    let path = Path::new(shm::DIRECTORY);
+    let space =
+        retry_on_intr(|| rustix::fs::statvfs(path)).map_err(|errno| fail_path("statvfs", path, errno))?;
+    let total = space.f_blocks.saturating_mul(space.f_frsize);
+    let free = space.f_bavail.saturating_mul(space.f_frsize);
+    Ok((total, free))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_machine_has_queues_and_shared_memory() {
+        assert!(queue_messages_max().is_some_and(|messages| messages >= 1));
+        assert!(queue_message_bytes_max().is_some_and(|bytes| bytes >= 128));
+        assert!(queues_max().is_some());
+        let (total, free) = shared_memory_space().expect("/dev/shm");
+        assert!(free <= total && total > 0);
+    }
+
+    #[test]
+    fn the_default_limit_is_enough_for_nine_queues_of_the_default_size() {
+        // Counted on Linux 6.18: 819,200 bytes are the default limit, the tenth queue of 10 times 8192 fails.
+        assert_eq!(819_200 / queue_bytes_charged(10, 8192), 9);
+        assert_eq!(queue_bytes_charged(u64::MAX, u64::MAX), u64::MAX);
+    }
+
+    #[test]
+    fn raising_open_files_reaches_the_hard_limit() {
+        raise_open_files_to_hard().expect("setrlimit");
+        let (soft, hard) = open_files();
+        assert_eq!(soft, hard);
+    }
+}

@@ -1,0 +1,130 @@
+//! Which objects exist: names only, for catalogue and sweep. What a name leads to is found out by opening it.
+
+use std::fs;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::fs::label::fail_path;
+use crate::posix::shm;
+use crate::{ErrorKind, Result};
+
+/// `readdir("/dev/shm")`: the names there that begin with `prefix`, sorted.
+///
+/// Semaphores are files there too, under `sem.` and their name.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] if there is no such directory.
+///
+/// See [shm_overview(7)](https://man7.org/linux/man-pages/man7/shm_overview.7.html).
+pub fn shared_memory_names(prefix: &str) -> Result<Vec<Vec<u8>>> {
+    let mut names = names_in(Path::new(shm::DIRECTORY))?;
+    names.retain(|name| name.starts_with(prefix.as_bytes()));
+    Ok(names)
+}
+
+/// `readdir` of a mounted message queue file system: the names of the queues of this IPC namespace, sorted;
+/// `None` if none is mounted anywhere that can be read (`mount -t mqueue none /dev/mqueue`).
+///
+/// A mount shows the namespace of the process that mounted it; the one in `/dev/mqueue` is preferred.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] if /proc is missing.
+///
+/// See [mq_overview(7)](https://man7.org/linux/man-pages/man7/mq_overview.7.html).
+pub fn queue_names() -> Result<Option<Vec<Vec<u8>>>> {
+    let path = Path::new("/proc/self/mountinfo");
+    let mounts = fs::read(path).map_err(|error| fail_path("open", path, reason(&error)))?;
+    for directory in queue_directories(&mounts) {
+        match names_in(&directory) {
+            Ok(names) => return Ok(Some(names)),
+            // Covered by another mount, or closed to this user: try the next one.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn names_in(directory: &Path) -> Result<Vec<Vec<u8>>> {
+    let fail = |error: &std::io::Error| fail_path("readdir", directory, reason(error));
+    let mut names = Vec::new();
+    for entry in fs::read_dir(directory).map_err(|error| fail(&error))? {
+        names.push(entry.map_err(|error| fail(&error))?.file_name().into_vec());
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+fn reason(error: &std::io::Error) -> Errno {
+    Errno::from_io_error(error).unwrap_or(Errno::IO)
+}
+
+/// The mount points of type mqueue, `/dev/mqueue` first.
+///
+/// A line is `ID PARENT MAJOR:MINOR ROOT MOUNT-POINT OPTIONS [FIELDS…] - TYPE SOURCE SUPER-OPTIONS`.
+fn queue_directories(mounts: &[u8]) -> Vec<PathBuf> {
+    const MOUNT_POINT_FIELD: usize = 4;
+    let mut directories: Vec<PathBuf> = mounts
+        .split(|byte| *byte == b'\n')
+        .filter_map(|line| {
+            let mut fields = line.split(|byte| *byte == b' ');
+            let mount_point = fields.nth(MOUNT_POINT_FIELD)?;
+            fields.find(|field| *field == b"-")?;
+            let is_queues = fields.next()? == b"mqueue";
+            is_queues.then(|| PathBuf::from(std::ffi::OsStr::from_bytes(&unescape(mount_point))))
+        })
+        .collect();
+    directories.sort_by_key(|directory| directory != Path::new("/dev/mqueue"));
+    directories
+}
+
+/// Undoes the octal escapes (`\040` for a space) of the kernel's mount table.
+fn unescape(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [first, after @ ..] = rest {
+        match (first, after) {
+            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+                bytes.push((a - b'0') * 64 + (b - b'0') * 8 + (c - b'0'));
+                rest = after;
+            }
+            _ => {
+                bytes.push(*first);
+                rest = after;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queue_mounts_are_found_wherever_they_are() {
+        let mounts = b"22 1 0:20 / /proc rw - proc proc rw\n\
+            31 22 0:17 / /my\\040queues rw,nosuid shared:9 master:1 - mqueue mqueue rw\n\
+            32 22 0:17 / /dev/mqueue rw - mqueue none rw\n\
+            33 22 0:18 / /mqueue rw - tmpfs mqueue rw\n\
+            a broken line\n";
+        assert_eq!(
+            queue_directories(mounts),
+            [Path::new("/dev/mqueue"), Path::new("/my queues")]
+        );
+        assert!(queue_directories(b"").is_empty());
+    }
+
+    #[test]
+    fn octal_escapes_are_undone_and_nothing_else() {
+        assert_eq!(unescape(b"a\\040b\\134\\011"), b"a b\\\t");
+        assert_eq!(unescape(b"\\9\\04\\400"), b"\\9\\04\\400");
+    }
+
+    #[test]
+    fn the_table_of_this_machine_can_be_read() {
+        queue_names().expect("mountinfo");
+    }
+}

@@ -1,0 +1,223 @@
+//! A mapped file: a pointer, a length, and the two system calls that move bytes without dereferencing it.
+//!
+//! A peer writes the same memory at any time, so there is no reference and no slice to it: [`Mapping`] hands
+//! out a raw pointer to the one file upstairs that dereferences it, and lets the kernel copy between the
+//! mapping and files. The kernel answers EFAULT where the memory has vanished; a load or store of our
+//! own raises SIGBUS there, for which there is the [guard](crate::sigbus).
+#![allow(unsafe_code)] // mmap(2), munmap(2), and pread(2)/pwrite(2) on raw addresses
+
+use std::os::fd::{AsFd, AsRawFd};
+use std::ptr::{self, NonNull};
+
+use rustix::io::Errno;
+use rustix::mm::{Advice, MapFlags, ProtFlags};
+
+use crate::{Error, Result, explain, fs, process, sigbus, sys};
+
+/// A shared mapping of the first bytes of a file, removed on drop.
+///
+/// A forked child does not inherit it (`MADV_DONTFORK`): neither the memory nor the leases that its open
+/// description holds. In such a child the pointer leads nowhere, and dropping the copy does nothing.
+///
+/// It is `Send` and not `Sync`: a region is touched by one thread at a time.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    bytes: usize,
+    /// `None` if the guard was not installed when the mapping was made.
+    guarded: Option<sigbus::Guarded>,
+    /// The process that has this memory. A forked child must not unmap what it never got.
+    pid: u32,
+}
+
+// SAFETY: a mapping belongs to the process, not to a thread: any thread may use and remove it.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// `mmap(fd, bytes, PROT_READ|PROT_WRITE, MAP_SHARED)`: maps the first `bytes` bytes of a file for
+    /// reading and writing.
+    ///
+    /// The length of the file is not checked: it can change at any time, so a check would prove nothing.
+    /// `object` is for messages. The descriptor is no longer needed afterwards.
+    ///
+    /// # Errors
+    /// EACCES if the descriptor is not open for both; ENODEV if the file cannot be mapped; ENOBUFS if
+    /// the SIGBUS guard's table is full; EINVAL for 0 bytes.
+    ///
+    /// See [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html).
+    #[doc(alias = "mmap")]
+    pub fn new(fd: impl AsFd, bytes: usize, object: &str) -> Result<Self> {
+        let mapping = Self::map(&fd, bytes, ProtFlags::READ | ProtFlags::WRITE, object)?;
+        explain!(
+            "mmap",
+            object,
+            format_args!("{bytes} bytes of the object become memory of this process")
+        );
+        Ok(mapping)
+    }
+
+    /// `mmap(fd, bytes, PROT_READ, MAP_SHARED)`: the same for reading only. A store through the pointer
+    /// would end the process.
+    ///
+    /// # Errors
+    /// As for [`Mapping::new`]; the descriptor need only be open for reading.
+    ///
+    /// See [mmap(2)](https://man7.org/linux/man-pages/man2/mmap.2.html).
+    #[doc(alias = "mmap")]
+    pub fn read_only(fd: impl AsFd, bytes: usize, object: &str) -> Result<Self> {
+        let mapping = Self::map(&fd, bytes, ProtFlags::READ, object)?;
+        explain!(
+            "mmap",
+            object,
+            format_args!("{bytes} bytes of the object can be read as memory")
+        );
+        Ok(mapping)
+    }
+
+    fn map(fd: impl AsFd, bytes: usize, protection: ProtFlags, object: &str) -> Result<Self> {
+        let fail = |operation, errno| Error::new(operation, object, errno);
+        // SAFETY: no address is asked for, so no memory in use is affected; the length is checked by the
+        // kernel. The pages are written by other processes, therefore only a raw pointer leaves here.
+        let start = unsafe { rustix::mm::mmap(ptr::null_mut(), bytes, protection, MapFlags::SHARED, &fd, 0) }
+            .map_err(|errno| fail("mmap", errno))?;
+        // The kernel never maps at address 0 unless it is asked to.
+        let start = NonNull::new(start.cast::<u8>()).ok_or_else(|| fail("mmap", Errno::INVAL))?;
+        // From here on a failure drops the mapping, which removes it.
+        let mut mapping = Mapping {
+            start,
+            bytes,
+            guarded: None,
+            pid: process::pid(),
+        };
+        // SAFETY: exactly the mapping made above; DONTFORK changes nothing in this process.
+        unsafe { rustix::mm::madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontFork) }
+            .map_err(|errno| fail("madvise", errno))?;
+        let len = bytes.next_multiple_of(rustix::param::page_size());
+        mapping.guarded =
+            sigbus::register(start.as_ptr().addr(), len).map_err(|errno| fail("mmap", errno))?;
+        Ok(mapping)
+    }
+
+    /// The number of bytes that were mapped. Fixed; the object behind them may have shrunk since.
+    #[allow(clippy::len_without_is_empty)] // the kernel maps no empty range
+    pub fn len(&self) -> usize {
+        self.bytes
+    }
+
+    /// The first byte, valid for [`len`](Mapping::len) bytes while the mapping lives.
+    ///
+    /// Valid means: a volatile or atomic access finds memory, or raises SIGBUS if the object has shrunk.
+    /// Never make a reference from it.
+    pub fn as_ptr(&self) -> *mut u8 {
+        self.start.as_ptr()
+    }
+
+    /// Whether the object vanished under an access, and the [guard](crate::sigbus) put zeros in its place.
+    /// To be asked after reading and before believing. Always `false` without the guard.
+    pub fn faulted(&self) -> bool {
+        self.guarded.as_ref().is_some_and(sigbus::Guarded::faulted)
+    }
+
+    /// `pread(file, mapping + offset, len, file_offset)`: lets the kernel copy from a file straight into
+    /// the mapping. Returns how many bytes came; 0 is the end of the file.
+    ///
+    /// # Errors
+    /// The bare reason. EFAULT blames the peer: the memory is gone, or became so after a shorter count
+    /// before. Everything else blames the file.
+    ///
+    /// # Panics
+    /// If the range is not within the mapping: that is our own mistake, the caller checks what a peer says.
+    ///
+    /// See [pread(2)](https://man7.org/linux/man-pages/man2/pread.2.html).
+    #[doc(alias = "pread")]
+    pub fn fill_from(
+        &self,
+        offset: usize,
+        len: usize,
+        file: impl AsFd,
+        file_offset: u64,
+    ) -> Result<usize, Errno> {
+        let destination = self.window(offset, len).cast();
+        let position = sys::Offset::try_from(file_offset).map_err(|_| Errno::OVERFLOW)?;
+        let count = sys::retry(|| {
+            // SAFETY: the kernel writes at most `len` bytes to `destination`, and `window` proved that
+            // these lie in the mapping, which lives as long as `self`. It checks each page itself. Others
+            // may write there at the same time: no reference exists, and nothing is assumed of the bytes.
+            unsafe { sys::pread(file.as_fd().as_raw_fd(), destination, len, position) }
+        })?;
+        Ok(count.unsigned_abs())
+    }
+
+    /// `pwrite(file, mapping + offset, len, file_offset)`, or `write` without a position: lets the kernel
+    /// copy from the mapping straight into a file, a pipe or a device. Returns how many bytes went.
+    ///
+    /// Without a position this waits for room, also in a pipe that somebody made non-blocking.
+    ///
+    /// # Errors
+    /// The bare reason. EFAULT blames the peer, everything else the file. A hostile peer may change the
+    /// bytes while they are copied: what was written is what counts.
+    ///
+    /// # Panics
+    /// If the range is not within the mapping.
+    ///
+    /// See [pwrite(2)](https://man7.org/linux/man-pages/man2/pwrite.2.html).
+    #[doc(alias = "pwrite")]
+    #[doc(alias = "write")]
+    pub fn drain_to(
+        &self,
+        offset: usize,
+        len: usize,
+        file: impl AsFd,
+        file_offset: Option<u64>,
+    ) -> Result<usize, Errno> {
+        let source = self.window(offset, len).cast_const().cast();
+        let position = file_offset
+            .map(sys::Offset::try_from)
+            .transpose()
+            .map_err(|_| Errno::OVERFLOW)?;
+        let descriptor = file.as_fd().as_raw_fd();
+        loop {
+            let outcome = sys::retry(|| match position {
+                // SAFETY: the kernel reads at most `len` bytes from `source`, which `window` proved to lie
+                // in the mapping. It checks each page itself.
+                Some(position) => unsafe { sys::pwrite(descriptor, source, len, position) },
+                // SAFETY: as above.
+                None => unsafe { libc::write(descriptor, source, len) },
+            });
+            match outcome {
+                Ok(count) => return Ok(count.unsigned_abs()),
+                Err(Errno::AGAIN) if position.is_none() => fs::wait_until_writable(&file)?,
+                Err(errno) => return Err(errno),
+            }
+        }
+    }
+
+    /// The address of a range that must lie within the mapping.
+    fn window(&self, offset: usize, len: usize) -> *mut u8 {
+        let end = offset.checked_add(len);
+        assert!(
+            end.is_some_and(|end| end <= self.bytes),
+            "{len} bytes at {offset} are not within a mapping of {} bytes",
+            self.bytes
+        );
+        // SAFETY: offset <= bytes was asserted, so the result lies in the mapping or one past its end.
+        unsafe { self.as_ptr().add(offset) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // First: once unmapped, the addresses can belong to another mapping at once.
+        if let Some(guarded) = self.guarded.take() {
+            guarded.forget();
+        }
+        if self.pid != process::pid() {
+            // A fork's child: what is mapped there now, if anything, is not ours.
+            return;
+        }
+        // SAFETY: exactly the range that `map` made, or the anonymous pages that the guard put there; the
+        // pointer came out of `self` only, and nobody may use it longer than `self` lives. Removing a
+        // valid range cannot fail but for the limit on mappings, and then a leak is all that can be done.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.bytes) };
+    }
+}

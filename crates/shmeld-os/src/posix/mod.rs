@@ -1,0 +1,15 @@
+//! POSIX objects of interprocess communication, each with a name that everybody can open who may.
+//!
+//! | C header | here |
+//! |---|---|
+//! | `<mqueue.h>` | [`mqueue::MessageQueue`] |
+//! | `<sys/mman.h>`, `shm_open` | [`shm::SharedMemory`] |
+//! | `<semaphore.h>`, `sem_open` | [`semaphore::NamedSemaphore`] |
+//!
+//! Objects live until they are unlinked, not until their makers end. Queues belong to the IPC namespace,
+//! the other two to whatever is mounted on `/dev/shm`: sharing one does not share the other.
+
+pub mod mqueue;
+mod notify;
+pub mod semaphore;
+pub mod shm;

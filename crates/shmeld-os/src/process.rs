@@ -1,0 +1,164 @@
+//! This process: its identity, its CPUs, its signals, and two things every process needs.
+#![allow(unsafe_code)] // signal(2) has no safe wrapper in rustix
+
+use std::os::fd::OwnedFd;
+
+use rustix::fs::Mode;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
+
+use crate::{Error, Result};
+
+/// `umask(mask)`: sets the bits that new files never get, and returns the previous ones. It counts for
+/// every thread of the process.
+///
+/// See [umask(2)](https://man7.org/linux/man-pages/man2/umask.2.html).
+#[doc(alias = "umask")]
+pub fn set_umask(mask: u32) -> u32 {
+    rustix::process::umask(Mode::from_raw_mode(mask)).as_raw_mode()
+}
+
+/// `sched_getcpu()`: the CPU that runs this thread just now. Costs a few nanoseconds, no system call.
+///
+/// See [sched_getcpu(3)](https://man7.org/linux/man-pages/man3/sched_getcpu.3.html).
+#[doc(alias = "sched_getcpu")]
+pub fn current_cpu() -> u32 {
+    u32::try_from(sched_getcpu()).unwrap_or(u32::MAX)
+}
+
+/// `geteuid()`: the user whose rights this process has.
+///
+/// See [geteuid(2)](https://man7.org/linux/man-pages/man2/geteuid.2.html).
+#[doc(alias = "geteuid")]
+pub fn effective_uid() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
+/// `getegid()`: the group whose rights this process has.
+///
+/// See [getegid(2)](https://man7.org/linux/man-pages/man2/getegid.2.html).
+#[doc(alias = "getegid")]
+pub fn effective_gid() -> u32 {
+    rustix::process::getegid().as_raw()
+}
+
+/// `getpid()`: the number of this process in its own PID namespace. For messages and unique names of
+/// tests; never a proof of anything to anybody else.
+///
+/// See [getpid(2)](https://man7.org/linux/man-pages/man2/getpid.2.html).
+#[doc(alias = "getpid")]
+pub fn pid() -> u32 {
+    std::process::id()
+}
+
+/// `signal(SIGPIPE, SIG_IGN)` and `signal(SIGXFSZ, SIG_IGN)`: a closed pipe and a file beyond
+/// `RLIMIT_FSIZE` become the errors EPIPE and EFBIG instead of death without cleaning up.
+///
+/// For binaries; a library leaves signals to its host.
+///
+/// See [signal(2)](https://man7.org/linux/man-pages/man2/signal.2.html).
+#[doc(alias = "SIGPIPE")]
+#[doc(alias = "SIGXFSZ")]
+pub fn ignore_broken_pipe_and_file_size() {
+    for signal in [libc::SIGPIPE, libc::SIGXFSZ] {
+        // SAFETY: SIG_IGN runs no code of ours, and both signal numbers are valid. The result is not
+        // used: the call fails only for invalid numbers.
+        unsafe { libc::signal(signal, libc::SIG_IGN) };
+    }
+}
+
+/// `sched_setaffinity(0, {cpu})`: keeps this thread, and the threads it starts, on one CPU. For measurements.
+///
+/// # Errors
+/// EINVAL if there is no such CPU, or this process may not use it.
+///
+/// See [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html).
+#[doc(alias = "sched_setaffinity")]
+pub fn restrict_to_cpu(cpu: u32) -> Result<()> {
+    let fail = |errno| Error::new("sched_setaffinity", format!("CPU {cpu}"), errno);
+    let number = usize::try_from(cpu).unwrap_or(usize::MAX);
+    if number >= CpuSet::MAX_CPU {
+        return Err(fail(Errno::INVAL));
+    }
+    let mut cpus = CpuSet::new();
+    cpus.set(number);
+    sched_setaffinity(None, &cpus).map_err(fail)
+}
+
+/// `sched_getaffinity(0)`: how many CPUs this thread may use; at least 1.
+///
+/// See [sched_getaffinity(2)](https://man7.org/linux/man-pages/man2/sched_getaffinity.2.html).
+#[doc(alias = "sched_getaffinity")]
+pub fn cpus_allowed() -> usize {
+    cpus_allowed_list().len().max(1)
+}
+
+/// `sched_getaffinity(0)`: the numbers of the CPUs this thread may use, in order. Empty only if the kernel
+/// does not say.
+///
+/// See [sched_getaffinity(2)](https://man7.org/linux/man-pages/man2/sched_getaffinity.2.html).
+#[doc(alias = "sched_getaffinity")]
+pub fn cpus_allowed_list() -> Vec<u32> {
+    let Ok(cpus) = sched_getaffinity(None) else {
+        return Vec::new();
+    };
+    (0u32..)
+        .take(CpuSet::MAX_CPU)
+        .filter(|cpu| cpus.is_set(*cpu as usize))
+        .collect()
+}
+
+/// `getrandom()`: `N` bytes that nobody can guess.
+///
+/// # Panics
+/// If the kernel has no source of random bytes: names that can be guessed would break every promise that
+/// rests on them. It cannot happen on a Linux that can run this crate.
+///
+/// See [getrandom(2)](https://man7.org/linux/man-pages/man2/getrandom.2.html).
+#[doc(alias = "getrandom")]
+pub fn random_bytes<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    if let Err(error) = getrandom::fill(&mut bytes) {
+        panic!("getrandom: {error}");
+    }
+    bytes
+}
+
+/// `pipe2(O_CLOEXEC)`: a pipe as (read end, write end). A read end becomes readable when the last write end
+/// closes, however its holder ends.
+///
+/// # Errors
+/// [`ErrorKind::Limit`](crate::ErrorKind::Limit) if there are no descriptors left.
+///
+/// See [pipe(2)](https://man7.org/linux/man-pages/man2/pipe.2.html).
+#[doc(alias = "pipe2")]
+pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
+    rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::new("pipe2", "", errno))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn random_bytes_differ_each_time() {
+        assert_ne!(random_bytes::<16>(), random_bytes::<16>());
+        assert_eq!(random_bytes::<0>(), []);
+    }
+
+    #[test]
+    fn a_thread_can_be_kept_on_each_cpu_it_may_use() {
+        let cpus = cpus_allowed_list();
+        assert_eq!(cpus.len(), cpus_allowed());
+        for cpu in cpus {
+            let ran_on = std::thread::spawn(move || {
+                restrict_to_cpu(cpu).expect("allowed");
+                current_cpu()
+            });
+            assert_eq!(ran_on.join().expect("thread"), cpu);
+        }
+        let error = restrict_to_cpu(1_000_000).expect_err("no such CPU");
+        assert_eq!(error.errno(), Errno::INVAL);
+    }
+}

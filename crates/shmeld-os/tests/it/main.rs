@@ -1,0 +1,21 @@
+//! The integration tests of shmeld-os: real kernel objects, real processes, real faults.
+//!
+//! Every object has a name of its own (process id and a counter) and is removed by a guard. What changes a
+//! whole process (umask, signals, locks that die with it) happens in a helper process: this binary again,
+//! in a role from [`roles`]. A test that needs root or a tool says `skipped: needs …` and returns, or
+//! panics if `SHMELD_REQUIRE=all` is set.
+
+mod beneath;
+mod facts;
+mod files;
+mod futex;
+mod lease;
+mod limits;
+mod listing;
+mod mapping;
+mod queue;
+mod roles;
+mod semaphore;
+mod shared_memory;
+mod sigbus;
+mod support;

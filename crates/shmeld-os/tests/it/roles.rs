@@ -1,0 +1,36 @@
+//! What a helper process does: everything that changes or ends a whole process.
+//!
+//! A helper is this test binary again, see [`Helper`](crate::support::Helper). Each role lives beside the
+//! tests that start it.
+
+use crate::{lease, listing, semaphore, shared_memory, sigbus};
+
+#[test]
+#[ignore = "played by helper processes of other tests"]
+fn play() {
+    let Ok(role) = std::env::var("SHMELD_OS_TEST_ROLE") else {
+        return;
+    };
+    let arguments = std::env::var("SHMELD_OS_TEST_ARGUMENTS").unwrap_or_default();
+    let arguments: Vec<&str> = arguments.split(' ').filter(|word| !word.is_empty()).collect();
+    match role.as_str() {
+        "create_all_under_umask_077" => shared_memory::create_all_under_umask_077(arguments[0]),
+        "fill_a_small_tmpfs" => shared_memory::fill_a_small_tmpfs(),
+        "meet_no_tmpfs" => shared_memory::meet_no_tmpfs(),
+        "ignore_file_size_signal" => shared_memory::ignore_file_size_signal(),
+        "post_later" => semaphore::post_later(arguments[0]),
+        "hold_a_lease" => lease::hold_a_lease(arguments[0], arguments[1]),
+        "leave_a_child_behind" => lease::leave_a_child_behind(arguments[0], arguments[1]),
+        "list_queues" => listing::list_queues(),
+        "guarded_region_vanishes" => sigbus::guarded_region_vanishes(),
+        "many_threads_fault" => sigbus::many_threads_fault(),
+        "fill_the_table" => sigbus::fill_the_table(),
+        "foreign_fault_with_handler" => sigbus::foreign_fault_with_handler(),
+        "foreign_fault_with_plain_handler" => sigbus::foreign_fault_with_plain_handler(),
+        "foreign_fault_by_default" => sigbus::foreign_fault_by_default(),
+        "sent_signal_by_default" => sigbus::sent_signal_by_default(),
+        "sent_signal_ignored" => sigbus::sent_signal_ignored(),
+        "unguarded_region_vanishes" => sigbus::unguarded_region_vanishes(),
+        other => panic!("unknown role {other}"),
+    }
+}

@@ -1,0 +1,186 @@
+//! What can go wrong between a client and a server, told apart by what the caller can do about it.
+
+use std::time::Duration;
+
+use shmeld_core::Misbehaviour;
+use shmeld_core::session::CODE_MAX;
+
+use crate::ServerName;
+use crate::file::Status;
+
+/// The result of an operation of this library.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a server or a client could not go on. What happens to a single file is not here: see [`crate::file::Event`].
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel refused.
+    #[error(transparent)]
+    Os(#[from] shmeld_os::Error),
+    /// No server of this name within the time given.
+    #[error("server {name}: not running{}", waited_text(*.waited))]
+    NoServer {
+        /// The name asked for.
+        name: ServerName,
+        /// How long the client waited.
+        waited: Duration,
+        /// Servers that do run here.
+        others: Vec<ServerName>,
+    },
+    /// A live server holds the name.
+    #[error("server {name}: already running")]
+    AlreadyRunning {
+        /// The name asked for.
+        name: ServerName,
+    },
+    /// The name is taken by another user's object.
+    #[error("{operation} {object}: it belongs to {}, not to us", owner_text(*.uid))]
+    ForeignOwner {
+        /// The step that found it.
+        operation: &'static str,
+        /// The object.
+        object: String,
+        /// Its owner, if that can be seen.
+        uid: Option<u32>,
+    },
+    /// The server does not take our region.
+    #[error("server {name}: refused this client: {} ({})", text_of(*.code), name_of(*.code))]
+    Refused {
+        /// The server.
+        name: ServerName,
+        /// The code it wrote, a [`Status`] if this version knows it.
+        code: u32,
+    },
+    /// The server ended the session before everything was answered.
+    #[error("server {name}: ended the session: {} ({})", text_of(*.code), name_of(*.code))]
+    Ended {
+        /// The server.
+        name: ServerName,
+        /// The code it wrote.
+        code: u32,
+    },
+    /// The server died.
+    #[error("server {name}: died")]
+    ServerDied {
+        /// The server.
+        name: ServerName,
+    },
+    /// The server lives and did nothing for too long.
+    #[error("server {name}: alive, but silent for {} s", .after.as_secs())]
+    Silent {
+        /// The server.
+        name: ServerName,
+        /// How long.
+        after: Duration,
+    },
+    /// The queue stayed full.
+    #[error("server {name}: not draining its queue for {} s", .after.as_secs())]
+    NotDraining {
+        /// The server.
+        name: ServerName,
+        /// How long.
+        after: Duration,
+    },
+    /// The peer broke the protocol.
+    #[error("the peer broke the protocol: {0}")]
+    Peer(#[from] Misbehaviour),
+    /// The object is no region, or its size cannot be one.
+    #[error("{0}")]
+    Layout(String),
+    /// With VERIFY: what was written is not what the server read.
+    #[error("the bytes that arrived are not those that the server read (BLAKE3 differs)")]
+    Digest,
+    /// The caller's own wish: a signal, for example.
+    #[error("interrupted")]
+    Interrupted,
+    /// The caller asked for something that cannot be.
+    #[error("{0}")]
+    Usage(String),
+}
+
+fn waited_text(waited: Duration) -> String {
+    if waited.is_zero() {
+        String::new()
+    } else {
+        format!(" (waited {:.1} s)", waited.as_secs_f64())
+    }
+}
+
+fn status_of(code: u32) -> Option<Status> {
+    debug_assert!(code <= CODE_MAX);
+    Status::from_code(u16::try_from(code).ok()?)
+}
+
+fn text_of(code: u32) -> &'static str {
+    status_of(code).map_or("for a reason that this version does not know", Status::text)
+}
+
+fn name_of(code: u32) -> String {
+    status_of(code).map_or_else(|| code.to_string(), |status| status.name().to_owned())
+}
+
+impl From<shmeld_core::Error> for Error {
+    fn from(error: shmeld_core::Error) -> Self {
+        match error {
+            shmeld_core::Error::Os(error) => Self::Os(error),
+            shmeld_core::Error::Peer(misbehaviour) => Self::Peer(misbehaviour),
+            other => Self::Layout(other.to_string()),
+        }
+    }
+}
+
+impl Error {
+    /// The exit code of section 8 of the design: 2 usage, 3 system or server, 4 the peer died or broke the protocol, 130 interrupted.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => 2,
+            Self::Os(_)
+            | Self::NoServer { .. }
+            | Self::AlreadyRunning { .. }
+            | Self::ForeignOwner { .. }
+            | Self::Refused { .. }
+            | Self::Layout(_) => 3,
+            Self::Ended { .. }
+            | Self::ServerDied { .. }
+            | Self::Silent { .. }
+            | Self::NotDraining { .. }
+            | Self::Digest
+            | Self::Peer(_) => 4,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// What the reader of the message can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Os(error) => error.hint(),
+            Self::NoServer { name, others, .. } if others.is_empty() => Some(format!(
+                "start one: shm_server DIR --name {name}; or wait longer: --wait forever"
+            )),
+            Self::NoServer { others, .. } => {
+                let names: Vec<String> = others.iter().map(ServerName::to_string).collect();
+                Some(format!(
+                    "servers that run here: {} (choose one with --name)",
+                    names.join(", ")
+                ))
+            }
+            Self::AlreadyRunning { .. } => {
+                Some("choose another name with --name, or stop that server".to_owned())
+            }
+            Self::ForeignOwner { .. } => Some(
+                "choose another name with --name, or have that user or root remove the object".to_owned(),
+            ),
+            Self::Refused { code, .. } if status_of(*code) == Some(Status::Busy) => Some(
+                "a limit of the server is reached (--max-sessions, or --once): try again later".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+}
+
+fn owner_text(uid: Option<u32>) -> String {
+    uid.map_or_else(|| "another user".to_owned(), |uid| format!("uid {uid}"))
+}

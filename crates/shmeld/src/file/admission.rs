@@ -1,0 +1,209 @@
+//! Whether a region that a request names may be attached. Pure: the acceptor collects the facts, this decides.
+
+use shmeld_core::layout::{Header, LayoutError, MAGIC, RawHeader};
+use shmeld_os::fs::{FileKind, Stat};
+
+use super::status::Status;
+use super::wire::{Op, Request};
+
+/// What a server admits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Policy {
+    /// The only user whose regions are attached.
+    pub uid: u32,
+    /// The largest region.
+    pub region_bytes_max: u64,
+}
+
+/// What the acceptor does with a request for a region that is not attached yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Attach it.
+    Attach(Header),
+    /// Write REFUSED and this code into the region: it has been proven that the sender made it.
+    Refuse(Status),
+    /// Do nothing: whoever sent the request has not proven to own the region, so nothing may be written into it.
+    Ignore(&'static str),
+}
+
+/// Decides about a region from what the kernel says about the object and a private copy of its first 64 bytes.
+#[must_use]
+pub(super) fn judge(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Policy) -> Verdict {
+    if let Some(reason) = unproven(request, stat, raw, policy) {
+        return Verdict::Ignore(reason);
+    }
+    if request.op == Op::Close {
+        return Verdict::Ignore("CLOSE for a region that is not attached");
+    }
+    if stat.bytes > policy.region_bytes_max {
+        return Verdict::Refuse(Status::BadRegion);
+    }
+    if stat.blocks_512.saturating_mul(512) < stat.bytes {
+        // Pages that are not there could not be provided later: a full /dev/shm would kill with SIGBUS.
+        return Verdict::Refuse(Status::BadRegion);
+    }
+    match Header::check(raw, stat.bytes) {
+        Ok(header) => Verdict::Attach(header),
+        Err(LayoutError::Version { .. }) => Verdict::Refuse(Status::Unsupported),
+        Err(_) => Verdict::Refuse(Status::BadRegion),
+    }
+}
+
+/// Why the sender is not known to have made the region.
+fn unproven(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Policy) -> Option<&'static str> {
+    if stat.kind != FileKind::File {
+        return Some("not a regular file");
+    }
+    if stat.links != 1 {
+        return Some("it has more than one name, or none");
+    }
+    if stat.uid != policy.uid {
+        return Some("it belongs to another user");
+    }
+    if stat.mode & 0o007 != 0 {
+        return Some("its mode lets others in");
+    }
+    if stat.bytes != request.region_bytes {
+        return Some("its size is not the one in the request");
+    }
+    if raw.magic != MAGIC {
+        return Some("it does not begin with the magic");
+    }
+    if raw.nonce != request.nonce {
+        return Some("its nonce is not the one in the request");
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use shmeld_core::attach::RegionId;
+    use shmeld_core::layout::Geometry;
+    use shmeld_os::fs::Time;
+
+    const POLICY: Policy = Policy {
+        uid: 1000,
+        region_bytes_max: 1 << 20,
+    };
+
+    fn sound() -> (Request, Stat, RawHeader) {
+        let header = Header {
+            nonce: [3; 16],
+            geometry: Geometry::for_region(4096).unwrap(),
+        };
+        let request = Request {
+            op: Op::Get,
+            request_id: 1,
+            region_id: RegionId([1; 16]),
+            nonce: [3; 16],
+            region_bytes: 4096,
+            offset: 0,
+            flags: 0,
+            prefix_digest: [0; 32],
+            path: b"a".to_vec(),
+        };
+        let never = Time {
+            seconds: 0,
+            nanoseconds: 0,
+        };
+        let stat = Stat {
+            dev: 1,
+            ino: 2,
+            mode: 0o600,
+            kind: FileKind::File,
+            uid: 1000,
+            gid: 1000,
+            links: 1,
+            bytes: 4096,
+            blocks_512: 8,
+            modified: never,
+            changed: never,
+        };
+        (request, stat, header.to_raw())
+    }
+
+    #[test]
+    fn a_sound_region_is_attached() {
+        let (request, stat, raw) = sound();
+        assert!(matches!(
+            judge(&request, &stat, &raw, &POLICY),
+            Verdict::Attach(_)
+        ));
+    }
+
+    #[test]
+    fn whoever_has_not_proven_to_own_a_region_changes_nothing_in_it() {
+        let (request, stat, raw) = sound();
+        let stats = [
+            Stat {
+                kind: FileKind::Directory,
+                ..stat
+            },
+            Stat { links: 2, ..stat },
+            Stat { links: 0, ..stat },
+            Stat { uid: 1001, ..stat },
+            Stat { mode: 0o602, ..stat },
+            Stat { bytes: 8192, ..stat },
+        ];
+        for stat in stats {
+            assert!(
+                matches!(judge(&request, &stat, &raw, &POLICY), Verdict::Ignore(_)),
+                "{stat:?}"
+            );
+        }
+        let other_nonce = Request {
+            nonce: [4; 16],
+            ..request.clone()
+        };
+        assert!(matches!(
+            judge(&other_nonce, &stat, &raw, &POLICY),
+            Verdict::Ignore(_)
+        ));
+        let other_magic = RawHeader {
+            magic: *b"NOTHING!",
+            ..raw
+        };
+        assert!(matches!(
+            judge(&request, &stat, &other_magic, &POLICY),
+            Verdict::Ignore(_)
+        ));
+    }
+
+    #[test]
+    fn an_owner_is_told_what_is_wrong_with_its_region() {
+        let (request, stat, raw) = sound();
+        let sparse = Stat {
+            blocks_512: 7,
+            ..stat
+        };
+        assert_eq!(
+            judge(&request, &sparse, &raw, &POLICY),
+            Verdict::Refuse(Status::BadRegion)
+        );
+        let other_version = RawHeader {
+            version: 2.into(),
+            ..raw
+        };
+        assert_eq!(
+            judge(&request, &stat, &other_version, &POLICY),
+            Verdict::Refuse(Status::Unsupported)
+        );
+        let no_slots = RawHeader {
+            slot_count: 0.into(),
+            ..raw
+        };
+        assert_eq!(
+            judge(&request, &stat, &no_slots, &POLICY),
+            Verdict::Refuse(Status::BadRegion)
+        );
+        let small_policy = Policy {
+            region_bytes_max: 0,
+            ..POLICY
+        };
+        assert_eq!(
+            judge(&request, &stat, &raw, &small_policy),
+            Verdict::Refuse(Status::BadRegion)
+        );
+    }
+}

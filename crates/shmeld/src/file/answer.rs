@@ -1,0 +1,508 @@
+//! What a request is answered with: the records of docs/PROTOCOL.md section 4, in their order.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::path::{has_pattern, link_stays_inside};
+use super::record::{Entry, EntryKind, Kind, NAME_BYTES_MAX, Record};
+use super::session::End;
+use super::slot_writer::SlotWriter;
+use super::source::{SourceFile, Span, Walk, WalkItem};
+use super::status::{Refusal, Status};
+use super::walk::{LEVELS_MAX, is_file};
+use super::wire::{FLAG_PATTERN, FLAG_RECURSIVE, FLAG_VERIFY, Op, Request};
+
+/// How many items an answer had, and how many of them were refused.
+#[derive(Debug, Default)]
+struct Tally {
+    items: u64,
+    refused: u64,
+}
+
+/// Answers the requests of one session.
+pub(super) struct Answerer<'s> {
+    writer: SlotWriter<'s>,
+    context: &'s Arc<Context>,
+}
+
+/// What became of a file's bytes: its digest if that was asked for.
+type Body = Result<Option<[u8; 32]>, Refusal>;
+
+impl<'s> Answerer<'s> {
+    pub(super) fn new(writer: SlotWriter<'s>, context: &'s Arc<Context>) -> Self {
+        Self { writer, context }
+    }
+
+    pub(super) fn flush(&mut self) -> Result<(), End> {
+        self.writer.flush()
+    }
+
+    pub(super) fn answer(&mut self, request: &Request) -> Result<(), End> {
+        self.context.counters.requests.add(1);
+        let mut tally = Tally::default();
+        let outcome = match request.op {
+            Op::Get => self.get(request, &mut tally)?,
+            Op::Tree => self.tree(request, &mut tally)?,
+            Op::List => self.list(request, &mut tally)?,
+            Op::Status => self.status(request, &mut tally)?,
+            Op::Close => Ok(()),
+        };
+        let done = Record {
+            offset: tally.items,
+            extent: tally.refused,
+            ..Record::new(Kind::Done, request.request_id)
+        };
+        match outcome {
+            Ok(()) => self.writer.record(&done, |_| {}),
+            Err(refusal) => {
+                let done = Record {
+                    status: refusal.status,
+                    ..done
+                };
+                self.writer.record(&done, |payload| {
+                    payload.extend_from_slice(refusal.text.as_bytes())
+                })
+            }
+        }
+    }
+
+    fn get(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
+        match self.context.source.open(&request.path) {
+            Ok(file) => self.file(request, &*file, &request.path, tally)?,
+            Err(refusal) => {
+                let may_be_pattern = request.flags & FLAG_PATTERN != 0 && has_pattern(&request.path);
+                if refusal.status == Status::Fnf && may_be_pattern {
+                    return self.matching(request, tally);
+                }
+                self.refuse(request, &request.path, &refusal, tally)?;
+            }
+        }
+        Ok(self.not_cancelled(request))
+    }
+
+    fn not_cancelled(&self, request: &Request) -> Result<(), Refusal> {
+        if self.writer.is_cancelled(request.request_id) {
+            Err(Status::Cancelled.into())
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Walks below `start` and hands each item to `visit`, until the client cancels.
+    fn walk(
+        &mut self,
+        request: &Request,
+        start: &[u8],
+        levels_max: usize,
+        mut visit: impl FnMut(&mut Self, &mut dyn Walk, WalkItem) -> Result<(), End>,
+    ) -> Result<Result<(), Refusal>, End> {
+        let mut walk = match self.context.source.walk(start, levels_max) {
+            Ok(walk) => walk,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        while let Some(item) = walk.next_item() {
+            if self.writer.is_cancelled(request.request_id) {
+                return Ok(Err(Status::Cancelled.into()));
+            }
+            self.writer.keep_alive(request.request_id)?;
+            visit(self, &mut *walk, item)?;
+        }
+        Ok(Ok(()))
+    }
+
+    /// All files that match the pattern, with their names.
+    fn matching(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
+        let (prefix, levels_max) = literal_prefix(&request.path);
+        let outcome = self.walk(request, prefix, levels_max, |answerer, walk, item| {
+            let name = join(prefix, &item.entry.name);
+            if !is_file(&item.entry) || !matches_pattern(&request.path, &name) {
+                return Ok(());
+            }
+            match walk.open_last() {
+                Ok(file) => answerer.file(request, &*file, &name, tally),
+                Err(refusal) => answerer.refuse(request, &name, &refusal, tally),
+            }
+        })?;
+        let nothing =
+            tally.items == 0 && !matches!(&outcome, Err(refusal) if refusal.status == Status::Cancelled);
+        if nothing {
+            self.refuse(
+                request,
+                &request.path,
+                &Refusal::new(Status::Fnf, "no file matches the pattern"),
+                tally,
+            )?;
+            return Ok(Ok(()));
+        }
+        Ok(outcome)
+    }
+
+    fn tree(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
+        let outcome = self.walk(request, &request.path, LEVELS_MAX, |answerer, walk, item| {
+            answerer.tree_item(request, walk, item, tally)
+        })?;
+        match outcome {
+            Err(refusal) if refusal.status != Status::Cancelled => {
+                self.refuse(request, &request.path, &refusal, tally)?;
+                Ok(Ok(()))
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn tree_item(
+        &mut self,
+        request: &Request,
+        walk: &mut dyn Walk,
+        item: WalkItem,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        let WalkItem { entry, refusal } = item;
+        if let Some(refusal) = refusal {
+            return self.refuse(request, &entry.name, &refusal, tally);
+        }
+        match entry.kind {
+            EntryKind::File => match walk.open_last() {
+                Ok(file) => self.file(request, &*file, &entry.name, tally),
+                Err(refusal) => self.refuse(request, &entry.name, &refusal, tally),
+            },
+            EntryKind::Symlink if !link_stays_inside(&entry.name, &entry.text) => {
+                let target = shmeld_os::name::escape(&entry.text);
+                let refusal = Refusal::new(
+                    Status::Denied,
+                    format!("a symbolic link that may lead out of the tree: {target}"),
+                );
+                self.refuse(request, &entry.name, &refusal, tally)
+            }
+            _ => self.entry(request, &entry, Status::Ok, tally),
+        }
+    }
+
+    fn list(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
+        let recursive = request.flags & FLAG_RECURSIVE != 0;
+        let levels_max = if recursive { LEVELS_MAX } else { 1 };
+        let path = &request.path;
+        let outcome = self.walk(request, path, levels_max, |answerer, _, item| {
+            let itself = item.entry.name == b".";
+            match (itself, item.entry.kind) {
+                (true, EntryKind::Directory) => Ok(()),
+                (true, _) => answerer.listed(request, item, path.clone(), tally),
+                (false, _) => {
+                    let name = join(path, &item.entry.name);
+                    answerer.listed(request, item, name, tally)
+                }
+            }
+        })?;
+        match outcome {
+            Err(refusal) if refusal.status == Status::Fnf && has_pattern(path) => {
+                self.list_matching(request, tally)
+            }
+            Err(refusal) if refusal.status != Status::Cancelled => {
+                self.refuse(request, path, &refusal, tally)?;
+                Ok(Ok(()))
+            }
+            other => Ok(other),
+        }
+    }
+
+    fn list_matching(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
+        let (prefix, levels_max) = literal_prefix(&request.path);
+        let outcome = self.walk(request, prefix, levels_max, |answerer, _, item| {
+            let name = join(prefix, &item.entry.name);
+            if item.entry.name == b"." || !matches_pattern(&request.path, &name) {
+                return Ok(());
+            }
+            answerer.listed(request, item, name, tally)
+        })?;
+        if tally.items == 0 && !matches!(&outcome, Err(refusal) if refusal.status == Status::Cancelled) {
+            self.refuse(
+                request,
+                &request.path,
+                &Refusal::new(Status::Fnf, "nothing matches the pattern"),
+                tally,
+            )?;
+            return Ok(Ok(()));
+        }
+        Ok(outcome)
+    }
+
+    /// In a listing a FIFO or an unreadable directory is shown like everything else: nobody asked for its bytes.
+    fn listed(
+        &mut self,
+        request: &Request,
+        item: WalkItem,
+        name: Vec<u8>,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        match item.refusal {
+            Some(refusal) if item.entry.kind == EntryKind::Unknown => {
+                self.refuse(request, &name, &refusal, tally)
+            }
+            _ if name.len() > NAME_BYTES_MAX => {
+                self.refuse(request, &name, &Status::NameTooLong.into(), tally)
+            }
+            _ => self.entry(request, &Entry { name, ..item.entry }, Status::Ok, tally),
+        }
+    }
+
+    fn status(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
+        let status = self.context.status();
+        let json = match serde_json::to_vec(&status) {
+            Ok(json) => json,
+            Err(error) => return Ok(Err(Refusal::new(Status::Io, error.to_string()))),
+        };
+        let mut entry = Entry::refusal(b"status", &Refusal::new(Status::Ok, ""));
+        (entry.kind, entry.size) = (EntryKind::File, json.len() as u64);
+        tally.items += 1;
+        let begin = Record {
+            extent: entry.size,
+            ..Record::new(Kind::Begin, request.request_id)
+        };
+        self.writer.record(&begin, |payload| entry.encode_to(payload))?;
+        self.writer
+            .data(&Record::new(Kind::Data, request.request_id), &json)?;
+        let end = Record {
+            offset: entry.size,
+            ..Record::new(Kind::End, request.request_id)
+        };
+        self.writer.record(&end, |_| {})?;
+        Ok(Ok(()))
+    }
+
+    fn refuse(
+        &mut self,
+        request: &Request,
+        name: &[u8],
+        refusal: &Refusal,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        tally.refused += 1;
+        self.context.counters.refused_names.add(1);
+        self.entry(request, &Entry::refusal(name, refusal), refusal.status, tally)
+    }
+
+    fn entry(
+        &mut self,
+        request: &Request,
+        entry: &Entry,
+        status: Status,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        tally.items += 1;
+        let record = Record {
+            status,
+            extent: entry.size,
+            ..Record::new(Kind::Entry, request.request_id)
+        };
+        self.writer.record(&record, |payload| entry.encode_to(payload))
+    }
+
+    /// One file: BEGIN, its bytes, END.
+    fn file(
+        &mut self,
+        request: &Request,
+        file: &dyn SourceFile,
+        name: &[u8],
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        let entry = Entry {
+            name: name.to_vec(),
+            ..file.entry().clone()
+        };
+        tally.items += 1;
+        let begin = Record {
+            extent: entry.size,
+            ..Record::new(Kind::Begin, request.request_id)
+        };
+        self.writer.record(&begin, |payload| entry.encode_to(payload))?;
+        let mut body = self.body(request, file)?;
+        if body.is_ok() {
+            body = match file.is_unchanged() {
+                Ok(true) => body,
+                Ok(false) => Err(Status::Changed.into()),
+                Err(refusal) => Err(refusal),
+            };
+        }
+        let end = Record {
+            offset: entry.size,
+            ..Record::new(Kind::End, request.request_id)
+        };
+        match body {
+            Ok(digest) => {
+                self.context.counters.files.add(1);
+                self.writer.record(&end, |payload| {
+                    payload.extend_from_slice(digest.as_ref().map_or(&[][..], |digest| digest))
+                })
+            }
+            Err(refusal) => {
+                tally.refused += 1;
+                self.context.counters.refused_names.add(1);
+                let end = Record {
+                    status: refusal.status,
+                    ..end
+                };
+                self.writer
+                    .record(&end, |payload| payload.extend_from_slice(refusal.text.as_bytes()))
+            }
+        }
+    }
+
+    fn body(&mut self, request: &Request, file: &dyn SourceFile) -> Result<Body, End> {
+        let size = file.entry().size;
+        let mut digest = (request.flags & FLAG_VERIFY != 0).then(blake3::Hasher::new);
+        let mut position = 0;
+        while position < size {
+            let step = match file.span_at(position) {
+                Ok(Span::Hole { end }) if end > position => {
+                    self.hole(request, position, end, digest.as_mut())?;
+                    Ok(end)
+                }
+                Ok(Span::Data { end }) if end > position => {
+                    self.span(request, file, position, end, digest.as_mut())?
+                }
+                Ok(_) => Err(Status::Changed.into()),
+                Err(refusal) => Err(refusal),
+            };
+            match step {
+                Ok(end) => position = end,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Ok(digest.map(|hasher| *hasher.finalize().as_bytes())))
+    }
+
+    fn hole(
+        &mut self,
+        request: &Request,
+        position: u64,
+        end: u64,
+        digest: Option<&mut blake3::Hasher>,
+    ) -> Result<(), End> {
+        if let Some(hasher) = digest {
+            super::digest::hash_zeros(hasher, end - position, || {
+                self.writer.keep_alive(request.request_id)
+            })?;
+        }
+        let hole = Record {
+            offset: position,
+            extent: end - position,
+            ..Record::new(Kind::Hole, request.request_id)
+        };
+        self.writer.record(&hole, |_| {})
+    }
+
+    /// Sends the bytes from `position` to `end`; returns `end`.
+    fn span(
+        &mut self,
+        request: &Request,
+        file: &dyn SourceFile,
+        mut position: u64,
+        end: u64,
+        mut digest: Option<&mut blake3::Hasher>,
+    ) -> Result<Result<u64, Refusal>, End> {
+        let mut staging = None;
+        while position < end {
+            if self.writer.is_cancelled(request.request_id) {
+                return Ok(Err(Status::Cancelled.into()));
+            }
+            self.writer.keep_alive(request.request_id)?;
+            let record = Record {
+                offset: position,
+                ..Record::new(Kind::Data, request.request_id)
+            };
+            let left = end - position;
+            let direct = digest.is_none() && (self.writer.is_direct() || self.writer.fits_current_slot(left));
+            let got = if direct {
+                self.writer.data_from(&record, file, left)?
+            } else {
+                let staging = staging.get_or_insert_with(|| self.context.staging.lend());
+                let want = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(staging.bytes().len());
+                let got = file.read_at(&mut staging.bytes()[..want], position);
+                if let Ok(got) = got {
+                    let bytes = &staging.bytes()[..got];
+                    if let Some(hasher) = digest.as_deref_mut() {
+                        hasher.update(bytes);
+                    }
+                    self.writer.data(&record, bytes)?;
+                }
+                got
+            };
+            match got {
+                // The file ends before the size it had when it was opened.
+                Ok(0) => return Ok(Err(Status::Changed.into())),
+                Ok(got) => {
+                    position += got as u64;
+                    self.context.counters.bytes.add(got as u64);
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Ok(end))
+    }
+}
+
+fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
+    if directory.is_empty() || directory == b"." {
+        return name.to_vec();
+    }
+    let mut path = directory.strip_suffix(b"/").unwrap_or(directory).to_vec();
+    path.push(b'/');
+    path.extend_from_slice(name);
+    path
+}
+
+/// The directory in front of the first component that is a pattern, and how many levels below it can match.
+fn literal_prefix(pattern: &[u8]) -> (&[u8], usize) {
+    let first = pattern
+        .iter()
+        .position(|byte| matches!(byte, b'*' | b'?' | b'[' | b'{'))
+        .unwrap_or(pattern.len());
+    let slash = pattern[..first].iter().rposition(|byte| *byte == b'/');
+    let (prefix, rest) = slash.map_or((&pattern[..0], pattern), |slash| {
+        (&pattern[..slash], &pattern[slash + 1..])
+    });
+    let deep = rest.windows(2).any(|pair| pair == b"**");
+    let levels = if deep {
+        LEVELS_MAX
+    } else {
+        rest.iter().filter(|byte| **byte == b'/').count() + 1
+    };
+    (prefix, levels)
+}
+
+/// A pattern matches a name as a shell would: `*` stops at `/`, and a leading dot must be written out.
+fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
+    let hidden = |path: &[u8]| {
+        path.split(|byte| *byte == b'/')
+            .any(|part| part.first() == Some(&b'.'))
+    };
+    fast_glob::glob_match(pattern, name) && (!hidden(name) || hidden(pattern))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pattern_walks_no_deeper_than_it_can_match() {
+        assert_eq!(literal_prefix(b"*.c"), (&b""[..], 1));
+        assert_eq!(literal_prefix(b"src/*/x?.c"), (&b"src"[..], 2));
+        assert_eq!(literal_prefix(b"a/b/**/c"), (&b"a/b"[..], LEVELS_MAX));
+        assert_eq!(literal_prefix(b"plain"), (&b""[..], 1));
+    }
+
+    #[test]
+    fn a_star_stops_at_slashes_and_does_not_show_dotfiles() {
+        assert!(matches_pattern(b"*.c", b"a.c") && !matches_pattern(b"*.c", b"d/a.c"));
+        assert!(!matches_pattern(b"*", b".hidden") && matches_pattern(b".h*", b".hidden"));
+        assert!(matches_pattern(b"**/*.c", b"d/e/a.c") && matches_pattern(b"[ab].c", b"b.c"));
+    }
+
+    #[test]
+    fn names_are_joined_below_their_directory() {
+        assert_eq!(join(b"", b"x"), b"x");
+        assert_eq!(join(b"d/", b"x"), b"d/x");
+    }
+}

@@ -1,0 +1,454 @@
+//! The client's end of a session: finds the server, offers a region, sends requests, and hands out the records of the answers.
+//!
+//! Not here: what is done with the bytes (`transfer`).
+
+use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant};
+
+use shmeld_core::attach::Offer;
+use shmeld_core::layout::Word;
+use shmeld_core::session::{OfferStep, OfferView, SliceStep, SliceView, State, offer_step, slice_step};
+use shmeld_core::sync::Ordering;
+use shmeld_core::wait::{SLICE, Waited, Words};
+use shmeld_core::{Misbehaviour, Region};
+use shmeld_os::{Errno, explain};
+
+use super::connection::{Connection, Interrupt};
+use super::record::{Kind, Record};
+use super::session::UNANSWERED_MAX;
+use super::slot_reader::SlotReader;
+use super::status::Status;
+use super::wire::{Op, PATH_BYTES_MAX, Request};
+use crate::{Error, Result, ServerName};
+
+/// How long a blocking send waits before the client looks whether the server still lives.
+const SEND_SLICE: Duration = Duration::from_millis(100);
+/// How long the client tries to say CLOSE; its lease says the same when it goes.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a client waits before it offers itself again to a server that is busy.
+const BUSY_NAP: Duration = Duration::from_millis(200);
+
+/// How a client behaves.
+#[derive(Debug, Clone)]
+pub struct ClientOptions {
+    /// The server's name.
+    pub name: ServerName,
+    /// How long to wait for the server, or for a place on it; `None` is for ever.
+    pub wait: Option<Duration>,
+    /// Owners of the queue that are accepted besides this process's user and root.
+    pub server_uids: Vec<u32>,
+    /// Size of the region.
+    pub region_bytes: u64,
+    /// How long a live server may be silent while it owes an answer.
+    pub silence_max: Duration,
+    /// The caller's wish to stop.
+    pub interrupt: Interrupt,
+}
+
+impl Default for ClientOptions {
+    fn default() -> Self {
+        Self {
+            name: ServerName::default(),
+            wait: Some(Duration::from_secs(30)),
+            server_uids: Vec::new(),
+            region_bytes: shmeld_core::layout::PAGE_BYTES,
+            silence_max: Duration::from_secs(30),
+            interrupt: Interrupt::default(),
+        }
+    }
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Query {
+    /// What is asked for.
+    pub op: Op,
+    /// Relative to the exported directory.
+    pub path: Vec<u8>,
+    /// `FLAG_*` of [`super::wire`].
+    pub flags: u32,
+}
+
+/// One client's session. Requests are answered in their order.
+#[derive(Debug)]
+pub struct Client {
+    options: ClientOptions,
+    deadline: Option<Instant>,
+    connection: Connection,
+    offer: Offer,
+    reader: SlotReader,
+    attached: bool,
+    next_id: u64,
+    /// Requests sent and not yet answered, oldest first.
+    outstanding: VecDeque<(u64, Query)>,
+    /// Since when the server has owed its next step.
+    owed_since: Instant,
+}
+
+impl Client {
+    /// Waits for the server and makes a region for it. The first request attaches it.
+    ///
+    /// # Errors
+    /// No server within `wait`, a foreign one, or the kernel refuses the region.
+    pub fn connect(options: ClientOptions) -> Result<Self> {
+        let deadline = options.wait.map(|wait| Instant::now() + wait);
+        let connection = Connection::find(&options.name, &options.server_uids, deadline, &options.interrupt)?;
+        let offer = Offer::publish(options.region_bytes)?;
+        let reader = SlotReader::new(offer.region());
+        Ok(Self {
+            options,
+            deadline,
+            connection,
+            offer,
+            reader,
+            attached: false,
+            next_id: 1,
+            outstanding: VecDeque::new(),
+            owed_since: Instant::now(),
+        })
+    }
+
+    /// Size of the region.
+    #[must_use]
+    pub fn region_bytes(&self) -> u64 {
+        self.options.region_bytes
+    }
+
+    /// Size of one slot of the region.
+    #[must_use]
+    pub fn slot_bytes(&self) -> usize {
+        self.offer.region().geometry().slot_bytes()
+    }
+
+    /// How many requests are sent and not yet answered.
+    #[must_use]
+    pub fn outstanding(&self) -> usize {
+        self.outstanding.len()
+    }
+
+    /// Sends a request and returns its id. `None` if the query has to wait: as many as allowed are unanswered, or the queue is full while
+    /// answers are under way. Then records should be read first.
+    ///
+    /// # Errors
+    /// The path is too long or has a NUL, or the server is gone or does not drain its queue.
+    pub fn submit(&mut self, query: &Query) -> Result<Option<u64>> {
+        if query.path.len() > PATH_BYTES_MAX {
+            return Err(Error::Usage(format!(
+                "a path of {} bytes; at most {PATH_BYTES_MAX} can be asked for",
+                query.path.len()
+            )));
+        }
+        if query.path.contains(&0) {
+            return Err(Error::Usage("a path with a NUL byte".to_owned()));
+        }
+        if self.outstanding.len() >= UNANSWERED_MAX {
+            return Ok(None);
+        }
+        let message = self.message(self.next_id, query);
+        let sent = if self.outstanding.is_empty() {
+            self.send_patiently(&message)?
+        } else {
+            // A deadline in the past: answers are under way, so do not wait but read them.
+            self.connection.send(&message, self.owed_since)?
+        };
+        if !sent {
+            return Ok(None);
+        }
+        if self.outstanding.is_empty() {
+            self.owed_since = Instant::now();
+        }
+        let id = self.next_id;
+        self.outstanding.push_back((id, query.clone()));
+        self.next_id += 1;
+        Ok(Some(id))
+    }
+
+    fn message(&self, request_id: u64, query: &Query) -> Vec<u8> {
+        let request = Request {
+            op: query.op,
+            request_id,
+            region_id: self.offer.id(),
+            nonce: self.offer.nonce(),
+            region_bytes: self.options.region_bytes,
+            offset: 0,
+            flags: query.flags,
+            prefix_digest: [0; 32],
+            path: query.path.clone(),
+        };
+        request.encode()
+    }
+
+    /// Blocks in the kernel until the queue takes the message, as long as a server lives behind it.
+    fn send_patiently(&mut self, message: &[u8]) -> Result<bool> {
+        let start = Instant::now();
+        loop {
+            self.options.interrupt.check()?;
+            if !self.connection.is_linked()? || !self.connection.is_leased()? {
+                self.find_again()?;
+            }
+            if self.connection.send(message, Instant::now() + SEND_SLICE)? {
+                return Ok(true);
+            }
+            if start.elapsed() >= self.options.silence_max {
+                return Err(Error::NotDraining {
+                    name: self.options.name.clone(),
+                    after: start.elapsed(),
+                });
+            }
+        }
+    }
+
+    fn find_again(&mut self) -> Result<()> {
+        let options = &self.options;
+        if self.attached && !self.offer.server_leased()? {
+            return Err(Error::ServerDied {
+                name: options.name.clone(),
+            });
+        }
+        self.connection = Connection::find(
+            &options.name,
+            &options.server_uids,
+            self.deadline,
+            &options.interrupt,
+        )?;
+        Ok(())
+    }
+
+    /// The next record of the oldest unanswered request. [`Client::finish`] must follow before the next one.
+    ///
+    /// # Errors
+    /// The server died, is silent, ended the session, refused it, or broke the protocol; or the caller wants to stop.
+    pub fn next_record(&mut self) -> Result<Record> {
+        loop {
+            while let Some(record) = self.reader.next(self.offer.region())? {
+                self.owed_since = Instant::now();
+                let expected = self.outstanding.front().map(|(id, _)| *id);
+                if Some(record.request_id) != expected && record.kind != Kind::Pad {
+                    return Err(Misbehaviour::Record("an answer that nobody asked for").into());
+                }
+                if record.kind == Kind::Wait {
+                    self.finish(&record)?;
+                    continue;
+                }
+                return Ok(record);
+            }
+            self.wait()?;
+        }
+    }
+
+    /// Whether a record can be had without waiting.
+    ///
+    /// # Errors
+    /// The server broke the protocol.
+    pub fn is_ready(&mut self) -> Result<bool> {
+        Ok(self.reader.is_ready(self.offer.region())?)
+    }
+
+    fn region(&self) -> &Region {
+        self.offer.region()
+    }
+
+    fn state(&self) -> Option<State> {
+        // Acquire: pairs with the server's Release store; what it did before, its lease and its slots, is visible.
+        State::from_word(self.region().load(Word::State, Ordering::Acquire))
+    }
+
+    /// Waits for one slice and looks at the world.
+    fn wait(&mut self) -> Result<()> {
+        self.options.interrupt.check()?;
+        let (region, attached) = (self.offer.region(), self.attached);
+        let expected_state = if attached { State::Attached } else { State::Offered }.to_word();
+        let state_changed = || region.load(Word::State, Ordering::Acquire) != expected_state;
+        match self
+            .reader
+            .consumer
+            .wait_filled(region, Instant::now() + SLICE, state_changed)?
+        {
+            Waited::Faulted => Err(Misbehaviour::Vanished.into()),
+            Waited::Ready | Waited::SliceOver if self.attached => self.look_at_session(),
+            Waited::Ready | Waited::SliceOver => self.look_at_offer(),
+        }
+    }
+
+    fn look_at_offer(&mut self) -> Result<()> {
+        let view = OfferView {
+            state: self.state(),
+            queue_linked: self.connection.is_linked()?,
+            queue_leased: self.connection.is_leased()?,
+        };
+        match offer_step(view) {
+            OfferStep::Wait if self.owed_since.elapsed() >= self.options.silence_max => Err(self.silent()),
+            OfferStep::Wait => Ok(()),
+            OfferStep::Attached => {
+                explain!(
+                    "shm_unlink",
+                    self.offer.id().name(),
+                    "the server has attached: from now on a crash of either side leaves nothing"
+                );
+                self.offer.remove_name();
+                self.attached = true;
+                Ok(())
+            }
+            OfferStep::Ended(_) => {
+                self.attached = true;
+                Ok(())
+            }
+            OfferStep::Reconnect => {
+                self.find_again()?;
+                self.resend()
+            }
+            OfferStep::Refused(code) => self.refused(code),
+            OfferStep::Misbehaved => Err(Misbehaviour::Record("an impossible state word").into()),
+        }
+    }
+
+    /// Sends everything unanswered again: the server drops what it has seen, because ids strictly increase.
+    fn resend(&mut self) -> Result<()> {
+        let messages: Vec<Vec<u8>> = self
+            .outstanding
+            .iter()
+            .map(|(id, query)| self.message(*id, query))
+            .collect();
+        for message in messages {
+            self.send_patiently(&message)?;
+        }
+        Ok(())
+    }
+
+    /// A busy server is asked again with a new region while `wait` lasts.
+    fn refused(&mut self, code: u32) -> Result<()> {
+        let busy = code == u32::from(Status::Busy.code());
+        if !busy || self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(Error::Refused {
+                name: self.options.name.clone(),
+                code,
+            });
+        }
+        self.options.interrupt.sleep(BUSY_NAP)?;
+        self.offer = Offer::publish(self.options.region_bytes)?;
+        self.reader = SlotReader::new(self.offer.region());
+        self.owed_since = Instant::now();
+        self.resend()
+    }
+
+    fn silent(&self) -> Error {
+        Error::Silent {
+            name: self.options.name.clone(),
+            after: self.owed_since.elapsed(),
+        }
+    }
+
+    fn look_at_session(&mut self) -> Result<()> {
+        let name = &self.options.name;
+        let ended = match self.state() {
+            Some(State::Attached) => None,
+            Some(State::Ended(code)) => Some(code),
+            _ => return Err(Misbehaviour::Record("an impossible state word").into()),
+        };
+        // The order matters: first the lease, then the sequence word. What was published before a death is valid.
+        let peer_leased = self.offer.server_leased()?;
+        let work_after_lease = self.reader.consumer.filled_slots(self.offer.region())? > 0;
+        if let (Some(code), false) = (ended, work_after_lease) {
+            return Err(Error::Ended {
+                name: name.clone(),
+                code,
+            });
+        }
+        let owed_for = self.owed_since.elapsed();
+        match slice_step(SliceView {
+            peer_leased,
+            work_after_lease,
+            owed_for,
+            stall: self.options.silence_max,
+        }) {
+            SliceStep::Work => Ok(()),
+            SliceStep::PeerGone => Err(Error::ServerDied { name: name.clone() }),
+            SliceStep::Stalled => Err(self.silent()),
+            SliceStep::Wait if self.connection.is_linked()? => Ok(()),
+            SliceStep::Wait => self.follow_queue(),
+        }
+    }
+
+    /// The queue was unlinked under a live session. If its server has made it again, requests that were still in the old one are sent again.
+    fn follow_queue(&mut self) -> Result<()> {
+        let options = &self.options;
+        match Connection::find(
+            &options.name,
+            &options.server_uids,
+            Some(Instant::now()),
+            &options.interrupt,
+        ) {
+            Ok(connection) => {
+                self.connection = connection;
+                self.resend()
+            }
+            Err(Error::NoServer { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Copies the payload of the record out.
+    pub fn payload(&self, record: &Record, target: &mut Vec<u8>) {
+        let (slot, at) = self.reader.payload(self.region());
+        let start = target.len();
+        target.resize(start + record.length, 0);
+        slot.read(at, &mut target[start..]);
+    }
+
+    /// Moves a part of the payload of the record to a file, kernel to kernel. Returns the number of bytes.
+    ///
+    /// # Errors
+    /// `EFAULT` blames the server (it took the memory away), any other errno the file.
+    pub fn drain(
+        &self,
+        skip: usize,
+        len: usize,
+        file: BorrowedFd<'_>,
+        position: Option<u64>,
+    ) -> Result<usize, Errno> {
+        let (slot, at) = self.reader.payload(self.region());
+        slot.drain_to(at + skip, len, file, position)
+    }
+
+    /// Fails if the caller wants to stop.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn check_interrupt(&self) -> Result<()> {
+        self.options.interrupt.check()
+    }
+
+    /// Goes past a record. DONE ends the oldest request.
+    ///
+    /// # Errors
+    /// The server broke the protocol.
+    pub fn finish(&mut self, record: &Record) -> Result<()> {
+        self.reader.finish(self.offer.region(), record)?;
+        if self.region().faulted() {
+            return Err(Misbehaviour::Vanished.into());
+        }
+        if record.kind == Kind::Done {
+            self.outstanding.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Tells the server that requests up to this one need no further answer. Their DONE still comes.
+    pub fn cancel_up_to(&self, request_id: u64) {
+        self.region().set_cancel_up_to(request_id);
+    }
+
+    /// Says CLOSE. Dropping a client without this ends the session too, but counts as its death.
+    pub fn close(self) {
+        let query = Query {
+            op: Op::Close,
+            path: Vec::new(),
+            flags: 0,
+        };
+        let message = self.message(self.next_id, &query);
+        explain!("mq_timedsend", self.options.name, "CLOSE: the session is over");
+        // If the queue is full or gone the lease says the same as soon as this process ends.
+        let _ = self.connection.send(&message, Instant::now() + CLOSE_PATIENCE);
+    }
+}

@@ -1,0 +1,141 @@
+//! Finding a live server: its queue, who owns it, and the lease that says it lives.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use shmeld_os::lease::{self, Kind, Range};
+use shmeld_os::posix::mqueue::{Access, MessageQueue, PRIORITY_MAX};
+use shmeld_os::{ErrorKind, process};
+
+use super::gate::running_servers;
+use crate::{Error, Result, ServerName};
+
+/// How long to wait before looking for the server again, at first and at most.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long a sleep may be before the caller's wish to stop is looked at.
+const NAP_MAX: Duration = Duration::from_millis(50);
+
+/// The caller's wish to stop, set by a signal handler or another thread.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt(Arc<AtomicBool>);
+
+impl Interrupt {
+    /// A wish that somebody else sets through this flag: a signal handler, for example.
+    #[must_use]
+    pub fn from_flag(flag: Arc<AtomicBool>) -> Self {
+        Self(flag)
+    }
+    /// Fails if the caller wants to stop.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub fn check(&self) -> Result<()> {
+        // Relaxed: the flag publishes nothing but itself.
+        if self.0.load(Ordering::Relaxed) {
+            Err(Error::Interrupted)
+        } else {
+            Ok(())
+        }
+    }
+    /// Sleeps, but not past the wish to stop.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`].
+    pub(super) fn sleep(&self, duration: Duration) -> Result<()> {
+        let end = Instant::now() + duration;
+        loop {
+            self.check()?;
+            let rest = end.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(rest.min(NAP_MAX));
+        }
+    }
+}
+
+/// The queue of a live server, open for sending.
+#[derive(Debug)]
+pub(super) struct Connection {
+    queue: MessageQueue,
+}
+
+impl Connection {
+    /// Waits for the server until `deadline` (`None`: for ever). Says once that it waits.
+    pub(super) fn find(
+        name: &ServerName,
+        uids: &[u32],
+        deadline: Option<Instant>,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        let start = Instant::now();
+        let mut backoff = BACKOFF.0;
+        loop {
+            if let Some(connection) = Self::try_open(name, uids)? {
+                return Ok(connection);
+            }
+            let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if rest == Some(Duration::ZERO) {
+                let waited = if deadline <= Some(start) {
+                    Duration::ZERO
+                } else {
+                    start.elapsed()
+                };
+                return Err(Error::NoServer {
+                    name: name.clone(),
+                    waited,
+                    others: running_servers(),
+                });
+            }
+            if backoff == BACKOFF.0 {
+                tracing::info!(target: "shmeld::client", "waiting for server {name}");
+            }
+            interrupt.sleep(rest.map_or(backoff, |rest| rest.min(backoff)))?;
+            backoff = (backoff * 2).min(BACKOFF.1);
+        }
+    }
+
+    fn try_open(name: &ServerName, uids: &[u32]) -> Result<Option<Self>> {
+        let queue = match MessageQueue::open(name.queue(), Access::Send) {
+            Ok(queue) => queue,
+            // A queue that we may not open may be one whose server has not finished making it.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let uid = queue.stat()?.uid;
+        if uid != 0 && uid != process::effective_uid() && !uids.contains(&uid) {
+            return Err(Error::ForeignOwner {
+                operation: "mq_open",
+                object: name.to_string(),
+                uid: Some(uid),
+            });
+        }
+        let connection = Self { queue };
+        Ok(connection.is_leased()?.then_some(connection))
+    }
+
+    /// Whether the queue still has its name.
+    pub(super) fn is_linked(&self) -> Result<bool> {
+        Ok(self.queue.stat()?.links > 0)
+    }
+
+    /// Whether a server lives behind the queue. Asking with a write lock reports read locks too, and only an answer of *read lock* counts:
+    /// only a process that may read the queue can hold one.
+    pub(super) fn is_leased(&self) -> Result<bool> {
+        Ok(lease::probe(&self.queue, Range::WHOLE, Kind::Write, "queue")? == Some(Kind::Read))
+    }
+
+    /// Sends a request; `false` if the queue stayed full until `deadline`.
+    ///
+    /// Blocking in `mq_timedsend` beats polling: against a flooder a sender that waits in the kernel gets the next free place.
+    pub(super) fn send(&self, message: &[u8], deadline: Instant) -> Result<bool> {
+        match self.queue.send(message, PRIORITY_MAX, Some(deadline)) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::TimedOut => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What all sessions of a server share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+use shmeld_core::counters::Counters;
+
+use super::source::Source;
+use super::staging::StagingPool;
+use crate::ServerName;
+
+/// See the module.
+pub(super) struct Context {
+    pub(super) name: ServerName,
+    pub(super) source: Arc<dyn Source>,
+    pub(super) counters: Counters,
+    pub(super) staging: StagingPool,
+    pub(super) started: Instant,
+    pub(super) sessions_now: AtomicUsize,
+    pub(super) sessions_max: usize,
+}
+
+/// What a server says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerStatus {
+    /// Version of the program.
+    pub version: String,
+    /// Name of the server.
+    pub name: String,
+    /// Process id, as the server sees itself: not meaningful in another PID namespace.
+    pub pid: u32,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// Sessions at this moment, the asking one included.
+    pub sessions: u64,
+    /// The most sessions it admits.
+    pub sessions_max: u64,
+    /// Sessions since the start.
+    pub sessions_total: u64,
+    /// Requests taken up.
+    pub requests_total: u64,
+    /// Files delivered to their end.
+    pub files_total: u64,
+    /// Bytes of file content published.
+    pub bytes_total: u64,
+    /// Names answered with a status other than OK.
+    pub refused_names_total: u64,
+    /// Regions refused.
+    pub refused_regions_total: u64,
+    /// Queue messages that are no request.
+    pub junk_messages_total: u64,
+    /// Sessions ended because the client broke the protocol.
+    pub misbehaved_total: u64,
+    /// Sessions ended because the client died.
+    pub died_total: u64,
+}
+
+impl Context {
+    pub(super) fn status(&self) -> ServerStatus {
+        let counters = &self.counters;
+        ServerStatus {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            name: self.name.to_string(),
+            pid: shmeld_os::process::pid(),
+            uptime_seconds: self.started.elapsed().as_secs(),
+            sessions: self.sessions_now.load(Ordering::Relaxed) as u64,
+            sessions_max: self.sessions_max as u64,
+            sessions_total: counters.sessions.get(),
+            requests_total: counters.requests.get(),
+            files_total: counters.files.get(),
+            bytes_total: counters.bytes.get(),
+            refused_names_total: counters.refused_names.get(),
+            refused_regions_total: counters.refused_regions.get(),
+            junk_messages_total: counters.junk_messages.get(),
+            misbehaved_total: counters.misbehaved.get(),
+            died_total: counters.died.get(),
+        }
+    }
+}

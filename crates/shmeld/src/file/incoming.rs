@@ -1,0 +1,200 @@
+//! One file as it arrives at the client: its bytes in order, moved to where they belong, and the check at its end.
+//!
+//! From large slots the kernel writes straight into the file. From small slots the bytes are collected first, because a system call for
+//! each 3,744 bytes would cost more than the copy.
+
+use shmeld_core::Misbehaviour;
+use shmeld_os::{Errno, Error as OsError};
+
+use super::client::Client;
+use super::output::OutputFile;
+use super::record::{Entry, Record};
+use crate::{Error, Result};
+
+/// Slots of at least this size are drained by the kernel; smaller ones through a private buffer.
+const DIRECT_SLOT_BYTES_MIN: usize = 16 * 1024;
+/// How many bytes are collected from small slots before they are written.
+const COLLECT_BYTES: usize = 256 * 1024;
+
+/// Where the bytes go.
+#[derive(Debug)]
+pub(super) enum Sink {
+    /// A file or stream.
+    Output(OutputFile),
+    /// Nowhere.
+    Nowhere,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    name: Vec<u8>,
+    entry: Entry,
+    sink: Sink,
+    /// Position of the next byte expected.
+    position: u64,
+    /// Bytes that end at `position` and have not been written yet.
+    collected: Vec<u8>,
+    hasher: Option<blake3::Hasher>,
+    direct: bool,
+    error: Option<Error>,
+    failed: bool,
+}
+
+impl Incoming {
+    pub(super) fn new(
+        name: Vec<u8>,
+        entry: Entry,
+        sink: Sink,
+        verify: bool,
+        slot_bytes: usize,
+        error: Option<Error>,
+    ) -> Self {
+        let hasher = verify.then(blake3::Hasher::new);
+        // Bytes that are to be hashed are hashed in private memory: in the region they could change afterwards.
+        let direct = slot_bytes >= DIRECT_SLOT_BYTES_MIN && !verify;
+        let failed = error.is_some();
+        Self {
+            name,
+            entry,
+            sink,
+            position: 0,
+            collected: Vec::new(),
+            hasher,
+            direct,
+            error,
+            failed,
+        }
+    }
+
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name
+    }
+    pub(super) fn size(&self) -> u64 {
+        self.entry.size
+    }
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
+    }
+    /// The failure, once.
+    pub(super) fn take_error(&mut self) -> Option<Error> {
+        self.error.take()
+    }
+
+    fn fail(&mut self, errno: Errno) {
+        let error = OsError::new("write", shmeld_os::name::escape(&self.name), errno);
+        (self.error, self.failed) = (Some(error.into()), true);
+        // Dropping the output removes what there is of it.
+        self.sink = Sink::Nowhere;
+        self.collected = Vec::new();
+    }
+
+    fn advance(&mut self, record: &Record, len: u64) -> Result<u64> {
+        let start = self.position;
+        let end = start.checked_add(len).filter(|end| *end <= self.entry.size);
+        match end {
+            Some(end) if record.offset == start => {
+                self.position = end;
+                Ok(start)
+            }
+            _ => Err(Misbehaviour::Record("bytes out of order or beyond the size").into()),
+        }
+    }
+
+    /// Takes the bytes of a DATA record; `progress` is told about bytes that have been moved.
+    pub(super) fn data(
+        &mut self,
+        client: &Client,
+        record: &Record,
+        mut progress: impl FnMut(u64),
+    ) -> Result<()> {
+        let start = self.advance(record, record.length as u64)?;
+        if matches!(self.sink, Sink::Nowhere) && self.hasher.is_none() {
+            progress(record.length as u64);
+        } else if self.direct {
+            self.drain(client, record, start)?;
+            progress(record.length as u64);
+        } else {
+            client.payload(record, &mut self.collected);
+            if self.collected.len() >= COLLECT_BYTES {
+                let bytes = self.collected.len() as u64;
+                self.write_collected();
+                progress(bytes);
+            }
+        }
+        Ok(())
+    }
+
+    /// Kernel to kernel. A short write is repeated for the rest: only that tells a lost page from a full disk.
+    fn drain(&mut self, client: &Client, record: &Record, start: u64) -> Result<()> {
+        let mut moved = 0;
+        while moved < record.length {
+            let Sink::Output(output) = &mut self.sink else {
+                return Ok(());
+            };
+            let (file, position) = output.target(start + moved as u64);
+            match client.drain(moved, record.length - moved, file, position) {
+                Ok(0) => self.fail(Errno::IO),
+                Ok(bytes) => {
+                    moved += bytes;
+                    output.written_to(start + moved as u64);
+                }
+                Err(Errno::FAULT) => return Err(Misbehaviour::Vanished.into()),
+                Err(errno) => self.fail(errno),
+            }
+        }
+        Ok(())
+    }
+
+    fn write_collected(&mut self) {
+        if self.collected.is_empty() {
+            return;
+        }
+        if let Some(hasher) = &mut self.hasher {
+            hasher.update(&self.collected);
+        }
+        let start = self.position - self.collected.len() as u64;
+        if let Sink::Output(output) = &mut self.sink
+            && let Err(errno) = output.write(start, &self.collected)
+        {
+            return self.fail(errno);
+        }
+        self.collected.clear();
+    }
+
+    /// Takes a run of zeros.
+    pub(super) fn hole(&mut self, client: &Client, record: &Record) -> Result<()> {
+        self.write_collected();
+        self.advance(record, record.extent)?;
+        if let Some(hasher) = &mut self.hasher {
+            super::digest::hash_zeros(hasher, record.extent, || client.check_interrupt())?;
+        }
+        if let Sink::Output(output) = &mut self.sink {
+            let written = output.hole(record.extent, || client.check_interrupt().is_ok());
+            if let Err(errno) = written {
+                self.fail(errno);
+            }
+        }
+        Ok(())
+    }
+
+    /// The file has ended well on the server's side: checks that all of it arrived, and lets it appear.
+    pub(super) fn complete(mut self, record: &Record, digest: &[u8]) -> Result<Result<(), Error>> {
+        self.write_collected();
+        if let Some(error) = self.error.take() {
+            return Ok(Err(error));
+        }
+        if self.position != self.entry.size || record.offset != self.entry.size {
+            return Err(Misbehaviour::Record("an END before the end").into());
+        }
+        if let Some(hasher) = &self.hasher
+            && hasher.finalize().as_bytes() != digest
+        {
+            return Ok(Err(Error::Digest));
+        }
+        match self.sink {
+            Sink::Output(output) => Ok(output.finish(&self.entry).map_err(Error::from)),
+            Sink::Nowhere => Ok(Ok(())),
+        }
+    }
+}

@@ -1,0 +1,343 @@
+//! One output file: invisible until it is whole. A final name holds the whole file or what was there before.
+
+use std::ffi::OsStr;
+use std::fs::{File, OpenOptions};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use shmeld_os::fs::{self, FileKind};
+use shmeld_os::{Errno, Error, ErrorKind, process};
+
+use super::record::Entry;
+
+/// How many zero bytes are written at a time where a hole cannot be left.
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+
+/// How outputs are made.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OutputOptions {
+    /// The umask that the user had: the bits that a new file does not get.
+    pub umask: u32,
+    /// Keep the modification time, and the mode without regard to the umask.
+    pub preserve: bool,
+    /// Refuse to replace what is there.
+    pub no_clobber: bool,
+    /// `fsync` the file and its directory before reporting success.
+    pub sync: bool,
+}
+
+impl OutputOptions {
+    /// The mode of a new file or directory. Set-user-id and the like are never copied.
+    pub(super) fn mode(&self, source_mode: u32) -> u32 {
+        if self.preserve {
+            source_mode & 0o777
+        } else {
+            source_mode & 0o777 & !self.umask
+        }
+    }
+}
+
+/// A directory to create names in, and its path for messages.
+#[derive(Debug, Clone)]
+pub(super) struct Place {
+    pub(super) directory: Rc<OwnedFd>,
+    pub(super) path: PathBuf,
+}
+
+impl Place {
+    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        Ok(Self {
+            directory: Rc::new(fs::open_directory(path)?),
+            path: path.to_owned(),
+        })
+    }
+
+    pub(super) fn join(&self, name: &[u8]) -> PathBuf {
+        let name = OsStr::from_bytes(name);
+        if self.path == Path::new(".") {
+            PathBuf::from(name)
+        } else {
+            self.path.join(name)
+        }
+    }
+}
+
+/// Where the bytes go until the file is whole.
+#[derive(Debug)]
+enum State {
+    /// A file without a name; killed now, nothing is left.
+    Unnamed,
+    /// A file with a temporary name, where the file system has no unnamed ones.
+    Temporary(Vec<u8>),
+    /// A file with its final name in a directory that has not got its own yet.
+    Aside,
+    /// A device, FIFO or the like: bytes go into it as they come.
+    Stream,
+    /// Finished: nothing to clean up.
+    Done,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct OutputFile {
+    file: Rc<OwnedFd>,
+    place: Option<Place>,
+    name: Vec<u8>,
+    state: State,
+    options: OutputOptions,
+    /// Mode of the regular file that is going to be replaced: the new one is not opened wider than that.
+    replaced_mode: Option<u32>,
+    /// End of what was written; holes may lie behind it.
+    written_end: u64,
+}
+
+impl OutputFile {
+    /// A file that will appear in `place` under `name`.
+    pub(super) fn create(place: &Place, name: &[u8], options: OutputOptions) -> Result<Self, Error> {
+        let mut replaced_mode = None;
+        match fs::stat_at(&place.directory, name) {
+            Ok(stat) => {
+                if let Some(node) = open_node(&place.join(name), stat.kind)? {
+                    return Ok(Self::stream(Rc::new(node)));
+                }
+                if options.no_clobber {
+                    return Err(refused(place, name, Errno::EXIST));
+                }
+                match stat.kind {
+                    FileKind::Directory => return Err(refused(place, name, Errno::ISDIR)),
+                    FileKind::File => replaced_mode = Some(stat.mode),
+                    _ => {}
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let (file, state) = create_hidden(place, name)?;
+        Ok(Self {
+            file: Rc::new(file),
+            place: Some(place.clone()),
+            name: name.to_vec(),
+            state,
+            options,
+            replaced_mode,
+            written_end: 0,
+        })
+    }
+
+    /// A file in a directory that nobody knows yet: it needs no detour.
+    pub(super) fn create_aside(place: &Place, name: &[u8], options: OutputOptions) -> Result<Self, Error> {
+        let file = fs::create_new(&place.directory, name, 0o600)?;
+        Ok(Self {
+            file: Rc::new(file),
+            place: Some(place.clone()),
+            name: name.to_vec(),
+            state: State::Aside,
+            options,
+            replaced_mode: None,
+            written_end: 0,
+        })
+    }
+
+    /// Bytes go into this descriptor as they come.
+    pub(super) fn stream(file: Rc<OwnedFd>) -> Self {
+        Self {
+            file,
+            place: None,
+            name: Vec::new(),
+            state: State::Stream,
+            options: OutputOptions::default(),
+            replaced_mode: None,
+            written_end: 0,
+        }
+    }
+
+    /// Where the kernel shall put bytes meant for `position`: `None` in a stream.
+    pub(super) fn target(&self, position: u64) -> (BorrowedFd<'_>, Option<u64>) {
+        let position = if matches!(self.state, State::Stream) {
+            None
+        } else {
+            Some(position)
+        };
+        (self.file.as_fd(), position)
+    }
+
+    /// Notes that bytes up to `end` have been written through [`OutputFile::target`].
+    pub(super) fn written_to(&mut self, end: u64) {
+        self.written_end = end;
+    }
+
+    pub(super) fn write(&mut self, position: u64, bytes: &[u8]) -> Result<(), Errno> {
+        match self.target(position) {
+            (file, Some(position)) => fs::write_all_at(file, bytes, position)?,
+            (file, None) => fs::write_all(file, bytes)?,
+        }
+        self.written_end = position + bytes.len() as u64;
+        Ok(())
+    }
+
+    /// A run of zeros: left out of a file, written into a stream piece by piece (`between` may end it).
+    pub(super) fn hole(&mut self, len: u64, mut between: impl FnMut() -> bool) -> Result<(), Errno> {
+        if !matches!(self.state, State::Stream) {
+            return Ok(());
+        }
+        let mut left = len;
+        while left > 0 && between() {
+            let piece = left.min(ZEROS.len() as u64);
+            fs::write_all(&self.file, &ZEROS[..piece as usize])?;
+            left -= piece;
+        }
+        Ok(())
+    }
+
+    /// The file is whole: gives it its size, mode and time, and then its name.
+    pub(super) fn finish(mut self, entry: &Entry) -> Result<(), Error> {
+        if matches!(self.state, State::Stream) {
+            return Ok(());
+        }
+        let Some(place) = self.place.clone() else {
+            return Ok(());
+        };
+        if self.written_end < entry.size {
+            let file = File::from(
+                self.file
+                    .try_clone()
+                    .map_err(|error| io_error("dup", &place, &self.name, &error))?,
+            );
+            file.set_len(entry.size)
+                .map_err(|error| io_error("ftruncate", &place, &self.name, &error))?;
+        }
+        let mode = self.options.mode(entry.mode) & self.replaced_mode.unwrap_or(0o777);
+        fs::set_mode(&self.file, mode)?;
+        if self.options.preserve {
+            fs::set_times(&self.file, entry.modified)?;
+        }
+        if self.options.sync {
+            fs::sync(&self.file)?;
+        }
+        self.appear(&place)?;
+        if self.options.sync {
+            fs::sync(&place.directory)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the file its final name in one step.
+    fn appear(&mut self, place: &Place) -> Result<(), Error> {
+        if matches!(self.state, State::Unnamed) {
+            match fs::link_unnamed(&self.file, &place.directory, &self.name) {
+                Ok(()) => {
+                    self.state = State::Done;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == ErrorKind::AlreadyExists && !self.options.no_clobber => {
+                    let temporary = hidden_name(&self.name);
+                    fs::link_unnamed(&self.file, &place.directory, &temporary)?;
+                    self.state = State::Temporary(temporary);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if let State::Temporary(temporary) = &self.state {
+            let (directory, name) = (&place.directory, &self.name);
+            if self.options.no_clobber {
+                fs::rename_noreplace(directory, temporary, directory, name)?;
+            } else {
+                fs::rename(directory, temporary, directory, name)?;
+            }
+        }
+        self.state = State::Done;
+        Ok(())
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        let Some(place) = &self.place else { return };
+        let name = match &self.state {
+            State::Temporary(temporary) => temporary,
+            State::Aside => &self.name,
+            _ => return,
+        };
+        // Whatever stops this has been reported by the step that failed before.
+        let _ = fs::unlink(&place.directory, name);
+    }
+}
+
+/// `.NAME.shmeld-<hex>`, cut so that it stays a valid name.
+pub(super) fn hidden_name(name: &[u8]) -> Vec<u8> {
+    let mut hidden = b".".to_vec();
+    hidden.extend_from_slice(super::record::cut(name, 200));
+    let random: [u8; 8] = process::random_bytes();
+    hidden.extend_from_slice(format!(".shmeld-{:016x}", u64::from_le_bytes(random)).as_bytes());
+    hidden
+}
+
+fn create_hidden(place: &Place, name: &[u8]) -> Result<(OwnedFd, State), Error> {
+    match fs::create_unnamed(&place.directory, 0o600) {
+        Ok(file) => Ok((file, State::Unnamed)),
+        // Not every file system has unnamed files, and old kernels say so in several ways.
+        Err(error)
+            if matches!(
+                error.errno(),
+                Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT
+            ) =>
+        {
+            let temporary = hidden_name(name);
+            let file = fs::create_new(&place.directory, &temporary, 0o600)?;
+            Ok((file, State::Temporary(temporary)))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Opens what stands at `path` for writing if, symbolic links followed, it is a device, FIFO or socket: such a node is written into and
+/// never replaced. Links in /dev and /proc stand for open descriptors and are written into as well.
+fn open_node(path: &Path, kind: FileKind) -> Result<Option<OwnedFd>, Error> {
+    let is_node = match kind {
+        FileKind::File | FileKind::Directory => false,
+        FileKind::Symlink => {
+            let parent = path
+                .parent()
+                .and_then(|parent| parent.canonicalize().ok())
+                .unwrap_or_default();
+            let special = (parent.starts_with("/dev") && !parent.starts_with("/dev/shm"))
+                || parent.starts_with("/proc");
+            special
+                || std::fs::metadata(path).is_ok_and(|found| {
+                    let kind = found.file_type();
+                    kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
+                })
+        }
+        _ => true,
+    };
+    if !is_node {
+        return Ok(None);
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(|error| os_error("open", path, &error))?;
+    Ok(Some(file.into()))
+}
+
+fn refused(place: &Place, name: &[u8], errno: Errno) -> Error {
+    Error::new("open", place.join(name).to_string_lossy(), errno)
+}
+
+fn io_error(operation: &'static str, place: &Place, name: &[u8], error: &std::io::Error) -> Error {
+    os_error(operation, &place.join(name), error)
+}
+
+/// An error of std with operation and object.
+pub(super) fn os_error(operation: &'static str, path: &Path, error: &std::io::Error) -> Error {
+    let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+    Error::new(operation, path.to_string_lossy(), errno)
+}

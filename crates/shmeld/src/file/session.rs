@@ -1,0 +1,302 @@
+//! One client's session on the server: the thread that joins its region and answers its requests, and what the acceptor sees of it.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use shmeld_core::Misbehaviour;
+use shmeld_core::attach::{Attached, Candidate, ClientProbe};
+use shmeld_core::layout::{Header, Word};
+use shmeld_core::session::State;
+use shmeld_core::sync::Ordering as WordOrdering;
+use shmeld_core::wait::{Semaphore, Words, post};
+use shmeld_os::explain;
+
+use super::answer::Answerer;
+use super::context::Context;
+use super::slot_writer::SlotWriter;
+use super::status::Status;
+use super::wire::{Op, Request};
+
+/// How many requests of a session may be unanswered.
+pub const UNANSWERED_MAX: usize = 8;
+
+/// Why a session ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// The client said CLOSE.
+    Closed,
+    /// The client's lease was found free.
+    ClientGone,
+    /// The client broke the protocol.
+    Misbehaved(Misbehaviour),
+    /// The client did not do its next step for too long.
+    Stalled,
+    /// The server is shutting down.
+    Stopping,
+    /// The kernel refused something to us.
+    Os(shmeld_os::Error),
+    /// A thread of ours panicked.
+    Panicked,
+}
+
+impl End {
+    /// The code that the client finds in its state word.
+    pub(super) fn status(&self) -> Status {
+        match self {
+            Self::Closed => Status::Ok,
+            Self::ClientGone => Status::Cancelled,
+            Self::Misbehaved(_) => Status::Misbehaved,
+            Self::Stalled => Status::Stalled,
+            Self::Stopping => Status::Stopping,
+            Self::Os(_) | Self::Panicked => Status::Io,
+        }
+    }
+}
+
+impl From<Misbehaviour> for End {
+    fn from(misbehaviour: Misbehaviour) -> Self {
+        Self::Misbehaved(misbehaviour)
+    }
+}
+
+impl From<shmeld_core::Error> for End {
+    fn from(error: shmeld_core::Error) -> Self {
+        match error {
+            shmeld_core::Error::Os(error) => Self::Os(error),
+            shmeld_core::Error::PeerGone => Self::ClientGone,
+            shmeld_core::Error::Peer(misbehaviour) => Self::Misbehaved(misbehaviour),
+            _ => Self::Misbehaved(Misbehaviour::Record("a region that changed its layout")),
+        }
+    }
+}
+
+/// What the session's thread tells the acceptor while it works, and the other way round. Atomics of our own process; each word stands for
+/// itself and publishes nothing else, so Relaxed suffices throughout.
+#[derive(Debug)]
+pub(super) struct Pulse {
+    stall: Duration,
+    slots: AtomicU64,
+    waiting_for_client: AtomicBool,
+    abort: AtomicU8,
+}
+
+const ABORT_STOPPING: u8 = 1;
+const ABORT_STALLED: u8 = 2;
+
+impl Pulse {
+    fn new(stall: Duration) -> Self {
+        Self {
+            stall,
+            slots: AtomicU64::new(0),
+            waiting_for_client: AtomicBool::new(false),
+            abort: AtomicU8::new(0),
+        }
+    }
+    pub(super) fn stall(&self) -> Duration {
+        self.stall
+    }
+    pub(super) fn progressed(&self) {
+        self.slots.fetch_add(1, Ordering::Relaxed);
+    }
+    pub(super) fn slots(&self) -> u64 {
+        self.slots.load(Ordering::Relaxed)
+    }
+    pub(super) fn set_waiting_for_client(&self, waiting: bool) {
+        self.waiting_for_client.store(waiting, Ordering::Relaxed);
+    }
+    pub(super) fn is_waiting_for_client(&self) -> bool {
+        self.waiting_for_client.load(Ordering::Relaxed)
+    }
+    /// Whether the acceptor wants this session to end.
+    pub(super) fn check(&self) -> Result<(), End> {
+        match self.abort.load(Ordering::Relaxed) {
+            0 => Ok(()),
+            ABORT_STALLED => Err(End::Stalled),
+            _ => Err(End::Stopping),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct InboxState {
+    requests: VecDeque<Request>,
+    answering: bool,
+    last_id: u64,
+    end: Option<End>,
+    attached: bool,
+    made_get: bool,
+    probe: Option<ClientProbe>,
+}
+
+/// A session as the acceptor and its thread share it.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) nonce: [u8; 16],
+    pub(super) region_bytes: u64,
+    pub(super) device_and_inode: (u64, u64),
+    pub(super) pulse: Pulse,
+    inbox: Mutex<InboxState>,
+    ready: Condvar,
+}
+
+impl Session {
+    pub(super) fn new(header: &Header, device_and_inode: (u64, u64), stall: Duration) -> Self {
+        Self {
+            nonce: header.nonce,
+            region_bytes: header.geometry.region_bytes(),
+            device_and_inode,
+            pulse: Pulse::new(stall),
+            inbox: Mutex::default(),
+            ready: Condvar::new(),
+        }
+    }
+
+    fn inbox(&self) -> MutexGuard<'_, InboxState> {
+        // A session whose thread panicked is ended anyway; the acceptor must live.
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands a request to the session's thread. A repeated or older id is dropped; one request too many ends the session.
+    pub(super) fn push(&self, request: Request) {
+        let mut inbox = self.inbox();
+        if request.request_id <= inbox.last_id {
+            return;
+        }
+        inbox.last_id = request.request_id;
+        let unanswered = inbox.requests.len() + usize::from(inbox.answering);
+        if unanswered >= UNANSWERED_MAX && request.op != Op::Close {
+            inbox.end.get_or_insert(End::Misbehaved(Misbehaviour::Flood));
+        } else {
+            inbox.made_get |= matches!(request.op, Op::Get | Op::Tree);
+            inbox.requests.push_back(request);
+        }
+        self.ready.notify_one();
+    }
+
+    /// Ends the session: at once if it is idle, at its next look if it is at work.
+    pub(super) fn abort(&self, end: End) {
+        let flag = if matches!(end, End::Stalled) {
+            ABORT_STALLED
+        } else {
+            ABORT_STOPPING
+        };
+        self.pulse.abort.store(flag, Ordering::Relaxed);
+        self.close(end);
+    }
+
+    /// Ends the session as soon as it is idle.
+    pub(super) fn close(&self, end: End) {
+        self.inbox().end.get_or_insert(end);
+        self.ready.notify_one();
+    }
+
+    /// Whether nothing is asked for at the moment.
+    pub(super) fn is_idle(&self) -> bool {
+        let inbox = self.inbox();
+        inbox.attached && inbox.requests.is_empty() && !inbox.answering
+    }
+
+    /// Whether this session is one that `--once` waits for: it was attached and asked for a file.
+    pub(super) fn counts_for_once(&self) -> bool {
+        let inbox = self.inbox();
+        inbox.attached && inbox.made_get
+    }
+
+    /// Whether the client of an idle session has died. A session at work looks itself.
+    pub(super) fn is_abandoned(&self) -> bool {
+        let inbox = self.inbox();
+        let idle = inbox.requests.is_empty() && !inbox.answering;
+        idle && inbox.probe.as_ref().is_some_and(|probe| !probe.client_leased())
+    }
+
+    fn set_attached(&self, probe: ClientProbe) {
+        let mut inbox = self.inbox();
+        (inbox.attached, inbox.probe) = (true, Some(probe));
+    }
+
+    /// The next request, if one is there.
+    fn try_next(&self) -> Result<Option<Request>, End> {
+        let mut inbox = self.inbox();
+        Self::take_next(&mut inbox)
+    }
+
+    fn take_next(inbox: &mut InboxState) -> Result<Option<Request>, End> {
+        inbox.answering = false;
+        if let Some(request) = inbox.requests.pop_front() {
+            inbox.answering = true;
+            return Ok(Some(request));
+        }
+        inbox.end.take().map_or(Ok(None), Err)
+    }
+
+    /// Sleeps until there is a request, without any time-out: an idle session costs nothing.
+    fn wait_next(&self) -> Result<Request, End> {
+        let mut inbox = self.inbox();
+        loop {
+            if let Some(request) = Self::take_next(&mut inbox)? {
+                return Ok(request);
+            }
+            inbox = self.ready.wait(inbox).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// The life of a session, on a thread of its own.
+pub(super) fn run(candidate: Candidate, header: &Header, session: &Session, context: &Arc<Context>) -> End {
+    let attached = match candidate.attach(header.geometry) {
+        Ok(attached) => attached,
+        Err(error) => return error.into(),
+    };
+    let end = match serve(&attached, session, context) {
+        Ok(()) => End::Closed,
+        Err(end) => end,
+    };
+    say_ended(&attached, &end);
+    end
+}
+
+fn serve(attached: &Attached, session: &Session, context: &Arc<Context>) -> Result<(), End> {
+    session.set_attached(attached.client_probe()?);
+    context.counters.sessions.add(1);
+    let region = attached.region();
+    explain!(
+        "store",
+        "state word of the region",
+        "ATTACHED: the server holds its lease and will answer"
+    );
+    // Release: pairs with the client's Acquire load; whoever sees ATTACHED also finds our lease taken.
+    region.store(Word::State, State::Attached.to_word(), WordOrdering::Release);
+    let writer = SlotWriter::new(attached, &session.pulse);
+    let mut answerer = Answerer::new(writer, context);
+    loop {
+        let request = match session.try_next()? {
+            Some(request) => request,
+            None => {
+                answerer.flush()?;
+                session.wait_next()?
+            }
+        };
+        if request.op == Op::Close {
+            explain!(
+                "store",
+                "state word of the region",
+                "ENDED: the client said CLOSE"
+            );
+            return Ok(());
+        }
+        session.pulse.check()?;
+        answerer.answer(&request)?;
+    }
+}
+
+/// Writes ENDED and rings, before the lease goes with the mapping.
+fn say_ended(attached: &Attached, end: &End) {
+    let region = attached.region();
+    let code = u32::from(end.status().code());
+    // Release: pairs with the client's Acquire load; slots published before are visible to whoever sees ENDED.
+    region.store(Word::State, State::Ended(code).to_word(), WordOrdering::Release);
+    // A client that took its memory away does not hear the bell; it is being ended for that.
+    let _ = post(region, Semaphore::Filled);
+}

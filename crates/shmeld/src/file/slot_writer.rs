@@ -1,0 +1,243 @@
+//! The server's side of the ring as a stream of records: claims slots, packs records into them, publishes them.
+//!
+//! Small slots are fed from a private staging buffer that is filled by large reads; into large slots the kernel reads straight from the
+//! page cache. Not here: which records an answer consists of (`answer`).
+
+use std::time::{Duration, Instant};
+
+use shmeld_core::attach::Attached;
+use shmeld_core::ring::Producer;
+use shmeld_core::session::{SliceStep, SliceView, slice_step};
+use shmeld_core::wait::{SLICE, Waited};
+use shmeld_core::{Misbehaviour, Region, Window};
+use zerocopy::IntoBytes;
+
+use super::record::{Kind, RECORD_ALIGN_BYTES, RECORD_BYTES, Record};
+use super::session::{End, Pulse};
+use super::source::{FillError, SourceFile};
+use super::status::Refusal;
+
+/// Slots of at least this size are filled by `pread` straight from the file; smaller ones from the staging buffer.
+const DIRECT_SLOT_BYTES_MIN: usize = 16 * 1024;
+/// When file bytes go on in the next slot, the piece is a multiple of this, so that reads and writes stay aligned to pages.
+const PIECE_ALIGN_BYTES: usize = 4096;
+/// A slot that is only partly filled is published after this long, so that the client does not wait for a slow source.
+const LINGER: Duration = Duration::from_millis(20);
+/// The server says that it is alive at least this often.
+const WAIT_EVERY: Duration = Duration::from_secs(5);
+
+/// A stream of records into the region of one session.
+pub(super) struct SlotWriter<'s> {
+    attached: &'s Attached,
+    producer: Producer,
+    pulse: &'s Pulse,
+    /// Bytes used in the slot being filled; 0 if none has been claimed.
+    used: usize,
+    claimed: bool,
+    /// Slots published so far, and what that was when [`SlotWriter::keep_alive`] last saw it change: no clock is read for each slot.
+    published: u64,
+    seen: (u64, Instant),
+    scratch: Vec<u8>,
+}
+
+impl<'s> SlotWriter<'s> {
+    pub(super) fn new(attached: &'s Attached, pulse: &'s Pulse) -> Self {
+        Self {
+            attached,
+            producer: Producer::new(attached.region().geometry().slot_count()),
+            pulse,
+            used: 0,
+            claimed: false,
+            published: 0,
+            seen: (0, Instant::now()),
+            scratch: Vec::new(),
+        }
+    }
+
+    fn region(&self) -> &'s Region {
+        self.attached.region()
+    }
+
+    fn window(&self) -> Window<'s> {
+        self.region().slot(self.producer.index())
+    }
+
+    /// Whether slots are large enough for the kernel to read straight into them.
+    pub(super) fn is_direct(&self) -> bool {
+        self.region().geometry().slot_bytes() >= DIRECT_SLOT_BYTES_MIN
+    }
+
+    /// Whether the client has cancelled this request.
+    pub(super) fn is_cancelled(&self, request_id: u64) -> bool {
+        self.region().cancel_up_to() >= request_id
+    }
+
+    /// Makes room for `bytes` in the current slot, or begins a new one.
+    fn make_room(&mut self, bytes: usize) -> Result<(), End> {
+        if self.claimed && self.window().len() - self.used < bytes {
+            self.publish()?;
+        }
+        if !self.claimed {
+            self.claim()?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a free slot. Each slice looks at the client's lease, the clock and the server's own end.
+    fn claim(&mut self) -> Result<(), End> {
+        let mut owed_since = None;
+        while self.producer.free_slots(self.region())? == 0 {
+            let since = *owed_since.get_or_insert_with(Instant::now);
+            self.pulse.set_waiting_for_client(true);
+            match self.producer.wait_free(self.region(), Instant::now() + SLICE)? {
+                Waited::Ready => {}
+                Waited::Faulted => return Err(Misbehaviour::Vanished.into()),
+                Waited::SliceOver => self.look(since)?,
+            }
+        }
+        if owed_since.is_some() {
+            self.pulse.set_waiting_for_client(false);
+        }
+        (self.claimed, self.used) = (true, 0);
+        Ok(())
+    }
+
+    fn look(&mut self, owed_since: Instant) -> Result<(), End> {
+        self.pulse.check()?;
+        let peer_leased = self.attached.client_leased()?;
+        let view = SliceView {
+            peer_leased,
+            work_after_lease: self.producer.free_slots(self.region())? > 0,
+            owed_for: owed_since.elapsed(),
+            stall: self.pulse.stall(),
+        };
+        match slice_step(view) {
+            // A free slot is of no use to a client that is gone.
+            SliceStep::Work if peer_leased => Ok(()),
+            SliceStep::Wait => Ok(()),
+            SliceStep::Work | SliceStep::PeerGone => Err(End::ClientGone),
+            SliceStep::Stalled => Err(End::Stalled),
+        }
+    }
+
+    fn publish(&mut self) -> Result<(), End> {
+        let window = self.window();
+        if window.len() - self.used >= RECORD_BYTES {
+            window.write(self.used, Record::new(Kind::Stop, 0).to_raw().as_bytes());
+        }
+        if self.region().faulted() {
+            return Err(Misbehaviour::Vanished.into());
+        }
+        self.producer
+            .publish(self.region())
+            .map_err(|_| Misbehaviour::Vanished)?;
+        self.claimed = false;
+        self.published += 1;
+        self.pulse.progressed();
+        Ok(())
+    }
+
+    /// Publishes what has been written so far.
+    pub(super) fn flush(&mut self) -> Result<(), End> {
+        if self.claimed && self.used > 0 {
+            self.publish()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Called between pieces of work that may take long without producing anything.
+    pub(super) fn keep_alive(&mut self, request_id: u64) -> Result<(), End> {
+        self.pulse.check()?;
+        if self.seen.0 != self.published {
+            self.seen = (self.published, Instant::now());
+            return Ok(());
+        }
+        let silent_for = self.seen.1.elapsed();
+        if silent_for > WAIT_EVERY {
+            self.record(&Record::new(Kind::Wait, request_id), |_| {})?;
+        }
+        if silent_for > LINGER { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes one record whose payload `encode` appends.
+    pub(super) fn record(&mut self, record: &Record, encode: impl FnOnce(&mut Vec<u8>)) -> Result<(), End> {
+        let mut bytes = std::mem::take(&mut self.scratch);
+        bytes.clear();
+        bytes.resize(RECORD_BYTES, 0);
+        encode(&mut bytes);
+        let record = Record {
+            length: bytes.len() - RECORD_BYTES,
+            ..*record
+        };
+        bytes[..RECORD_BYTES].copy_from_slice(record.to_raw().as_bytes());
+        self.make_room(bytes.len())?;
+        self.window().write(self.used, &bytes);
+        self.advance(bytes.len());
+        self.scratch = bytes;
+        Ok(())
+    }
+
+    /// Writes bytes from private memory as DATA records, as many slots as it takes.
+    pub(super) fn data(&mut self, record: &Record, mut bytes: &[u8]) -> Result<(), End> {
+        let mut record = *record;
+        while !bytes.is_empty() {
+            self.make_room(RECORD_BYTES + 1)?;
+            let room = self.window().len() - self.used - RECORD_BYTES;
+            let (piece, rest) = bytes.split_at(bytes.len().min(room));
+            record.length = piece.len();
+            self.window().write(self.used, record.to_raw().as_bytes());
+            self.window().write(self.used + RECORD_BYTES, piece);
+            self.advance(RECORD_BYTES + piece.len());
+            record.offset += piece.len() as u64;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Reads at most `len` bytes of the file straight into the current slot as one DATA record; returns how many, 0 at the end of the file.
+    pub(super) fn data_from(
+        &mut self,
+        record: &Record,
+        file: &dyn SourceFile,
+        len: u64,
+    ) -> Result<Result<usize, Refusal>, End> {
+        let worthwhile = usize::try_from(len).unwrap_or(usize::MAX).min(PIECE_ALIGN_BYTES);
+        self.make_room(RECORD_BYTES + worthwhile)?;
+        let room = self.window().len() - self.used - RECORD_BYTES;
+        let piece = match usize::try_from(len) {
+            Ok(len) if len <= room => len,
+            _ => room / PIECE_ALIGN_BYTES * PIECE_ALIGN_BYTES,
+        };
+        let got = match file.fill(&self.window(), self.used + RECORD_BYTES, piece, record.offset) {
+            Ok(got) => got,
+            Err(FillError::PeerTookMemory) => return Err(Misbehaviour::Vanished.into()),
+            Err(FillError::File(refusal)) => return Ok(Err(refusal)),
+        };
+        if got > 0 {
+            let record = Record {
+                length: got,
+                ..*record
+            };
+            self.window().write(self.used, record.to_raw().as_bytes());
+            self.advance(RECORD_BYTES + got);
+        }
+        Ok(Ok(got))
+    }
+
+    /// How many bytes of a file the current slot can take in one record.
+    pub(super) fn fits_current_slot(&self, len: u64) -> bool {
+        let room = if self.claimed {
+            self.window().len() - self.used
+        } else {
+            self.region().geometry().slot_bytes()
+        };
+        len <= room.saturating_sub(RECORD_BYTES) as u64
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.used = (self.used + bytes)
+            .next_multiple_of(RECORD_ALIGN_BYTES)
+            .min(self.window().len());
+    }
+}

@@ -1,0 +1,143 @@
+//! What a server offers: a trait, so that a server can offer a directory (`directory`), or files that are somewhere else.
+
+use shmeld_core::Window;
+use shmeld_os::Errno;
+
+use super::record::Entry;
+use super::status::{Refusal, Status};
+
+/// A collection of files that a server offers. Paths are bytes, relative, as a client sent them: nothing about them has been checked.
+pub trait Source: Send + Sync + 'static {
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the client will see.
+    fn open(&self, path: &[u8]) -> Result<Box<dyn SourceFile>, Refusal>;
+
+    /// Begins a walk at a directory, or at a file, which is then the only item. The empty path is the whole collection.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the client will see.
+    fn walk(&self, path: &[u8], levels_max: usize) -> Result<Box<dyn Walk>, Refusal>;
+}
+
+/// A run of bytes of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Span {
+    /// Bytes up to this position have to be read.
+    Data {
+        /// Position of the first byte after the run.
+        end: u64,
+    },
+    /// Bytes up to this position are zero.
+    Hole {
+        /// Position of the first byte after the run.
+        end: u64,
+    },
+}
+
+/// Why a slot could not be filled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FillError {
+    /// The client took the slot's memory away.
+    PeerTookMemory,
+    /// The file could not be read.
+    File(Refusal),
+}
+
+impl From<Refusal> for FillError {
+    fn from(refusal: Refusal) -> Self {
+        Self::File(refusal)
+    }
+}
+
+/// An open file of a [`Source`].
+pub trait SourceFile: Send {
+    /// What was known when it was opened. The name is the path asked for.
+    fn entry(&self) -> &Entry;
+
+    /// Reads bytes at a position into private memory; 0 at the end of the file.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the client will see.
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize, Refusal>;
+
+    /// Reads bytes at a position straight into a slot; 0 at the end of the file.
+    ///
+    /// # Errors
+    /// [`FillError`] tells whose fault it is.
+    fn fill(&self, slot: &Window<'_>, at: usize, len: usize, position: u64) -> Result<usize, FillError> {
+        let mut buffer = vec![0; len];
+        let got = self.read_at(&mut buffer, position)?;
+        slot.write(at, &buffer[..got]);
+        Ok(got)
+    }
+
+    /// The run of data or zeros that begins at `position`, which is below the file's size.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the client will see.
+    fn span_at(&self, position: u64) -> Result<Span, Refusal> {
+        let _ = position;
+        Ok(Span::Data {
+            end: self.entry().size,
+        })
+    }
+
+    /// Whether the file is still what it was when it was opened.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the client will see.
+    fn is_unchanged(&self) -> Result<bool, Refusal>;
+}
+
+/// One thing met on a walk.
+#[derive(Debug)]
+pub struct WalkItem {
+    /// What it is; its name is relative to where the walk began, `.` for that itself. A link's target is in `text`.
+    pub entry: Entry,
+    /// Why it cannot be looked at or descended into.
+    pub refusal: Option<Refusal>,
+}
+
+/// A walk through a part of a [`Source`], directories before what they hold.
+pub trait Walk: Send {
+    /// The next item, or `None` at the end.
+    fn next_item(&mut self) -> Option<WalkItem>;
+
+    /// Opens the file that was the last item.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the client will see.
+    fn open_last(&mut self) -> Result<Box<dyn SourceFile>, Refusal>;
+}
+
+/// The refusal that an errno of opening or reading means to a client.
+#[must_use]
+pub fn refusal_of(errno: Errno) -> Refusal {
+    let (status, text) = match errno {
+        Errno::NOENT => (Status::Fnf, "no such file"),
+        Errno::NOTDIR => (Status::Fnf, "no such file: a part of its path is not a directory"),
+        Errno::XDEV => (Status::Denied, "the path leaves the exported directory"),
+        Errno::LOOP => (
+            Status::Denied,
+            "symbolic links are not followed here, or form a loop",
+        ),
+        Errno::ACCESS | Errno::PERM => (Status::Denied, "the server has no permission to read it"),
+        Errno::NAMETOOLONG => (
+            Status::NameTooLong,
+            "a component of the name is longer than 255 bytes",
+        ),
+        Errno::NXIO | Errno::NODEV | Errno::ISDIR => (Status::NotAFile, "not a regular file"),
+        Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN => {
+            (Status::Busy, "the server is out of descriptors or memory")
+        }
+        other => {
+            return Refusal::new(
+                Status::Io,
+                format!("reading failed: {}", shmeld_os::error::errno_text(other)),
+            );
+        }
+    };
+    Refusal::new(status, text)
+}

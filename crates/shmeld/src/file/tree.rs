@@ -1,0 +1,223 @@
+//! A tree on its way to the client's disk: a new one is built aside and renamed once, an existing one is merged file by file.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::rc::Rc;
+
+use shmeld_os::fs;
+use shmeld_os::{Error, ErrorKind};
+
+use super::output::{OutputFile, OutputOptions, Place, hidden_name};
+use super::path::base_name;
+use super::record::Entry;
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct TreeOutput {
+    parent: Place,
+    name: Vec<u8>,
+    /// The name under which the tree is being built; `None` when it is merged into what was there.
+    aside: Option<Vec<u8>>,
+    root: Place,
+    options: OutputOptions,
+    /// The directory used last: files come directory by directory.
+    recent: Option<(Vec<u8>, Place)>,
+    /// Directories that this transfer made, with what they shall be once everything is in them.
+    made: Vec<(Vec<u8>, Entry)>,
+}
+
+impl TreeOutput {
+    /// Begins a tree at `path` whose own directory is `entry`.
+    pub(super) fn begin(path: &Path, entry: &Entry, options: OutputOptions) -> Result<Self, Error> {
+        match Place::open(path) {
+            // The root that was there keeps its mode; what is below is merged.
+            Ok(root) => {
+                let (name, made) = (Vec::new(), Vec::new());
+                return Ok(Self {
+                    parent: root.clone(),
+                    name,
+                    aside: None,
+                    root,
+                    options,
+                    recent: None,
+                    made,
+                });
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+        let parent = Place::open(path.parent().unwrap_or(Path::new(".")))?;
+        let name = base_name(path.as_os_str().as_bytes()).to_vec();
+        let aside = hidden_name(&name);
+        fs::make_directory(&parent.directory, &aside, 0o700)?;
+        let directory = Rc::new(fs::open_directory_at(&parent.directory, &aside)?);
+        let root = Place {
+            directory,
+            path: path.to_owned(),
+        };
+        let made = vec![(Vec::new(), entry.clone())];
+        Ok(Self {
+            parent,
+            name,
+            aside: Some(aside),
+            root,
+            options,
+            recent: None,
+            made,
+        })
+    }
+
+    /// The directory that holds `name`, and the last component of it. The name has been checked.
+    fn place_of<'n>(&mut self, name: &'n [u8]) -> Result<(Place, &'n [u8]), Error> {
+        let Some(slash) = name.iter().rposition(|byte| *byte == b'/') else {
+            return Ok((self.root.clone(), name));
+        };
+        let (directory, base) = (&name[..slash], &name[slash + 1..]);
+        if let Some((recent, place)) = &self.recent
+            && recent == directory
+        {
+            return Ok((place.clone(), base));
+        }
+        let place = descend(&self.root, directory, None)?;
+        self.recent = Some((directory.to_vec(), place.clone()));
+        Ok((place, base))
+    }
+
+    pub(super) fn file(&mut self, name: &[u8]) -> Result<OutputFile, Error> {
+        let (place, base) = self.place_of(name)?;
+        if self.aside.is_some() {
+            OutputFile::create_aside(&place, base, self.options)
+        } else {
+            OutputFile::create(&place, base, self.options)
+        }
+    }
+
+    pub(super) fn directory(&mut self, entry: &Entry) -> Result<(), Error> {
+        let (place, base) = self.place_of(&entry.name)?;
+        match fs::make_directory(&place.directory, base, 0o700) {
+            Ok(()) => {
+                self.made.push((entry.name.clone(), entry.clone()));
+                Ok(())
+            }
+            // Merging: what is there must be a directory, not a link to one.
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                fs::open_directory_at(&place.directory, base).map(drop)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn symlink(&mut self, entry: &Entry) -> Result<(), Error> {
+        let (place, base) = self.place_of(&entry.name)?;
+        let directory = &place.directory;
+        match fs::make_symlink(&entry.text, directory, base) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && !self.options.no_clobber => {
+                let temporary = hidden_name(base);
+                fs::make_symlink(&entry.text, directory, &temporary)?;
+                fs::rename(directory, &temporary, directory, base).inspect_err(|_| {
+                    // The rename's error is the one to report.
+                    let _ = fs::unlink(directory, &temporary);
+                })?;
+            }
+            other => other?,
+        }
+        if self.options.preserve {
+            fs::set_times_at(directory, base, entry.modified)?;
+        }
+        Ok(())
+    }
+
+    /// Everything has come: directories get their modes, innermost first, and a new tree gets its name.
+    pub(super) fn finish(mut self) -> Result<(), Error> {
+        self.recent = None;
+        while let Some((name, entry)) = self.made.pop() {
+            let place = if name.is_empty() {
+                self.root.clone()
+            } else {
+                descend(&self.root, &name, None)?
+            };
+            if self.options.preserve {
+                fs::set_times(&place.directory, entry.modified)?;
+            }
+            fs::set_mode(&place.directory, self.options.mode(entry.mode))?;
+            if self.options.sync {
+                fs::sync(&place.directory)?;
+            }
+        }
+        if let Some(aside) = &self.aside {
+            fs::rename_noreplace(&self.parent.directory, aside, &self.parent.directory, &self.name)?;
+            self.aside = None;
+            if self.options.sync {
+                fs::sync(&self.parent.directory)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for TreeOutput {
+    fn drop(&mut self) {
+        if let Some(aside) = &self.aside {
+            // A tree that did not become whole leaves nothing; what cannot be removed has a name that says what it is.
+            let _ = std::fs::remove_dir_all(self.parent.join(aside));
+        }
+    }
+}
+
+/// Opens a directory below `root` step by step, never through a symbolic link; with `create` makes what is missing, under that umask.
+pub(super) fn descend(root: &Place, directory: &[u8], create: Option<u32>) -> Result<Place, Error> {
+    let mut place = root.clone();
+    for component in directory.split(|byte| *byte == b'/') {
+        let next = match (fs::open_directory_at(&place.directory, component), create) {
+            (Err(error), Some(umask)) if error.kind() == ErrorKind::NotFound => {
+                make(&place, component, umask)
+            }
+            (other, _) => other,
+        };
+        let path = place.join(component);
+        place = Place {
+            directory: Rc::new(next?),
+            path,
+        };
+    }
+    Ok(place)
+}
+
+fn make(place: &Place, name: &[u8], umask: u32) -> Result<std::os::fd::OwnedFd, Error> {
+    match fs::make_directory(&place.directory, name, 0o700) {
+        Ok(()) => {
+            let made = fs::open_directory_at(&place.directory, name)?;
+            // The process's own umask is stricter than the user's.
+            fs::set_mode(&made, 0o777 & !umask)?;
+            Ok(made)
+        }
+        // Somebody else made it in this moment.
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            fs::open_directory_at(&place.directory, name)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Makes a directory the user named, with what is missing above it, and opens it.
+pub(super) fn open_or_create_directory(path: &Path, umask: u32) -> Result<Place, Error> {
+    match (Place::open(path), path.file_name()) {
+        (Err(error), Some(name)) if error.kind() == ErrorKind::NotFound => {
+            let parent = open_or_create_directory(path.parent().unwrap_or(Path::new(".")), umask)?;
+            let directory = Rc::new(make(&parent, name.as_bytes(), umask)?);
+            Ok(Place {
+                directory,
+                path: path.to_owned(),
+            })
+        }
+        (other, _) => other,
+    }
+}
+
+/// Makes a directory, with what is missing above it, unless it is there. `umask` is the user's, not the process's stricter one.
+///
+/// # Errors
+/// What the kernel says.
+pub fn make_directories(path: &Path, umask: u32) -> Result<(), Error> {
+    open_or_create_directory(path, umask).map(drop)
+}

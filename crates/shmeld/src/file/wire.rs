@@ -1,0 +1,297 @@
+//! A request as one queue message: encoding, and decoding as a total function. docs/PROTOCOL.md section 3 draws the bytes.
+
+use shmeld_core::attach::RegionId;
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// The longest message.
+pub const MESSAGE_BYTES_MAX: usize = 1024;
+/// How many messages a queue holds.
+pub const MESSAGES_MAX: usize = 10;
+/// The longest path of a request.
+pub const PATH_BYTES_MAX: usize = 900;
+/// `SHMR`.
+const MAGIC: [u8; 4] = *b"SHMR";
+const VERSION: u16 = 1;
+
+/// What a request asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// A file, or the files that match a pattern.
+    Get,
+    /// A directory with everything below it.
+    Tree,
+    /// The names and sizes of what the server offers.
+    List,
+    /// What the server counts about itself.
+    Status,
+    /// The end of the session.
+    Close,
+}
+
+impl Op {
+    fn code(self) -> u16 {
+        match self {
+            Self::Get => 1,
+            Self::Tree => 2,
+            Self::List => 3,
+            Self::Status => 4,
+            Self::Close => 5,
+        }
+    }
+    fn from_code(code: u16) -> Option<Self> {
+        [Self::Get, Self::Tree, Self::List, Self::Status, Self::Close]
+            .into_iter()
+            .find(|op| op.code() == code)
+    }
+}
+
+/// GET: if no file has this name, the path is a pattern.
+pub const FLAG_PATTERN: u32 = 1;
+/// LIST: descend into directories.
+pub const FLAG_RECURSIVE: u32 = 2;
+/// GET and TREE: END carries a BLAKE3 digest.
+pub const FLAG_VERIFY: u32 = 4;
+/// GET: the client already has `offset` bytes whose digest is `prefix_digest`.
+pub const FLAG_RESUME: u32 = 8;
+const FLAGS_KNOWN: u32 = FLAG_PATTERN | FLAG_RECURSIVE | FLAG_VERIFY | FLAG_RESUME;
+
+/// One request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// What is asked for.
+    pub op: Op,
+    /// Greater than zero and strictly increasing within a region.
+    pub request_id: u64,
+    /// Where the answer goes.
+    pub region_id: RegionId,
+    /// Proof that the sender made that region.
+    pub nonce: [u8; 16],
+    /// The size of that region.
+    pub region_bytes: u64,
+    /// How many bytes the client already has, with [`FLAG_RESUME`].
+    pub offset: u64,
+    /// `FLAG_*`.
+    pub flags: u32,
+    /// BLAKE3 of the bytes the client already has.
+    pub prefix_digest: [u8; 32],
+    /// Relative to the exported directory; not necessarily UTF-8.
+    pub path: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable)]
+#[repr(C)]
+struct RawRequest {
+    magic: [u8; 4],
+    version: U16,
+    op: U16,
+    request_id: U64,
+    region_id: [u8; 16],
+    nonce: [u8; 16],
+    region_bytes: U64,
+    offset: U64,
+    flags: U32,
+    path_bytes: U32,
+    prefix_digest: [u8; 32],
+}
+
+const HEAD_BYTES: usize = size_of::<RawRequest>();
+const _: () = {
+    assert!(HEAD_BYTES == 104);
+    assert!(HEAD_BYTES + PATH_BYTES_MAX <= MESSAGE_BYTES_MAX);
+    assert!(std::mem::offset_of!(RawRequest, nonce) == 32);
+    assert!(std::mem::offset_of!(RawRequest, prefix_digest) == 72);
+};
+
+/// Why a message is not a request. Each reason is counted; none is answered, because nobody is known to have asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DecodeError {
+    /// Shorter than the fixed part.
+    #[error("shorter than a request")]
+    Short,
+    /// Another magic.
+    #[error("not a request")]
+    Magic,
+    /// Another version.
+    #[error("version {0} of the protocol")]
+    Version(u16),
+    /// Unknown op.
+    #[error("unknown op {0}")]
+    Op(u16),
+    /// Request id zero.
+    #[error("request id 0")]
+    Id,
+    /// Unknown flags.
+    #[error("unknown flags {0:#x}")]
+    Flags(u32),
+    /// The path's length is not what is left of the message, or too long.
+    #[error("a path length that is not what is left of the message")]
+    PathLength,
+    /// A NUL in the path.
+    #[error("a NUL in the path")]
+    Nul,
+}
+
+impl Request {
+    /// The message that says this.
+    ///
+    /// # Panics
+    /// If the path is longer than [`PATH_BYTES_MAX`]: the caller checks.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        assert!(
+            self.path.len() <= PATH_BYTES_MAX,
+            "a path of {} bytes",
+            self.path.len()
+        );
+        let raw = RawRequest {
+            magic: MAGIC,
+            version: VERSION.into(),
+            op: self.op.code().into(),
+            request_id: self.request_id.into(),
+            region_id: self.region_id.0,
+            nonce: self.nonce,
+            region_bytes: self.region_bytes.into(),
+            offset: self.offset.into(),
+            flags: self.flags.into(),
+            path_bytes: (self.path.len() as u32).into(),
+            prefix_digest: self.prefix_digest,
+        };
+        let mut message = Vec::with_capacity(HEAD_BYTES + self.path.len());
+        message.extend_from_slice(raw.as_bytes());
+        message.extend_from_slice(&self.path);
+        message
+    }
+
+    /// What a message says. Total: any bytes give a request or a reason, without a system call.
+    ///
+    /// # Errors
+    /// [`DecodeError`]: the first thing found wrong.
+    pub fn decode(message: &[u8]) -> Result<Self, DecodeError> {
+        let (raw, path) = RawRequest::read_from_prefix(message).map_err(|_| DecodeError::Short)?;
+        if raw.magic != MAGIC {
+            return Err(DecodeError::Magic);
+        }
+        if raw.version.get() != VERSION {
+            return Err(DecodeError::Version(raw.version.get()));
+        }
+        let op = Op::from_code(raw.op.get()).ok_or(DecodeError::Op(raw.op.get()))?;
+        if raw.request_id.get() == 0 {
+            return Err(DecodeError::Id);
+        }
+        if raw.flags.get() & !FLAGS_KNOWN != 0 {
+            return Err(DecodeError::Flags(raw.flags.get()));
+        }
+        if raw.path_bytes.get() as usize != path.len() || path.len() > PATH_BYTES_MAX {
+            return Err(DecodeError::PathLength);
+        }
+        if path.contains(&0) {
+            return Err(DecodeError::Nul);
+        }
+        Ok(Self {
+            op,
+            request_id: raw.request_id.get(),
+            region_id: RegionId(raw.region_id),
+            nonce: raw.nonce,
+            region_bytes: raw.region_bytes.get(),
+            offset: raw.offset.get(),
+            flags: raw.flags.get(),
+            prefix_digest: raw.prefix_digest,
+            path: path.to_vec(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn any_request() -> impl Strategy<Value = Request> {
+        let ops = prop_oneof![
+            Just(Op::Get),
+            Just(Op::Tree),
+            Just(Op::List),
+            Just(Op::Status),
+            Just(Op::Close)
+        ];
+        let path = proptest::collection::vec(1u8..=255, 0..=PATH_BYTES_MAX);
+        (
+            ops,
+            1u64..,
+            any::<[u8; 16]>(),
+            any::<[u8; 16]>(),
+            any::<u64>(),
+            any::<u64>(),
+            0u32..16,
+            any::<[u8; 32]>(),
+            path,
+        )
+            .prop_map(
+                |(op, request_id, id, nonce, region_bytes, offset, flags, prefix_digest, path)| Request {
+                    op,
+                    request_id,
+                    region_id: RegionId(id),
+                    nonce,
+                    region_bytes,
+                    offset,
+                    flags,
+                    prefix_digest,
+                    path,
+                },
+            )
+    }
+
+    proptest! {
+        #[test]
+        fn a_request_survives_its_message(request in any_request()) {
+            let message = request.encode();
+            prop_assert!(message.len() <= MESSAGE_BYTES_MAX);
+            prop_assert_eq!(Request::decode(&message), Ok(request));
+        }
+
+        #[test]
+        fn every_prefix_of_a_message_is_refused(request in any_request()) {
+            let message = request.encode();
+            for len in 0..message.len() {
+                prop_assert!(Request::decode(&message[..len]).is_err());
+            }
+        }
+
+        #[test]
+        fn a_flipped_bit_never_panics_and_never_goes_unseen(request in any_request(), bit in any::<prop::sample::Index>()) {
+            let mut message = request.encode();
+            let bit = bit.index(message.len() * 8);
+            message[bit / 8] ^= 1 << (bit % 8);
+            prop_assert_ne!(Request::decode(&message), Ok(request));
+        }
+
+        #[test]
+        fn any_bytes_are_decoded_or_refused(message in proptest::collection::vec(any::<u8>(), 0..1200)) {
+            let _ = Request::decode(&message);
+        }
+    }
+
+    #[test]
+    fn the_message_of_the_document() {
+        let request = Request {
+            op: Op::Get,
+            request_id: 1,
+            region_id: RegionId([0x11; 16]),
+            nonce: [0x22; 16],
+            region_bytes: 4096,
+            offset: 0,
+            flags: 0,
+            prefix_digest: [0; 32],
+            path: b"hi.txt".to_vec(),
+        };
+        let mut expected = b"SHMR\x01\0\x01\0\x01\0\0\0\0\0\0\0".to_vec();
+        expected.extend([0x11; 16]);
+        expected.extend([0x22; 16]);
+        expected.extend(b"\0\x10\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\x06\0\0\0");
+        expected.extend([0; 32]);
+        expected.extend(b"hi.txt");
+        assert_eq!(request.encode(), expected);
+    }
+}

@@ -1,0 +1,16 @@
+//! What people use: files between processes of one Linux machine through shared memory.
+//!
+//! * [`file`]: a server that offers a directory and a client that fetches from it;
+//! * [`ServerName`]: the name both sides agree on;
+//! * [`Error`]: what can go wrong, with the exit code of section "Exit codes" of the README.
+//!
+//! The floors below: `shmeld-core` makes shared memory safe, `shmeld-os` wraps the kernel's objects.
+#![forbid(unsafe_code)]
+
+mod error;
+pub mod file;
+mod name;
+
+pub use error::{Error, Result};
+pub use name::ServerName;
+pub use shmeld_os as os;

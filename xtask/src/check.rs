@@ -1,0 +1,62 @@
+//! All that CI runs, in the order in which a developer wants to hear about it: cheap complaints first.
+
+use crate::{command, leftovers, need, tidy};
+use std::path::Path;
+use std::time::Instant;
+
+/// What one step asks of the machine and does.
+struct Step {
+    arguments: &'static [&'static str],
+    /// The rustup component without which the step is skipped.
+    component: Option<&'static str>,
+}
+
+const STEPS: [Step; 4] = [
+    Step {
+        arguments: &["fmt", "--all", "--check"],
+        component: Some("rustfmt"),
+    },
+    Step {
+        arguments: &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+        component: Some("clippy"),
+    },
+    // The process tests run the release binaries: nobody ships the others.
+    Step {
+        arguments: &["build", "--release", "-p", "shmeld-cli"],
+        component: None,
+    },
+    Step {
+        arguments: &["test", "--workspace"],
+        component: None,
+    },
+];
+
+/// Runs every check and stops at the first that fails.
+pub fn run(root: &Path) -> Result<(), String> {
+    let start = Instant::now();
+    let result = run_all(root);
+    println!("xtask: {:.1} s in total", start.elapsed().as_secs_f64());
+    result?;
+    println!("xtask: all checks passed");
+    Ok(())
+}
+
+fn run_all(root: &Path) -> Result<(), String> {
+    for step in &STEPS {
+        run_step(root, step)?;
+    }
+    println!("$ cargo xtask tidy");
+    tidy::run(root)?;
+    println!("$ cargo xtask leftovers");
+    leftovers::run(root)
+}
+
+fn run_step(root: &Path, step: &Step) -> Result<(), String> {
+    if let Some(component) = step.component
+        && !command::has_cargo_subcommand(step.arguments[0])
+    {
+        println!("$ cargo {}", step.arguments.join(" "));
+        return need::skip(&format!("{component} (rustup component add {component})"));
+    }
+    command::run_cargo(root, step.arguments)
+}

@@ -1,0 +1,90 @@
+//! Running other programs: shown before they start, judged by their exit status.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+/// The cargo that runs us, so that `cargo +toolchain xtask` stays with its toolchain.
+pub fn cargo() -> String {
+    std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned())
+}
+
+/// Prints `cargo ARGUMENTS`, runs it in `root` and waits for it.
+/// # Errors
+/// If it cannot be started or does not succeed.
+pub fn run_cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {
+    let shown = format!("cargo {}", arguments.join(" "));
+    println!("$ {shown}");
+    run(&shown, Command::new(cargo()).args(arguments).current_dir(root))
+}
+
+fn run(shown: &str, command: &mut Command) -> Result<(), String> {
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .map_err(|error| format!("`{shown}`: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("`{shown}` ended with {status}"))
+    }
+}
+
+/// Whether `cargo SUBCOMMAND` is installed.
+pub fn has_cargo_subcommand(subcommand: &str) -> bool {
+    let mut command = Command::new(cargo());
+    command
+        .args([subcommand, "--version"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// What `program` prints on its standard output, or why there is nothing to read.
+pub fn output(root: &Path, program: &str, arguments: &[&str]) -> Result<Vec<u8>, String> {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root).stdin(Stdio::null());
+    let output = command.output().map_err(|error| format!("{program}: {error}"))?;
+    if output.status.success() {
+        return Ok(output.stdout);
+    }
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    Err(format!(
+        "{program}: {}",
+        complaint.lines().next().unwrap_or("failed without a word")
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{output, run};
+    use std::path::Path;
+    use std::process::Command;
+
+    #[test]
+    fn failing_command_is_named_with_its_status() {
+        let reason = run("sh -c 'exit 3'", Command::new("sh").args(["-c", "exit 3"])).expect_err("fails");
+        assert!(
+            reason.contains("exit 3") && reason.contains("exit status: 3"),
+            "{reason}"
+        );
+        assert_eq!(run("true", &mut Command::new("true")), Ok(()));
+    }
+
+    #[test]
+    fn absent_program_is_an_error_and_not_a_panic() {
+        let reason = run("nonesuch", &mut Command::new("/nonexistent/nonesuch")).expect_err("absent");
+        assert!(reason.contains("nonesuch"), "{reason}");
+    }
+
+    #[test]
+    fn output_tells_what_the_program_complained_about() {
+        let root = Path::new("/");
+        assert_eq!(
+            output(root, "sh", &["-c", "echo one; echo two"]).as_deref(),
+            Ok(b"one\ntwo\n".as_slice())
+        );
+        let reason = output(root, "sh", &["-c", "echo no luck >&2; exit 1"]).expect_err("fails");
+        assert_eq!(reason, "sh: no luck");
+    }
+}

@@ -1,0 +1,108 @@
+//! The developers' own automation, run as `cargo xtask TASK`. What users and CI run is here too, so that
+//! "it passes on my machine" and "it passes in CI" mean the same commands.
+//!
+//! Plain std on purpose: this is the first thing a fresh clone builds. Not here: what the product does.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a developers' tool talks on the terminal"
+)]
+
+mod check;
+mod command;
+mod leftovers;
+mod need;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// A task by its name on the command line; `Err` is one line for the developer.
+struct Task {
+    name: &'static str,
+    about: &'static str,
+    run: fn(&Path) -> Result<(), String>,
+}
+
+const TASKS: [Task; 4] = [
+    Task {
+        name: "test",
+        about: "everything that CI runs: fmt, clippy, build, test, tidy, leftovers",
+        run: check::run,
+    },
+    Task {
+        name: "check",
+        about: "the same as test",
+        run: check::run,
+    },
+    Task {
+        name: "tidy",
+        about: "the house rules that rustfmt and clippy do not know",
+        run: tidy::run,
+    },
+    Task {
+        name: "leftovers",
+        about: "fails if a POSIX object named shmeld* is still there",
+        run: leftovers::run,
+    },
+];
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let name = match arguments.as_slice() {
+        [] => return help(),
+        [only] if ["help", "-h", "--help"].contains(&only.as_str()) => return help(),
+        [only] => only.as_str(),
+        [_, extra, ..] => return usage(&format!("unexpected argument `{extra}`")),
+    };
+    let Some(task) = TASKS.iter().find(|task| task.name == name) else {
+        return usage(&format!("no task `{name}`"));
+    };
+    match workspace_root().and_then(|root| (task.run)(&root)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("xtask {name}: failed: {reason}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() -> ExitCode {
+    println!("Usage: cargo xtask TASK\n\nTasks:");
+    for task in &TASKS {
+        println!("  {:<10} {}", task.name, task.about);
+    }
+    println!("  {:<10} this list", "help");
+    println!(
+        "\nSHMELD_REQUIRE=all turns everything that would be skipped for want of a tool into a failure."
+    );
+    ExitCode::SUCCESS
+}
+
+fn usage(problem: &str) -> ExitCode {
+    eprintln!("xtask: {problem}\nhint: `cargo xtask help` lists the tasks");
+    ExitCode::from(2)
+}
+
+/// The folder of the workspace's `Cargo.toml`.
+fn workspace_root() -> Result<PathBuf, String> {
+    // Asked at run time, not with `env!`: a target folder shared by two clones would remember the wrong one.
+    let start = match std::env::var_os("CARGO_MANIFEST_DIR") {
+        Some(folder) => PathBuf::from(folder),
+        None => std::env::current_dir().map_err(|error| format!("current folder: {error}"))?,
+    };
+    let is_root = |folder: &&Path| {
+        std::fs::read_to_string(folder.join("Cargo.toml")).is_ok_and(|text| text.contains("[workspace]"))
+    };
+    start
+        .ancestors()
+        .find(is_root)
+        .map(Path::to_path_buf)
+        .ok_or_else(|| {
+            format!(
+                "no Cargo.toml with [workspace] in {} or above it; use `cargo xtask` in the repository",
+                start.display()
+            )
+        })
+}
