@@ -1,0 +1,183 @@
+//! A server and a client in one process: the library as a program uses it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use shmeld::file::wire::{FLAG_VERIFY, Op};
+use shmeld::file::{
+    Client, ClientOptions, Directory, DirectoryOptions, Ending, Event, Job, OutputOptions, Query, Server, ServerOptions, Stopper,
+    Target, Transfer, fetch_status,
+};
+use shmeld::{Error, ServerName};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// A server on a thread, with a directory to serve and one to fetch into.
+struct World {
+    root: PathBuf,
+    name: ServerName,
+    stopper: Stopper,
+    thread: Option<JoinHandle<Ending>>,
+}
+
+impl World {
+    fn new(options: impl FnOnce(&mut ServerOptions)) -> Self {
+        let id = format!("shmeld-lib-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let root = std::env::temp_dir().join(&id);
+        std::fs::create_dir_all(root.join("in")).unwrap();
+        std::fs::create_dir_all(root.join("out")).unwrap();
+        let name = ServerName::new(&id).unwrap();
+        let mut server_options = ServerOptions { name: name.clone(), ..ServerOptions::default() };
+        options(&mut server_options);
+        let source = Directory::open(&root.join("in"), DirectoryOptions::default()).unwrap();
+        let server = Server::start(Arc::new(source), server_options).unwrap();
+        let stopper = server.stopper();
+        let thread = std::thread::spawn(move || server.run().unwrap());
+        Self { root, name, stopper, thread: Some(thread) }
+    }
+
+    fn write(&self, name: &str, bytes: &[u8]) {
+        std::fs::write(self.root.join("in").join(name), bytes).unwrap();
+    }
+
+    fn options(&self, region_bytes: u64) -> ClientOptions {
+        ClientOptions { name: self.name.clone(), region_bytes, wait: Some(Duration::from_secs(10)), ..ClientOptions::default() }
+    }
+
+    fn get(&self, region_bytes: u64, name: &str, flags: u32) -> Vec<Event> {
+        let client = Client::connect(self.options(region_bytes)).unwrap();
+        let query = Query { op: Op::Get, path: name.as_bytes().to_vec(), flags };
+        let job = Job { query, target: Target::File(self.root.join("out").join(name)) };
+        let mut transfer = Transfer::new(client, std::iter::once(job), OutputOptions::default());
+        let mut events = Vec::new();
+        while let Some(event) = transfer.next_event().unwrap() {
+            events.push(event);
+        }
+        transfer.close();
+        events
+    }
+
+    fn stop(&mut self) -> Ending {
+        self.stopper.stop();
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        self.stopper.stop();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let _ = std::fs::remove_dir_all(&self.root);
+        let gate = Path::new("/dev/shm").join(self.name.gate().as_str());
+        assert!(std::thread::panicking() || !gate.exists(), "{} is left", gate.display());
+    }
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len as u64).map(|index| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+}
+
+#[test]
+fn a_file_arrives_whole_through_regions_of_every_size() {
+    let world = World::new(|_| {});
+    let content = bytes(700_001);
+    world.write("file", &content);
+    for region_bytes in [4096, 8192, 64 << 10, 1 << 20, 64 << 20] {
+        for flags in [0, FLAG_VERIFY] {
+            let events = world.get(region_bytes, "file", flags);
+            assert!(matches!(events.last(), Some(Event::Delivered { size: 700_001, .. })), "{events:?}");
+            assert!(std::fs::read(world.root.join("out/file")).unwrap() == content, "region {region_bytes}");
+        }
+    }
+}
+
+#[test]
+fn many_requests_travel_in_one_session_and_status_counts_them() {
+    let world = World::new(|_| {});
+    world.write("small", b"small");
+    let client = Client::connect(world.options(4096)).unwrap();
+    let job = |_| Job { query: Query { op: Op::Get, path: b"small".to_vec(), flags: 0 }, target: Target::Discard };
+    let mut transfer = Transfer::new(client, (0..500).map(job), OutputOptions::default());
+    let mut delivered = 0;
+    while let Some(event) = transfer.next_event().unwrap() {
+        delivered += usize::from(matches!(event, Event::Delivered { .. }));
+    }
+    transfer.close();
+    assert_eq!(delivered, 500);
+    let status = fetch_status(Client::connect(world.options(4096)).unwrap()).unwrap();
+    assert_eq!((status.files_total, status.sessions_total, status.died_total), (500, 2, 0));
+}
+
+#[test]
+fn once_ends_the_server_after_the_first_client_that_fetched() {
+    let mut world = World::new(|options| options.once = true);
+    world.write("file", b"once");
+    // A client that only asks for the status does not count.
+    fetch_status(Client::connect(world.options(4096)).unwrap()).unwrap();
+    world.get(4096, "file", 0);
+    assert_eq!(world.thread.take().unwrap().join().unwrap(), Ending::OnceClosed);
+}
+
+#[test]
+fn a_dropped_client_counts_as_dead_for_once() {
+    let mut world = World::new(|options| options.once = true);
+    world.write("file", &bytes(100_000));
+    let mut client = Client::connect(world.options(4096)).unwrap();
+    client.submit(&Query { op: Op::Get, path: b"file".to_vec(), flags: 0 }).unwrap();
+    client.next_record().unwrap();
+    drop(client);
+    assert_eq!(world.thread.take().unwrap().join().unwrap(), Ending::OnceFailed);
+}
+
+#[test]
+fn without_a_server_the_client_says_how_to_get_one() {
+    let options = ClientOptions {
+        name: ServerName::new("shmeld-lib-nobody").unwrap(),
+        wait: Some(Duration::ZERO),
+        ..ClientOptions::default()
+    };
+    let error = Client::connect(options).unwrap_err();
+    assert!(matches!(error, Error::NoServer { .. }) && error.exit_code() == 3);
+    assert!(error.hint().is_some());
+}
+
+#[test]
+fn a_second_server_of_the_same_name_is_refused() {
+    let mut world = World::new(|_| {});
+    let source = Directory::open(&world.root, DirectoryOptions::default()).unwrap();
+    let options = ServerOptions { name: world.name.clone(), ..ServerOptions::default() };
+    let second = Server::start(Arc::new(source), options).err().unwrap();
+    assert!(matches!(second, Error::AlreadyRunning { .. }), "{second}");
+    assert_eq!(world.stop(), Ending::Stopped);
+}
+
+#[test]
+fn a_cancelled_request_ends_early_and_the_session_goes_on() {
+    let world = World::new(|_| {});
+    world.write("large", &bytes(8 << 20));
+    world.write("small", b"small");
+    let mut client = Client::connect(world.options(4096)).unwrap();
+    let query = |name: &[u8]| Query { op: Op::Get, path: name.to_vec(), flags: 0 };
+    let large = client.submit(&query(b"large")).unwrap().unwrap();
+    let small = client.submit(&query(b"small")).unwrap().unwrap();
+    client.cancel_up_to(large);
+    let (mut received, mut done) = (0, Vec::new());
+    while done.len() < 2 {
+        let record = client.next_record().unwrap();
+        if record.request_id == large && record.kind == shmeld::file::record::Kind::Data {
+            received += record.length;
+        }
+        if record.kind == shmeld::file::record::Kind::Done {
+            done.push((record.request_id, record.status));
+        }
+        client.finish(&record).unwrap();
+    }
+    client.close();
+    assert!(received < 8 << 20, "all {received} bytes were sent");
+    assert_eq!(done, [(large, shmeld::file::Status::Cancelled), (small, shmeld::file::Status::Ok)]);
+}

@@ -1,0 +1,5 @@
+//! Tests of the library through its public face, in one process.
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+
+mod document;
+mod library;
