@@ -1,6 +1,7 @@
 //! What the library tells through `tracing`, put into words on standard error: warnings, news, and the lesson of `--explain`.
 
 use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::time::Instant;
 
 use tracing::field::{Field, Visit};
@@ -65,13 +66,15 @@ impl Subscriber for Narrator {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        if event.metadata().target() == EXPLAIN {
+        let line = if event.metadata().target() == EXPLAIN {
             let elapsed = self.start.elapsed().as_secs_f64() * 1000.0;
             let step = format!("{} {}", fields.call, fields.object);
-            eprintln!("{:>10} {elapsed:9.2} ms  {step:<62} {}", self.program, fields.why);
+            format!("{:>10} {elapsed:9.2} ms  {step:<62} {}\n", self.program, fields.why)
         } else {
-            eprintln!("{}: {}", self.program, fields.message);
-        }
+            format!("{}: {}\n", self.program, fields.message)
+        };
+        // One write a line: two processes that share a terminal do not tear each other's lines apart.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 
     // The library opens no spans.

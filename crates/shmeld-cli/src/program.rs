@@ -1,5 +1,6 @@
 //! What every command does first and last.
 
+use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -49,18 +50,14 @@ impl Program {
         program
     }
 
-    /// The same process under another name in its messages.
-    #[must_use]
-    pub fn named(&self, name: &'static str) -> Self {
-        Self { name, ..self.clone() }
-    }
-
     /// Prints an error and its cure to standard error.
     pub fn complain(&self, message: &str, hint: Option<&str>) {
-        eprintln!("{}: {message}", self.name);
+        let mut text = format!("{}: {message}\n", self.name);
         if let Some(hint) = hint {
-            eprintln!("hint: {hint}");
+            text += &format!("hint: {hint}\n");
         }
+        // One write: messages of several processes on one terminal stay whole. A closed standard error has no reader to tell.
+        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 
     /// Prints an error of the library and turns it into an exit code.

@@ -75,7 +75,7 @@ impl<'p> Report<'p> {
             Event::Refused { name, refusal } => {
                 self.refused += 1;
                 self.code = self.code.max(exit::NOT_DELIVERED);
-                self.say(&format!("{} {}: {refusal}", self.verb, escape(name)), None);
+                self.say(&format!("{} {}: {refusal}", self.verb, shown(name)), None);
                 self.json(|| json!({"event": "refused", "name": escape(name), "status": refusal.status.name(), "text": refusal.text}));
             }
             Event::Failed { name, error } => {
@@ -87,7 +87,7 @@ impl<'p> Report<'p> {
                 };
                 self.code = self.code.max(code);
                 self.say(
-                    &format!("{} {}: {error}", self.verb, escape(name)),
+                    &format!("{} {}: {error}", self.verb, shown(name)),
                     error.hint().as_deref(),
                 );
                 self.json(|| json!({"event": "failed", "name": escape(name), "error": error.to_string()}));
@@ -157,4 +157,9 @@ impl<'p> Report<'p> {
         });
         code
     }
+}
+
+/// A name in a message: control bytes escaped, and the empty name visible.
+fn shown(name: &[u8]) -> String {
+    if name.is_empty() { "\"\"".to_owned() } else { escape(name) }
 }

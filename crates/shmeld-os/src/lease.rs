@@ -11,6 +11,24 @@
 //!
 //! A read lock needs a descriptor opened for reading, a write lock one opened for writing: this is how a
 //! lease becomes something that others cannot fake. Not here: waiting for a lease, and what one means.
+//!
+//! ```
+//! use shmeld_os::{ObjectName, lease::{self, Kind, Range}, posix::shm::SharedMemory};
+//!
+//! let name = ObjectName::new(&format!("/shmeld-lease-{}", std::process::id()))?;
+//! let holder = SharedMemory::create_new(&name, 0o600)?;
+//! let observer = SharedMemory::open(&name, false)?;
+//! SharedMemory::unlink(&name)?;
+//!
+//! assert!(lease::try_take(&holder, Range::byte(0), Kind::Write, "the example")?);
+//! let alive = lease::probe(&observer, Range::byte(0), Kind::Read, "the example")?;
+//! assert_eq!(alive, Some(Kind::Write));
+//!
+//! drop(holder); // as its death would
+//! let alive = lease::probe(&observer, Range::byte(0), Kind::Read, "the example")?;
+//! assert_eq!(alive, None);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![allow(unsafe_code)] // the OFD commands of fcntl(2) have no safe wrapper in rustix
 
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};

@@ -22,7 +22,8 @@
 //!
 //! What this crate does to every call: `O_CLOEXEC`, repetition after `EINTR` (except
 //! [`futex::wait`](futex::wait()), whose caller loops anyway), and a [`explain!`] event for each step of
-//! control. What it does not do: threads, global state (but for the [`sigbus`] guard, when it is asked for), and decisions.
+//! control. What it does not do: threads, global state (but for the [`sigbus`] guard, when it is asked for),
+//! and decisions.
 #![deny(unsafe_code)]
 
 pub mod error;

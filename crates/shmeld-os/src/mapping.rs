@@ -4,6 +4,21 @@
 //! out a raw pointer to the one file upstairs that dereferences it, and lets the kernel copy between the
 //! mapping and files. The kernel answers EFAULT where the memory has vanished; a load or store of our
 //! own raises SIGBUS there, for which there is the [guard](crate::sigbus).
+//!
+//! ```
+//! use shmeld_os::{Errno, mapping::Mapping, posix::shm::SharedMemory};
+//!
+//! let memory = SharedMemory::create_unnamed()?;
+//! memory.reserve(8192)?;
+//! let mapping = Mapping::new(&memory, 8192, "the example")?;
+//! let file = std::fs::File::open("/dev/zero")?;
+//! assert_eq!(mapping.fill_from(0, 8192, &file, 0), Ok(8192));
+//!
+//! memory.as_file().set_len(4096)?; // what a hostile peer does
+//! assert_eq!(mapping.fill_from(0, 8192, &file, 0), Ok(4096));
+//! assert_eq!(mapping.fill_from(4096, 4096, &file, 0), Err(Errno::FAULT));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![allow(unsafe_code)] // mmap(2), munmap(2), and pread(2)/pwrite(2) on raw addresses
 
 use std::os::fd::{AsFd, AsRawFd};

@@ -7,9 +7,8 @@ use shmeld_core::layout::{Geometry, PAGE_BYTES, SLOT_BYTES_MIN, SLOTS_OFFSET_IN_
 use shmeld_core::sync::Ordering;
 use shmeld_core::wait::Words;
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::sigbus;
 
-use crate::region_pair::{Pair, Transfer};
+use crate::region_pair::{Pair, Transfer, install_guard};
 
 /// Moves all records of `transfer` from the server of a fresh pair to its client.
 fn carry(region_bytes: u64, transfer: &Transfer) {
@@ -54,7 +53,7 @@ fn sequence_words_that_wrap_in_mid_transfer_lose_nothing() {
 
 /// Two mappings of an object without a name, divided as `geometry` says.
 fn two_mappings(geometry: Geometry) -> (Region, Region) {
-    sigbus::install().expect("the guard can be installed");
+    install_guard();
     let memory = SharedMemory::create_unnamed().expect("an object without a name can be made");
     memory
         .reserve(geometry.region_bytes())

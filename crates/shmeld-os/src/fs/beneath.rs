@@ -3,6 +3,16 @@
 //! The kernel can do this in one call, `openat2` with `RESOLVE_BENEATH`, also against somebody who renames
 //! directories and symbolic links at the same time. Where that call is missing, or a container's filter
 //! forbids it, [`open_beneath_by_walk`] does the same step by step.
+//!
+//! ```
+//! use shmeld_os::{Errno, fs::{self, Links}};
+//!
+//! let proc = fs::open_directory("/proc".as_ref())?;
+//! assert!(fs::open_beneath(&proc, b"sys/../version", Links::Follow).is_ok());
+//! let escape = fs::open_beneath(&proc, b"sys/../../etc/passwd", Links::Follow);
+//! assert_eq!(escape.map_err(|error| error.errno()).err(), Some(Errno::XDEV));
+//! # Ok::<(), shmeld_os::Error>(())
+//! ```
 
 use std::os::fd::{AsFd, OwnedFd};
 

@@ -88,8 +88,8 @@ pub fn rename(from_dir: impl AsFd, from: &[u8], to_dir: impl AsFd, to: &[u8]) ->
 /// but not for directories, and a crash between the two leaves both names.
 ///
 /// # Errors
-/// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if anything has the new name. The error names the
-/// destination.
+/// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if anything has the new name. The error
+/// names the destination.
 ///
 /// See [rename(2)](https://man7.org/linux/man-pages/man2/rename.2.html).
 #[doc(alias = "renameat2")]

@@ -152,8 +152,8 @@ pub fn span_at(fd: impl AsFd, offset: u64, bytes: u64) -> Result<Span> {
 /// is in the file changes. A `len` of 0 does nothing.
 ///
 /// # Errors
-/// [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace); [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the file
-/// system cannot reserve.
+/// [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace);
+/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) where the file system cannot reserve.
 ///
 /// See [fallocate(2)](https://man7.org/linux/man-pages/man2/fallocate.2.html).
 #[doc(alias = "fallocate")]

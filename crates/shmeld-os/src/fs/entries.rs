@@ -29,10 +29,14 @@ pub struct Entry {
 #[doc(alias = "getdents64")]
 pub fn entries(directory: OwnedFd) -> Entries {
     match Dir::new(directory) {
-        Ok(stream) => Entries {
-            stream: Some(stream),
-            refused: None,
-        },
+        Ok(mut stream) => {
+            // A duplicate of a descriptor that was listed before stands where that listing ended.
+            stream.rewind();
+            Entries {
+                stream: Some(stream),
+                refused: None,
+            }
+        }
         Err(errno) => Entries {
             stream: None,
             refused: Some(Error::new("fdopendir", "directory", errno)),

@@ -16,7 +16,8 @@
 //!
 //! Every descriptor is close-on-exec. Every call is repeated when a signal interrupts it. Errors name the
 //! path as `/proc/self/fd` knows it, which costs nothing until there is an error. Functions that move bytes
-//! return the bare [`Errno`](crate::Errno): their caller knows which file it is, and must tell a bad file from a bad peer.
+//! return the bare [`Errno`](crate::Errno): their caller knows which file it is, and must tell a bad file
+//! from a bad peer.
 
 mod beneath;
 mod change;

@@ -62,7 +62,8 @@ pub fn open_child(dir: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
 /// `mode` is narrowed by the umask.
 ///
 /// # Errors
-/// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if anything has that name, even a dangling link.
+/// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists) if anything has that name, even a dangling
+/// link.
 ///
 /// See [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html).
 #[doc(alias = "openat")]
@@ -77,8 +78,8 @@ pub fn create_new(dir: impl AsFd, name: &[u8], mode: u32) -> Result<OwnedFd> {
 /// `mode` is narrowed by the umask.
 ///
 /// # Errors
-/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) (EOPNOTSUPP, or EISDIR from old kernels, whose kind is
-/// `Invalid`) where the file system has no unnamed files.
+/// [`ErrorKind::Unsupported`](crate::ErrorKind::Unsupported) (EOPNOTSUPP, or EISDIR from old kernels, whose
+/// kind is `Invalid`) where the file system has no unnamed files.
 ///
 /// See [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html).
 #[doc(alias = "openat")]

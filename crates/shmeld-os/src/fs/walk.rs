@@ -72,6 +72,8 @@ impl Walk<'_> {
             match component.as_slice() {
                 b"." => {}
                 b".." => {
+                    // The kernel asks for search permission before it goes up, too.
+                    self.open_path(b".")?;
                     // Popping the root of the walk would leave it.
                     self.directories.pop().ok_or(Errno::XDEV)?;
                 }

@@ -78,8 +78,8 @@ impl MessageQueue {
     /// narrows the mode of the first call: creates a queue that did not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists); EINVAL, EMFILE or ENOSPC for the limits that the
-    /// [hint](Error::hint) explains.
+    /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists); EINVAL, EMFILE or ENOSPC for the limits
+    /// that the [hint](Error::hint) explains.
     ///
     /// See [mq_open(3)](https://man7.org/linux/man-pages/man3/mq_open.3.html).
     #[doc(alias = "mq_open")]
@@ -102,13 +102,8 @@ impl MessageQueue {
             descriptor,
             name: name.clone(),
         };
-        explain!(
-            "mq_open(O_CREAT|O_EXCL)",
-            name,
-            format_args!(
-                "create a queue of {messages_max} messages of {message_bytes_max} bytes; it must not exist yet"
-            ),
-        );
+        let why = format_args!("a new queue of {messages_max} messages of {message_bytes_max} bytes");
+        explain!("mq_open(O_CREAT|O_EXCL)", name, why);
         if let Err(error) = queue.set_mode(mode) {
             // Ours, new, and of no use to anybody.
             let _ = Self::unlink(name);
@@ -120,7 +115,8 @@ impl MessageQueue {
     /// `mq_open(name, …)`: opens a queue that exists.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied).
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound);
+    /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied).
     ///
     /// See [mq_open(3)](https://man7.org/linux/man-pages/man3/mq_open.3.html).
     #[doc(alias = "mq_open")]
@@ -144,8 +140,8 @@ impl MessageQueue {
     /// `mq_unlink(name)`: removes a name. Those who have the queue open go on; nobody else finds it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied)
-    /// for queues of others.
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound);
+    /// [`ErrorKind::PermissionDenied`](crate::ErrorKind::PermissionDenied) for queues of others.
     ///
     /// See [mq_unlink(3)](https://man7.org/linux/man-pages/man3/mq_unlink.3.html).
     #[doc(alias = "mq_unlink")]
@@ -175,8 +171,8 @@ impl MessageQueue {
     /// wait may last longer by that step; forward steps do no harm.
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut): not sent. EMSGSIZE: longer than the queue allows. EINVAL: a
-    /// priority above [`PRIORITY_MAX`]. EBADF: opened to receive. EAGAIN if the queue is
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut): not sent. EMSGSIZE: longer than the queue allows.
+    /// EINVAL: a priority above [`PRIORITY_MAX`]. EBADF: opened to receive. EAGAIN if the queue is
     /// [non-blocking](MessageQueue::set_nonblocking).
     ///
     /// See [mq_send(3)](https://man7.org/linux/man-pages/man3/mq_send.3.html).
@@ -214,8 +210,8 @@ impl MessageQueue {
     /// message that the queue allows, see [`attributes`](MessageQueue::attributes).
     ///
     /// # Errors
-    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut): nothing came. EMSGSIZE: the buffer is too short for this queue,
-    /// whatever the message. EBADF: opened to send. EAGAIN if the queue is
+    /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut): nothing came. EMSGSIZE: the buffer is too short
+    /// for this queue, whatever the message. EBADF: opened to send. EAGAIN if the queue is
     /// [non-blocking](MessageQueue::set_nonblocking).
     ///
     /// See [mq_receive(3)](https://man7.org/linux/man-pages/man3/mq_receive.3.html).

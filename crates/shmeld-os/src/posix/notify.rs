@@ -14,8 +14,8 @@ impl MessageQueue {
     /// is receiving. Only one process can have this, and each signal ends it.
     ///
     /// # Errors
-    /// [`ErrorKind::WouldBlock`](crate::ErrorKind::WouldBlock) (EBUSY) if another process has it; EINVAL for a number that is
-    /// no signal.
+    /// [`ErrorKind::WouldBlock`](crate::ErrorKind::WouldBlock) (EBUSY) if another process has it; EINVAL for
+    /// a number that is no signal.
     ///
     /// See [mq_notify(3)](https://man7.org/linux/man-pages/man3/mq_notify.3.html).
     #[doc(alias = "mq_notify")]

@@ -51,7 +51,8 @@ impl NamedSemaphore {
     /// semaphore like any other.
     ///
     /// # Errors
-    /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists); EINVAL for a value above `SEM_VALUE_MAX`; [`NoSpace`](crate::ErrorKind::NoSpace).
+    /// [`AlreadyExists`](crate::ErrorKind::AlreadyExists); EINVAL for a value above `SEM_VALUE_MAX`;
+    /// [`NoSpace`](crate::ErrorKind::NoSpace).
     ///
     /// See [sem_open(3)](https://man7.org/linux/man-pages/man3/sem_open.3.html).
     #[doc(alias = "sem_open")]
@@ -81,8 +82,8 @@ impl NamedSemaphore {
     /// of SIGBUS at the first use.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound); [`PermissionDenied`](crate::ErrorKind::PermissionDenied); [`Invalid`](crate::ErrorKind::Invalid) if what has the name is
-    /// not a semaphore.
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`PermissionDenied`](crate::ErrorKind::PermissionDenied);
+    /// [`Invalid`](crate::ErrorKind::Invalid) if what has the name is not a semaphore.
     ///
     /// See [sem_open(3)](https://man7.org/linux/man-pages/man3/sem_open.3.html).
     #[doc(alias = "sem_open")]
@@ -120,7 +121,8 @@ impl NamedSemaphore {
     /// `sem_unlink(name)`: removes a name. Those who have the semaphore open go on.
     ///
     /// # Errors
-    /// [`NotFound`](crate::ErrorKind::NotFound); [`PermissionDenied`](crate::ErrorKind::PermissionDenied) for semaphores of others.
+    /// [`NotFound`](crate::ErrorKind::NotFound); [`PermissionDenied`](crate::ErrorKind::PermissionDenied) for
+    /// semaphores of others.
     ///
     /// See [sem_unlink(3)](https://man7.org/linux/man-pages/man3/sem_unlink.3.html).
     #[doc(alias = "sem_unlink")]

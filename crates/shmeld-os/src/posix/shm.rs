@@ -2,8 +2,9 @@
 //!
 //! `shm_open` is `open` in that directory, and its dangers are those of a directory where everybody may
 //! create names: a FIFO under an expected name makes a plain open hang, a symbolic link leads elsewhere,
-//! `ftruncate` promises memory that is not there (the first touch then raises SIGBUS). So [`SharedMemory::open`]
-//! refuses everything that is not a regular file on tmpfs, and [`SharedMemory::reserve`] allocates.
+//! `ftruncate` promises memory that is not there (the first touch then raises SIGBUS). So
+//! [`SharedMemory::open`] refuses everything that is not a regular file on tmpfs, and
+//! [`SharedMemory::reserve`] allocates.
 //!
 //! Two ways to create:
 //! ```text

@@ -1,8 +1,9 @@
 //! Files and directories.
 
 use std::io::Read;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shmeld_os::fs::{
     self, FileKind, Span, Time, create_new, create_unnamed, entries, link_unnamed, make_directory,
@@ -132,6 +133,41 @@ fn entries_are_all_there_with_their_kinds_and_any_bytes() {
         create_new(&dir, format!("many-{number}").as_bytes(), 0o600).expect("created");
     }
     assert_eq!(entries(directory.open()).filter(Result::is_ok).count(), 3007);
+}
+
+#[test]
+fn a_duplicate_of_a_listed_directory_is_listed_from_its_beginning() {
+    let directory = Directory::new("duplicate");
+    let dir = directory.open();
+    create_new(&dir, b"file", 0o600).expect("created");
+    for _ in 0..3 {
+        assert_eq!(entries(dir.try_clone().expect("duplicated")).count(), 1);
+    }
+}
+
+#[test]
+fn a_file_with_a_lease_of_its_holder_does_not_make_an_open_wait() {
+    const F_SETSIG: libc::c_int = 10;
+    let directory = Directory::new("file-lease");
+    let dir = directory.open();
+    let file = create_new(&dir, b"leased", 0o600).expect("created");
+    // The kernel tells the holder by a signal; this one is ignored by default.
+    // SAFETY: no pointers.
+    let outcome = unsafe { libc::fcntl(file.as_raw_fd(), F_SETSIG, libc::SIGURG) };
+    assert_eq!(outcome, 0);
+    // SAFETY: no pointers.
+    if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) } != 0 {
+        return crate::support::skip("file leases");
+    }
+    let start = Instant::now();
+    assert_kind(open_child(&dir, b"leased"), ErrorKind::WouldBlock);
+    assert_kind(
+        fs::open_beneath(&dir, b"leased", fs::Links::Follow),
+        ErrorKind::WouldBlock,
+    );
+    assert!(start.elapsed() < Duration::from_secs(5));
+    drop(file);
+    open_child(&dir, b"leased").expect("the lease is gone");
 }
 
 #[test]

@@ -179,7 +179,7 @@ fn what_cannot_be_mapped_is_told_apart() {
         ErrorKind::NoSpace,
     );
     let (reader, _writer) = process::pipe().expect("pipe");
-    assert_kind(Mapping::new(&reader, PAGE, "pipe"), ErrorKind::Unsupported);
+    assert_kind(Mapping::read_only(&reader, PAGE, "pipe"), ErrorKind::Unsupported);
 
     let read_only = Mapping::read_only(&reading, PAGE, "region").expect("mapped");
     assert_eq!(read_only.len(), PAGE);

@@ -220,7 +220,8 @@ impl Drop for Helper {
 /// In a helper: says a word to the test.
 #[allow(clippy::print_stdout)] // this is how a helper talks
 pub fn say(word: &str) {
-    println!("{word}");
+    // The test harness has begun a line of its own.
+    println!("\n{word}");
 }
 
 /// In a helper: waits until the test lets it go on, or ends.

@@ -340,6 +340,7 @@ fn shown_name(job: &Job, entry: &Entry) -> Vec<u8> {
     match job.query.op {
         Op::Get if job.query.flags & FLAG_PATTERN == 0 => job.query.path.clone(),
         Op::Tree if entry.name == b"." || entry.name == job.query.path => job.query.path.clone(),
+        Op::Tree if tidy(&job.query.path).is_empty() => entry.name.clone(),
         Op::Tree => [&job.query.path, b"/".as_slice(), &entry.name].concat(),
         _ => entry.name.clone(),
     }
