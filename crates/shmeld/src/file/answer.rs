@@ -4,29 +4,27 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::path::{has_pattern, link_stays_inside};
+use super::pattern::{join, literal_prefix, matches_pattern};
 use super::record::{Entry, EntryKind, Kind, NAME_BYTES_MAX, Record};
 use super::session::End;
 use super::slot_writer::SlotWriter;
-use super::source::{SourceFile, Span, Walk, WalkItem};
+use super::source::{Walk, WalkItem};
 use super::status::{Refusal, Status};
 use super::walk::{LEVELS_MAX, is_file};
-use super::wire::{FLAG_PATTERN, FLAG_RECURSIVE, FLAG_VERIFY, Op, Request};
+use super::wire::{FLAG_PATTERN, FLAG_RECURSIVE, Op, Request};
 
 /// How many items an answer had, and how many of them were refused.
 #[derive(Debug, Default)]
-struct Tally {
-    items: u64,
-    refused: u64,
+pub(super) struct Tally {
+    pub(super) items: u64,
+    pub(super) refused: u64,
 }
 
 /// Answers the requests of one session.
 pub(super) struct Answerer<'s> {
-    writer: SlotWriter<'s>,
-    context: &'s Arc<Context>,
+    pub(super) writer: SlotWriter<'s>,
+    pub(super) context: &'s Arc<Context>,
 }
-
-/// What became of a file's bytes: its digest if that was asked for.
-type Body = Result<Option<[u8; 32]>, Refusal>;
 
 impl<'s> Answerer<'s> {
     pub(super) fn new(writer: SlotWriter<'s>, context: &'s Arc<Context>) -> Self {
@@ -295,214 +293,5 @@ impl<'s> Answerer<'s> {
             ..Record::new(Kind::Entry, request.request_id)
         };
         self.writer.record(&record, |payload| entry.encode_to(payload))
-    }
-
-    /// One file: BEGIN, its bytes, END.
-    fn file(
-        &mut self,
-        request: &Request,
-        file: &dyn SourceFile,
-        name: &[u8],
-        tally: &mut Tally,
-    ) -> Result<(), End> {
-        let entry = Entry {
-            name: name.to_vec(),
-            ..file.entry().clone()
-        };
-        tally.items += 1;
-        let begin = Record {
-            extent: entry.size,
-            ..Record::new(Kind::Begin, request.request_id)
-        };
-        self.writer.record(&begin, |payload| entry.encode_to(payload))?;
-        let mut body = self.body(request, file)?;
-        if body.is_ok() {
-            body = match file.is_unchanged() {
-                Ok(true) => body,
-                Ok(false) => Err(Status::Changed.into()),
-                Err(refusal) => Err(refusal),
-            };
-        }
-        let end = Record {
-            offset: entry.size,
-            ..Record::new(Kind::End, request.request_id)
-        };
-        match body {
-            Ok(digest) => {
-                self.context.counters.files.add(1);
-                self.writer.record(&end, |payload| {
-                    payload.extend_from_slice(digest.as_ref().map_or(&[][..], |digest| digest))
-                })
-            }
-            Err(refusal) => {
-                tally.refused += 1;
-                self.context.counters.refused_names.add(1);
-                let end = Record {
-                    status: refusal.status,
-                    ..end
-                };
-                self.writer
-                    .record(&end, |payload| payload.extend_from_slice(refusal.text.as_bytes()))
-            }
-        }
-    }
-
-    fn body(&mut self, request: &Request, file: &dyn SourceFile) -> Result<Body, End> {
-        let size = file.entry().size;
-        let mut digest = (request.flags & FLAG_VERIFY != 0).then(blake3::Hasher::new);
-        let mut position = 0;
-        while position < size {
-            let step = match file.span_at(position) {
-                Ok(Span::Hole { end }) if end > position => {
-                    self.hole(request, position, end, digest.as_mut())?;
-                    Ok(end)
-                }
-                Ok(Span::Data { end }) if end > position => {
-                    self.span(request, file, position, end, digest.as_mut())?
-                }
-                Ok(_) => Err(Status::Changed.into()),
-                Err(refusal) => Err(refusal),
-            };
-            match step {
-                Ok(end) => position = end,
-                Err(refusal) => return Ok(Err(refusal)),
-            }
-        }
-        Ok(Ok(digest.map(|hasher| *hasher.finalize().as_bytes())))
-    }
-
-    fn hole(
-        &mut self,
-        request: &Request,
-        position: u64,
-        end: u64,
-        digest: Option<&mut blake3::Hasher>,
-    ) -> Result<(), End> {
-        if let Some(hasher) = digest {
-            super::digest::hash_zeros(hasher, end - position, || {
-                self.writer.keep_alive(request.request_id)
-            })?;
-        }
-        let hole = Record {
-            offset: position,
-            extent: end - position,
-            ..Record::new(Kind::Hole, request.request_id)
-        };
-        self.writer.record(&hole, |_| {})
-    }
-
-    /// Sends the bytes from `position` to `end`; returns `end`.
-    fn span(
-        &mut self,
-        request: &Request,
-        file: &dyn SourceFile,
-        mut position: u64,
-        end: u64,
-        mut digest: Option<&mut blake3::Hasher>,
-    ) -> Result<Result<u64, Refusal>, End> {
-        let mut staging = None;
-        while position < end {
-            if self.writer.is_cancelled(request.request_id) {
-                return Ok(Err(Status::Cancelled.into()));
-            }
-            self.writer.keep_alive(request.request_id)?;
-            let record = Record {
-                offset: position,
-                ..Record::new(Kind::Data, request.request_id)
-            };
-            let left = end - position;
-            let direct = digest.is_none() && (self.writer.is_direct() || self.writer.fits_current_slot(left));
-            let got = if direct {
-                self.writer.data_from(&record, file, left)?
-            } else {
-                let staging = staging.get_or_insert_with(|| self.context.staging.lend());
-                let want = usize::try_from(left)
-                    .unwrap_or(usize::MAX)
-                    .min(staging.bytes().len());
-                let got = file.read_at(&mut staging.bytes()[..want], position);
-                if let Ok(got) = got {
-                    let bytes = &staging.bytes()[..got];
-                    if let Some(hasher) = digest.as_deref_mut() {
-                        hasher.update(bytes);
-                    }
-                    self.writer.data(&record, bytes)?;
-                }
-                got
-            };
-            match got {
-                // The file ends before the size it had when it was opened.
-                Ok(0) => return Ok(Err(Status::Changed.into())),
-                Ok(got) => {
-                    position += got as u64;
-                    self.context.counters.bytes.add(got as u64);
-                }
-                Err(refusal) => return Ok(Err(refusal)),
-            }
-        }
-        Ok(Ok(end))
-    }
-}
-
-fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
-    if directory.is_empty() || directory == b"." {
-        return name.to_vec();
-    }
-    let mut path = directory.strip_suffix(b"/").unwrap_or(directory).to_vec();
-    path.push(b'/');
-    path.extend_from_slice(name);
-    path
-}
-
-/// The directory in front of the first component that is a pattern, and how many levels below it can match.
-fn literal_prefix(pattern: &[u8]) -> (&[u8], usize) {
-    let first = pattern
-        .iter()
-        .position(|byte| matches!(byte, b'*' | b'?' | b'[' | b'{'))
-        .unwrap_or(pattern.len());
-    let slash = pattern[..first].iter().rposition(|byte| *byte == b'/');
-    let (prefix, rest) = slash.map_or((&pattern[..0], pattern), |slash| {
-        (&pattern[..slash], &pattern[slash + 1..])
-    });
-    let deep = rest.windows(2).any(|pair| pair == b"**");
-    let levels = if deep {
-        LEVELS_MAX
-    } else {
-        rest.iter().filter(|byte| **byte == b'/').count() + 1
-    };
-    (prefix, levels)
-}
-
-/// A pattern matches a name as a shell would: `*` stops at `/`, and a leading dot must be written out.
-fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
-    let hidden = |path: &[u8]| {
-        path.split(|byte| *byte == b'/')
-            .any(|part| part.first() == Some(&b'.'))
-    };
-    fast_glob::glob_match(pattern, name) && (!hidden(name) || hidden(pattern))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_pattern_walks_no_deeper_than_it_can_match() {
-        assert_eq!(literal_prefix(b"*.c"), (&b""[..], 1));
-        assert_eq!(literal_prefix(b"src/*/x?.c"), (&b"src"[..], 2));
-        assert_eq!(literal_prefix(b"a/b/**/c"), (&b"a/b"[..], LEVELS_MAX));
-        assert_eq!(literal_prefix(b"plain"), (&b""[..], 1));
-    }
-
-    #[test]
-    fn a_star_stops_at_slashes_and_does_not_show_dotfiles() {
-        assert!(matches_pattern(b"*.c", b"a.c") && !matches_pattern(b"*.c", b"d/a.c"));
-        assert!(!matches_pattern(b"*", b".hidden") && matches_pattern(b".h*", b".hidden"));
-        assert!(matches_pattern(b"**/*.c", b"d/e/a.c") && matches_pattern(b"[ab].c", b"b.c"));
-    }
-
-    #[test]
-    fn names_are_joined_below_their_directory() {
-        assert_eq!(join(b"", b"x"), b"x");
-        assert_eq!(join(b"d/", b"x"), b"d/x");
     }
 }

@@ -1,9 +1,8 @@
 //! The server: one acceptor thread, which reads the queue and decides, and one thread for each session.
 
-use std::collections::HashMap;
+use std::os::fd::AsFd;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, mpsc};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use shmeld_core::attach::{Candidate, RegionId};
@@ -15,12 +14,12 @@ use shmeld_core::wait::{Semaphore, Words, post};
 use shmeld_os::event::{EventCounter, poll};
 use shmeld_os::posix::mqueue::MessageQueue;
 use shmeld_os::{ErrorKind, explain, process};
-use std::os::fd::AsFd;
 
 use super::admission::{Policy, Verdict, judge};
 use super::context::Context;
 use super::gate::{Gate, sweep};
-use super::session::{self, End, Session};
+use super::session::End;
+use super::sessions::Sessions;
 use super::source::Source;
 use super::staging::StagingPool;
 use super::status::Status;
@@ -35,10 +34,6 @@ const TICK: Duration = Duration::from_secs(1);
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the server then waits for their threads.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
-/// A client that has done nothing for this long loses its place if somebody else needs it.
-const EVICT_AFTER: Duration = Duration::from_secs(5);
-/// Stack of a session's thread: enough for the deepest call with a wide margin, and only touched pages count.
-const STACK_BYTES: usize = 256 * 1024;
 
 /// What a server admits and how long it waits.
 #[derive(Debug, Clone)]
@@ -94,13 +89,6 @@ impl Stopper {
     }
 }
 
-struct Handle {
-    session: Arc<Session>,
-    thread: JoinHandle<End>,
-    /// How many slots it had published when the acceptor last looked, and since when that has not changed.
-    progress: (u64, Instant),
-}
-
 /// A server that owns its name; [`Server::run`] serves until it is stopped. Dropping it removes what it made.
 pub struct Server {
     options: ServerOptions,
@@ -108,8 +96,7 @@ pub struct Server {
     context: Arc<Context>,
     queue: MessageQueue,
     gate: Gate,
-    sessions: HashMap<RegionId, Handle>,
-    ended: (mpsc::Sender<RegionId>, mpsc::Receiver<RegionId>),
+    sessions: Sessions,
     stopper: Stopper,
     once: Option<RegionId>,
     ending: Option<Ending>,
@@ -139,18 +126,15 @@ impl Server {
             uid: process::effective_uid(),
             region_bytes_max: options.region_bytes_max,
         };
+        let sessions = Sessions::new(context.clone(), wake.clone(), options.stall);
         Ok(Self {
             options,
             policy,
             context,
             queue,
             gate,
-            sessions: HashMap::new(),
-            ended: mpsc::channel(),
-            stopper: Stopper {
-                wake,
-                stop: Arc::default(),
-            },
+            sessions,
+            stopper: Stopper { wake, stop: Arc::default() },
             once: None,
             ending: None,
             next_tick: Instant::now() + TICK,
@@ -212,13 +196,10 @@ impl Server {
         };
         match self.sessions.get(&request.region_id) {
             // The nonce is compared in every message before anything is done with it: an id can be seen in /dev/shm, a nonce cannot.
-            Some(handle)
-                if handle.session.nonce != request.nonce
-                    || handle.session.region_bytes != request.region_bytes =>
-            {
-                self.ignore(&request, "its nonce or size is not that of the session");
+            Some(session) if session.nonce == request.nonce && session.region_bytes == request.region_bytes => {
+                session.push(request);
             }
-            Some(handle) => handle.session.push(request),
+            Some(_) => self.ignore(&request, "its nonce or size is not that of the session"),
             None => self.attach(request),
         }
     }
@@ -241,74 +222,30 @@ impl Server {
             Verdict::Refuse(status) => return self.refuse(&request, &candidate, status),
             Verdict::Ignore(reason) => return self.ignore(&request, reason),
         };
-        let device_and_inode = (candidate.stat().dev, candidate.stat().ino);
-        if self
-            .sessions
-            .values()
-            .any(|handle| handle.session.device_and_inode == device_and_inode)
-        {
+        if self.sessions.holds((candidate.stat().dev, candidate.stat().ino)) {
             return self.ignore(&request, "the object is attached under another name");
         }
         if self.options.once && self.once.is_some() {
             return self.refuse(&request, &candidate, Status::Busy);
         }
         if self.sessions.len() >= self.options.sessions_max {
-            self.evict_the_most_stalled();
+            self.sessions.evict_the_most_stalled();
             return self.refuse(&request, &candidate, Status::Busy);
         }
-        self.start_session(request, candidate, header, device_and_inode);
+        self.start_session(request, candidate, header);
     }
 
-    fn start_session(
-        &mut self,
-        request: Request,
-        candidate: Candidate,
-        header: Header,
-        device_and_inode: (u64, u64),
-    ) {
-        let region_id = request.region_id;
+    fn start_session(&mut self, request: Request, candidate: Candidate, header: Header) {
         let asks_for_files = matches!(request.op, Op::Get | Op::Tree);
-        let session = Arc::new(Session::new(&header, device_and_inode, self.options.stall));
-        session.push(request);
-        let (context, ended, wake) = (
-            self.context.clone(),
-            self.ended.0.clone(),
-            self.stopper.wake.clone(),
-        );
-        let shared = session.clone();
-        let life = move || {
-            // A panic ends this session only: the session's own state is dropped here and the acceptor counts it.
-            let run = std::panic::AssertUnwindSafe(|| session::run(candidate, &header, &shared, &context));
-            let end = std::panic::catch_unwind(run).unwrap_or(End::Panicked);
-            // The acceptor may have gone already.
-            let _ = ended.send(region_id);
-            wake.signal();
-            end
-        };
-        match std::thread::Builder::new()
-            .name("session".to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(life)
-        {
-            Ok(thread) => {
-                if self.options.once && asks_for_files {
-                    self.once = Some(region_id);
-                }
-                self.sessions.insert(
-                    region_id,
-                    Handle {
-                        session,
-                        thread,
-                        progress: (0, Instant::now()),
-                    },
-                );
-                self.context
-                    .sessions_now
-                    .store(self.sessions.len(), Ordering::Relaxed);
-            }
+        let refused = request.clone();
+        match self.sessions.start(request, candidate, header) {
+            Ok(()) if self.options.once && asks_for_files => self.once = Some(refused.region_id),
+            Ok(()) => {}
             Err(error) => {
-                self.context.counters.refused_regions.add(1);
                 tracing::warn!(target: "shmeld::server", "thread for a session: {error}");
+                if let Ok(candidate) = Candidate::open(refused.region_id) {
+                    self.refuse(&refused, &candidate, Status::Busy);
+                }
             }
         }
     }
@@ -332,38 +269,14 @@ impl Server {
         let _ = post(&region, Semaphore::Filled);
     }
 
-    /// Takes the place of the client that has owed its next step for longest.
-    fn evict_the_most_stalled(&self) {
-        let stalled = |handle: &&Handle| {
-            handle.session.pulse.is_waiting_for_client() && handle.progress.1.elapsed() >= EVICT_AFTER
-        };
-        if let Some(handle) = self
-            .sessions
-            .values()
-            .filter(stalled)
-            .min_by_key(|handle| handle.progress.1)
-        {
-            tracing::info!(target: "shmeld::server", "ending a stalled session because its place is needed");
-            handle.session.abort(End::Stalled);
-        }
-    }
-
     /// Once a second: the queue's name, the clients of idle sessions, and who makes progress.
     fn tick(&mut self, queue_drained: bool) -> Result<()> {
         self.next_tick = Instant::now() + TICK;
         if self.queue.stat()?.links == 0 {
             self.republish()?;
         }
-        for handle in self.sessions.values_mut() {
-            let slots = handle.session.pulse.slots();
-            if slots != handle.progress.0 {
-                handle.progress = (slots, Instant::now());
-            }
-            // A CLOSE may still be in the queue behind other messages; a client that sent it has not died.
-            if queue_drained && handle.session.is_abandoned() {
-                handle.session.close(End::ClientGone);
-            }
-        }
+        // A CLOSE may still be in the queue behind other messages; a client that sent it has not died.
+        self.sessions.tick(queue_drained);
         Ok(())
     }
 
@@ -375,28 +288,16 @@ impl Server {
         Ok(())
     }
 
-    /// Takes the threads of sessions that have ended.
+    /// Takes sessions whose threads have ended. With `once` the first that counts ends the server.
     fn reap(&mut self) {
-        while let Ok(region_id) = self.ended.1.try_recv() {
-            let Some(handle) = self.sessions.remove(&region_id) else {
-                continue;
-            };
-            let counts = handle.session.counts_for_once();
-            let end = handle.thread.join().unwrap_or(End::Panicked);
-            self.context
-                .sessions_now
-                .store(self.sessions.len(), Ordering::Relaxed);
-            self.account(&end);
-            if self.once == Some(region_id) || (self.options.once && counts) {
+        while let Some(ended) = self.sessions.reap() {
+            self.account(&ended.end);
+            if self.once == Some(ended.region_id) {
                 self.once = None;
-                if counts {
-                    let clean = matches!(end, End::Closed);
-                    self.ending = Some(if clean {
-                        Ending::OnceClosed
-                    } else {
-                        Ending::OnceFailed
-                    });
-                }
+            }
+            if self.options.once && ended.counts_for_once {
+                let clean = matches!(ended.end, End::Closed);
+                self.ending = Some(if clean { Ending::OnceClosed } else { Ending::OnceFailed });
             }
         }
     }
@@ -422,31 +323,11 @@ impl Server {
     /// Stops accepting, lets sessions at work finish for a while, removes the queue and then the gate.
     fn shut_down(&mut self) {
         self.remove_queue();
-        for handle in self.sessions.values() {
-            if handle.session.is_idle() {
-                handle.session.abort(End::Stopping);
-            } else {
-                handle.session.close(End::Stopping);
-            }
-        }
-        self.wait_for_sessions(GRACE);
-        for handle in self.sessions.values() {
-            handle.session.abort(End::Stopping);
-        }
-        self.wait_for_sessions(ABORT_GRACE);
+        self.sessions.end_all(false);
+        self.sessions.wait(GRACE);
+        self.sessions.end_all(true);
+        self.sessions.wait(ABORT_GRACE);
         self.gate.remove();
-    }
-
-    fn wait_for_sessions(&mut self, grace: Duration) {
-        let deadline = Instant::now() + grace;
-        while !self.sessions.is_empty() && Instant::now() < deadline {
-            let rest = deadline.saturating_duration_since(Instant::now());
-            if poll(&[self.stopper.wake.as_fd()], Some(rest)).is_err() {
-                return;
-            }
-            self.stopper.wake.drain();
-            self.reap();
-        }
     }
 
     fn remove_queue(&self) {

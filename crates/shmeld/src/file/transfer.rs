@@ -3,51 +3,19 @@
 //! Not here: the session (`client`), how a file appears (`output`), what anybody prints.
 
 use std::collections::VecDeque;
-use std::ffi::OsStr;
 use std::iter::Peekable;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-use std::rc::Rc;
 
 use shmeld_core::Misbehaviour;
 use shmeld_os::name::escape;
 
-use super::client::{Client, Query};
+use super::client::Client;
 use super::incoming::{Incoming, Sink};
-use super::output::{OutputFile, OutputOptions, Place};
-use super::path::{base_name, check_relative, link_stays_inside};
-use super::record::{Entry, EntryKind, Kind, Record};
+use super::output::OutputOptions;
+use super::record::{Entry, Kind, Record};
 use super::status::{Refusal, Status};
-use super::tree::{TreeOutput, descend, open_or_create_directory};
+use super::target::{Active, Job, shown_name};
 use super::wire::{FLAG_PATTERN, FLAG_VERIFY, Op};
 use crate::{Error, Result};
-
-/// Where the bytes of an answer go.
-#[derive(Debug, Clone)]
-pub enum Target {
-    /// One file with this path.
-    File(PathBuf),
-    /// Below this directory, under the names asked for (or found, for a pattern).
-    Under(PathBuf),
-    /// A tree whose own directory gets this path.
-    Tree(PathBuf),
-    /// A tree below this directory, under the name asked for.
-    TreeUnder(PathBuf),
-    /// Into this descriptor, as they come.
-    Stream(Rc<OwnedFd>),
-    /// Nowhere: they are read where they lie and forgotten.
-    Discard,
-}
-
-/// One request and what to do with its answer.
-#[derive(Debug, Clone)]
-pub struct Job {
-    /// What is asked for.
-    pub query: Query,
-    /// Where it goes.
-    pub target: Target,
-}
 
 /// What happens while jobs are worked off.
 #[derive(Debug)]
@@ -87,15 +55,6 @@ pub enum Event {
         /// Why.
         error: Error,
     },
-}
-
-/// A request on its way.
-struct Active {
-    id: u64,
-    job: Job,
-    tree: Option<TreeOutput>,
-    /// The tree or file cannot be stored: its records are read and dropped.
-    failed: bool,
 }
 
 /// See the module.
@@ -333,126 +292,4 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         }
         Ok(())
     }
-}
-
-/// The name that people see: what they asked for, or what was found below it.
-fn shown_name(job: &Job, entry: &Entry) -> Vec<u8> {
-    match job.query.op {
-        Op::Get if job.query.flags & FLAG_PATTERN == 0 => job.query.path.clone(),
-        Op::Tree if entry.name == b"." || entry.name == job.query.path => job.query.path.clone(),
-        Op::Tree if tidy(&job.query.path).is_empty() => entry.name.clone(),
-        Op::Tree => [&job.query.path, b"/".as_slice(), &entry.name].concat(),
-        _ => entry.name.clone(),
-    }
-}
-
-fn unusable(name: &[u8], why: impl std::fmt::Display) -> Error {
-    Error::Usage(format!("cannot be stored under the name {}: {why}", escape(name)))
-}
-
-impl Active {
-    /// The path that the tree's own directory gets.
-    fn tree_path(&self, options: OutputOptions) -> Result<PathBuf> {
-        let directory = match &self.job.target {
-            Target::Tree(path) => return Ok(path.clone()),
-            Target::TreeUnder(directory) => directory,
-            _ => return Err(Misbehaviour::Record("a tree that nobody asked for").into()),
-        };
-        let name = tidy(&self.job.query.path);
-        if name.is_empty() {
-            return Ok(directory.clone());
-        }
-        check_relative(&name).map_err(|error| unusable(&name, error))?;
-        let path = directory.join(OsStr::from_bytes(&name));
-        open_or_create_directory(path.parent().unwrap_or(directory), options.umask)?;
-        Ok(path)
-    }
-
-    /// Where the bytes of the file that begins now go.
-    fn open_sink(&mut self, entry: &Entry, options: OutputOptions) -> Result<Sink> {
-        let output = match &self.job.target {
-            Target::Discard => return Ok(Sink::Nowhere),
-            Target::Stream(file) => OutputFile::stream(file.clone()),
-            Target::File(path) => create_at(path, options)?,
-            Target::Under(directory) => {
-                let pattern = self.job.query.flags & FLAG_PATTERN != 0;
-                let name = if pattern {
-                    entry.name.clone()
-                } else {
-                    tidy(&self.job.query.path)
-                };
-                check_relative(&name).map_err(|error| unusable(&name, error))?;
-                let root = open_or_create_directory(directory, options.umask)?;
-                create_below(&root, &name, options)?
-            }
-            Target::Tree(_) | Target::TreeUnder(_) if entry.name == b"." => {
-                create_at(&self.tree_path(options)?, options)?
-            }
-            Target::Tree(_) | Target::TreeUnder(_) => {
-                check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
-                let tree = self
-                    .tree
-                    .as_mut()
-                    .ok_or(Misbehaviour::Record("a tree without its own directory"))?;
-                tree.file(&entry.name)?
-            }
-        };
-        Ok(Sink::Output(output))
-    }
-
-    /// A directory or link of a tree.
-    fn store_entry(&mut self, entry: &Entry, options: OutputOptions) -> Result<()> {
-        if !matches!(self.job.target, Target::Tree(_) | Target::TreeUnder(_)) {
-            return Ok(());
-        }
-        if entry.name == b"." && entry.kind == EntryKind::Directory && self.tree.is_none() {
-            let tree = self
-                .tree_path(options)
-                .and_then(|path| Ok(TreeOutput::begin(&path, entry, options)?));
-            self.tree = Some(tree.inspect_err(|_| self.failed = true)?);
-            return Ok(());
-        }
-        check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
-        let tree = self
-            .tree
-            .as_mut()
-            .ok_or(Misbehaviour::Record("a tree without its own directory"))?;
-        match entry.kind {
-            EntryKind::Directory => Ok(tree.directory(entry)?),
-            EntryKind::Symlink if link_stays_inside(&entry.name, &entry.text) => Ok(tree.symlink(entry)?),
-            EntryKind::Symlink => Err(unusable(&entry.name, "a link that may lead out of the tree")),
-            _ => Err(Misbehaviour::Record("an entry of a tree that is neither directory nor link").into()),
-        }
-    }
-}
-
-/// A name as asked for, without `./` and doubled slashes.
-fn tidy(path: &[u8]) -> Vec<u8> {
-    if path.first() == Some(&b'/') {
-        return path.to_vec();
-    }
-    let parts: Vec<&[u8]> = path
-        .split(|byte| *byte == b'/')
-        .filter(|part| !part.is_empty() && *part != b".")
-        .collect();
-    parts.join(&b'/')
-}
-
-fn create_at(path: &std::path::Path, options: OutputOptions) -> Result<OutputFile> {
-    let name = base_name(path.as_os_str().as_bytes()).to_vec();
-    check_relative(&name).map_err(|error| unusable(&name, error))?;
-    let place = Place::open(path.parent().unwrap_or(std::path::Path::new(".")))?;
-    Ok(OutputFile::create(&place, &name, options)?)
-}
-
-fn create_below(root: &Place, name: &[u8], options: OutputOptions) -> Result<OutputFile> {
-    let slash = name.iter().rposition(|byte| *byte == b'/');
-    let (place, base) = match slash {
-        Some(slash) => (
-            descend(root, &name[..slash], Some(options.umask))?,
-            &name[slash + 1..],
-        ),
-        None => (root.clone(), name),
-    };
-    Ok(OutputFile::create(&place, base, options)?)
 }

@@ -1,0 +1,158 @@
+//! One file as records: BEGIN, its bytes, END.
+
+use super::answer::{Answerer, Tally};
+use super::record::{Entry, Kind, Record};
+use super::session::End;
+use super::source::{SourceFile, Span};
+use super::status::{Refusal, Status};
+use super::wire::{FLAG_VERIFY, Request};
+
+/// What became of a file's bytes: its digest if that was asked for.
+type Body = Result<Option<[u8; 32]>, Refusal>;
+
+impl Answerer<'_> {
+    /// One file: BEGIN, its bytes, END.
+    pub(super) fn file(
+        &mut self,
+        request: &Request,
+        file: &dyn SourceFile,
+        name: &[u8],
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        let entry = Entry {
+            name: name.to_vec(),
+            ..file.entry().clone()
+        };
+        tally.items += 1;
+        let begin = Record {
+            extent: entry.size,
+            ..Record::new(Kind::Begin, request.request_id)
+        };
+        self.writer.record(&begin, |payload| entry.encode_to(payload))?;
+        let mut body = self.body(request, file)?;
+        if body.is_ok() {
+            body = match file.is_unchanged() {
+                Ok(true) => body,
+                Ok(false) => Err(Status::Changed.into()),
+                Err(refusal) => Err(refusal),
+            };
+        }
+        let end = Record {
+            offset: entry.size,
+            ..Record::new(Kind::End, request.request_id)
+        };
+        match body {
+            Ok(digest) => {
+                self.context.counters.files.add(1);
+                self.writer.record(&end, |payload| {
+                    payload.extend_from_slice(digest.as_ref().map_or(&[][..], |digest| digest))
+                })
+            }
+            Err(refusal) => {
+                tally.refused += 1;
+                self.context.counters.refused_names.add(1);
+                let end = Record {
+                    status: refusal.status,
+                    ..end
+                };
+                self.writer
+                    .record(&end, |payload| payload.extend_from_slice(refusal.text.as_bytes()))
+            }
+        }
+    }
+
+    fn body(&mut self, request: &Request, file: &dyn SourceFile) -> Result<Body, End> {
+        let size = file.entry().size;
+        let mut digest = (request.flags & FLAG_VERIFY != 0).then(blake3::Hasher::new);
+        let mut position = 0;
+        while position < size {
+            let step = match file.span_at(position) {
+                Ok(Span::Hole { end }) if end > position => {
+                    self.hole(request, position, end, digest.as_mut())?;
+                    Ok(end)
+                }
+                Ok(Span::Data { end }) if end > position => {
+                    self.span(request, file, position, end, digest.as_mut())?
+                }
+                Ok(_) => Err(Status::Changed.into()),
+                Err(refusal) => Err(refusal),
+            };
+            match step {
+                Ok(end) => position = end,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Ok(digest.map(|hasher| *hasher.finalize().as_bytes())))
+    }
+
+    fn hole(
+        &mut self,
+        request: &Request,
+        position: u64,
+        end: u64,
+        digest: Option<&mut blake3::Hasher>,
+    ) -> Result<(), End> {
+        if let Some(hasher) = digest {
+            super::digest::hash_zeros(hasher, end - position, || {
+                self.writer.keep_alive(request.request_id)
+            })?;
+        }
+        let hole = Record {
+            offset: position,
+            extent: end - position,
+            ..Record::new(Kind::Hole, request.request_id)
+        };
+        self.writer.record(&hole, |_| {})
+    }
+
+    /// Sends the bytes from `position` to `end`; returns `end`.
+    fn span(
+        &mut self,
+        request: &Request,
+        file: &dyn SourceFile,
+        mut position: u64,
+        end: u64,
+        mut digest: Option<&mut blake3::Hasher>,
+    ) -> Result<Result<u64, Refusal>, End> {
+        let mut staging = None;
+        while position < end {
+            if self.writer.is_cancelled(request.request_id) {
+                return Ok(Err(Status::Cancelled.into()));
+            }
+            self.writer.keep_alive(request.request_id)?;
+            let record = Record {
+                offset: position,
+                ..Record::new(Kind::Data, request.request_id)
+            };
+            let left = end - position;
+            let direct = digest.is_none() && (self.writer.is_direct() || self.writer.fits_current_slot(left));
+            let got = if direct {
+                self.writer.data_from(&record, file, left)?
+            } else {
+                let staging = staging.get_or_insert_with(|| self.context.staging.lend());
+                let want = usize::try_from(left)
+                    .unwrap_or(usize::MAX)
+                    .min(staging.bytes().len());
+                let got = file.read_at(&mut staging.bytes()[..want], position);
+                if let Ok(got) = got {
+                    let bytes = &staging.bytes()[..got];
+                    if let Some(hasher) = digest.as_deref_mut() {
+                        hasher.update(bytes);
+                    }
+                    self.writer.data(&record, bytes)?;
+                }
+                got
+            };
+            match got {
+                // The file ends before the size it had when it was opened.
+                Ok(0) => return Ok(Err(Status::Changed.into())),
+                Ok(got) => {
+                    position += got as u64;
+                    self.context.counters.bytes.add(got as u64);
+                }
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Ok(end))
+    }
+}
