@@ -10,7 +10,7 @@ use proptest::prelude::*;
 use shmeld_os::fs::{FileKind, Links, Stat, open_beneath, open_beneath_by_walk, stat};
 use shmeld_os::{Errno, Result};
 
-use crate::support::{Directory, NOBODY, as_user, is_root_or_skip};
+use crate::support::{Directory, NOBODY, as_user, forbid_call, is_root_or_skip};
 
 /// `outside` beside `root`; in `root` directories, files, a FIFO, and links of every kind.
 fn make_tree(top: &Path) {
@@ -297,59 +297,14 @@ fn a_race_of_renames_and_links_never_leads_outside() {
     });
 }
 
-/// Makes `openat2` fail in this thread, as container filters do.
-#[cfg(target_pointer_width = "64")]
-fn forbid_openat2(errno: i32) -> bool {
-    const RETURN_ERRNO: u32 = 0x0005_0000;
-    const RETURN_ALLOW: u32 = 0x7fff_0000;
-    let statement = |code, k| libc::sock_filter {
-        code,
-        jt: 0,
-        jf: 0,
-        k,
-    };
-    let mut program = [
-        // Load the number of the call; if it is openat2 answer with the error, else allow.
-        statement((libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16, 0),
-        libc::sock_filter {
-            code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
-            jt: 0,
-            jf: 1,
-            k: libc::SYS_openat2 as u32,
-        },
-        statement(
-            (libc::BPF_RET | libc::BPF_K) as u16,
-            RETURN_ERRNO | errno.unsigned_abs(),
-        ),
-        statement((libc::BPF_RET | libc::BPF_K) as u16, RETURN_ALLOW),
-    ];
-    let filter = libc::sock_fprog {
-        len: 4,
-        filter: program.as_mut_ptr(),
-    };
-    rustix::thread::set_no_new_privs(true).expect("always allowed");
-    // SAFETY: a valid program; it counts for this thread, and those it starts.
-    let outcome = unsafe {
-        libc::prctl(
-            libc::PR_SET_SECCOMP,
-            libc::SECCOMP_MODE_FILTER,
-            &raw const filter,
-            0usize,
-            0usize,
-        )
-    };
-    outcome == 0
-}
-
 #[test]
-#[cfg(target_pointer_width = "64")]
 fn without_openat2_the_walk_takes_over() {
     let tree = tree();
     for errno in [libc::ENOSYS, libc::EPERM] {
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                if !forbid_openat2(errno) {
-                    return crate::support::skip("seccomp filters");
+                if !forbid_call(libc::SYS_openat2, None, errno) {
+                    return;
                 }
                 let direct = rustix::fs::openat2(
                     &tree.root,

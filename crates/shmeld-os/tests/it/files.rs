@@ -301,6 +301,13 @@ fn holes_and_data_are_told_apart_up_to_the_end() {
         );
         assert_eq!(span_at(&file, 20, 20).expect("spans"), Span::End);
     }
+    let full =
+        create_unnamed(fs::open_directory("/dev/shm".as_ref()).expect("opened"), 0o600).expect("supported");
+    write_all_at(&full, &[1; 8192], 0).expect("written");
+    assert_eq!(
+        span_at(&full, 5, 100).expect("spans"),
+        Span::Data { start: 5, end: 100 }
+    );
     let (reader, _writer) = process::pipe().expect("pipe");
     assert_eq!(span_at(&reader, 0, 10).expect_err("a pipe").errno(), Errno::SPIPE);
 }

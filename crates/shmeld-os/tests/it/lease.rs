@@ -9,7 +9,9 @@ use shmeld_os::posix::mqueue::{Access, MessageQueue};
 use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::{Errno, ErrorKind};
 
-use crate::support::{Helper, NOBODY, Name, as_user, assert_kind, eventually, is_root_or_skip, pause, say};
+use crate::support::{
+    Helper, NOBODY, Name, Orphan, as_user, assert_kind, eventually, is_root_or_skip, pause, say,
+};
 
 fn object(what: &str) -> (Name, SharedMemory) {
     let name = Name::new(what);
@@ -161,12 +163,13 @@ pub fn hold_a_lease(name: &str, way: &str) {
 fn a_lease_in_a_mapping_is_not_inherited_by_a_forked_child() {
     let (name, memory) = object("fork");
     let mut helper = Helper::start("leave_a_child_behind", &[&name.to_string(), "mapping"]);
-    helper.wait_for("forked");
+    let child = Orphan(helper.wait_for("forked").read_number());
     assert_eq!(holder(&memory, Kind::Read), Some(Kind::Write));
     helper.signal(Signal::KILL);
     eventually("the lease is free although a child lives", || {
         holder(&memory, Kind::Read).is_none()
     });
+    drop(child);
 }
 
 #[test]
@@ -174,15 +177,15 @@ fn a_lease_on_an_inherited_descriptor_outlives_its_holder() {
     // The fact that makes the mapping necessary.
     let (name, memory) = object("inherited");
     let mut helper = Helper::start("leave_a_child_behind", &[&name.to_string(), "descriptor"]);
-    helper.wait_for("forked");
-    helper.signal(Signal::KILL);
-    std::thread::sleep(std::time::Duration::from_millis(100));
-    assert_eq!(holder(&memory, Kind::Read), Some(Kind::Write));
+    let child = Orphan(helper.wait_for("forked").read_number());
     drop(helper);
+    std::thread::sleep(std::time::Duration::from_millis(50));
+    assert_eq!(holder(&memory, Kind::Read), Some(Kind::Write));
+    drop(child);
     eventually("the child ends too", || holder(&memory, Kind::Read).is_none());
 }
 
-/// Forks a child that lives until the pipe from the test closes, or for some seconds.
+/// Forks a child that lives much longer than any test waits.
 pub fn leave_a_child_behind(name: &str, way: &str) {
     let memory = SharedMemory::open(&Name::parse(name), true).expect("it is there");
     assert!(try_take(&memory, Range::byte(0), Kind::Write, "test").expect("no error"));
@@ -194,18 +197,49 @@ pub fn leave_a_child_behind(name: &str, way: &str) {
             .map(|memory| Mapping::new(&memory, 4096, "test").expect("mapped"));
     }
     // SAFETY: the child makes only calls that are safe after a fork of a process with threads.
-    match unsafe { libc::fork() } {
-        0 => {
-            // Dropping the copy of a mapping that was not inherited must harm nothing.
-            drop(mapping);
-            // SAFETY: no pointers.
-            unsafe { libc::sleep(2) };
-            // SAFETY: ends the child without running anything of the test harness.
-            unsafe { libc::_exit(0) };
-        }
-        child => assert!(child > 0),
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        // SAFETY: no pointers.
+        unsafe { libc::sleep(100) };
+        // SAFETY: ends the child without running anything of the test harness.
+        unsafe { libc::_exit(0) };
     }
+    assert!(child > 0);
     say("forked");
+    say(&child.to_string());
     pause();
-    drop(descriptor);
+    drop((mapping, descriptor));
+}
+
+#[test]
+fn a_forked_child_that_drops_a_mapping_it_never_got_removes_nothing() {
+    let mut helper = Helper::start("drop_in_a_forked_child", &[]);
+    helper.wait_for("done");
+    helper.finish_well();
+}
+
+pub fn drop_in_a_forked_child() {
+    let memory = SharedMemory::create_unnamed().expect("tmpfs");
+    memory.reserve(4096).expect("space");
+    let mapping = Mapping::new(&memory, 4096, "test").expect("mapped");
+    let address = mapping.as_ptr();
+    // SAFETY: the child makes only calls that are safe after a fork of a process with threads.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let protection = libc::PROT_READ | libc::PROT_WRITE;
+        let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_FIXED_NOREPLACE;
+        // SAFETY: the address is free in the child, or the call fails.
+        let own = unsafe { libc::mmap(address.cast(), 4096, protection, flags, -1, 0) };
+        let is_free = own == address.cast();
+        drop(mapping);
+        // SAFETY: mapped above; if the drop removed it, the child dies here.
+        let is_zero = is_free && unsafe { address.read_volatile() } == 0;
+        // SAFETY: ends the child without running anything of the test harness.
+        unsafe { libc::_exit(if is_zero { 0 } else { 1 }) };
+    }
+    let mut status = 0;
+    // SAFETY: `status` is valid and exclusive.
+    let waited = unsafe { libc::waitpid(child, &raw mut status, 0) };
+    assert_eq!((waited, status), (child, 0));
+    say("done");
 }

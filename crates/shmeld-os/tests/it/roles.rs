@@ -16,11 +16,13 @@ fn play() {
     match role.as_str() {
         "create_all_under_umask_077" => shared_memory::create_all_under_umask_077(arguments[0]),
         "fill_a_small_tmpfs" => shared_memory::fill_a_small_tmpfs(),
+        "overfill_in_steps" => shared_memory::overfill_in_steps(),
         "meet_no_tmpfs" => shared_memory::meet_no_tmpfs(),
         "ignore_file_size_signal" => shared_memory::ignore_file_size_signal(),
         "post_later" => semaphore::post_later(arguments[0]),
         "hold_a_lease" => lease::hold_a_lease(arguments[0], arguments[1]),
         "leave_a_child_behind" => lease::leave_a_child_behind(arguments[0], arguments[1]),
+        "drop_in_a_forked_child" => lease::drop_in_a_forked_child(),
         "list_queues" => listing::list_queues(),
         "guarded_region_vanishes" => sigbus::guarded_region_vanishes(),
         "many_threads_fault" => sigbus::many_threads_fault(),
@@ -30,6 +32,7 @@ fn play() {
         "foreign_fault_by_default" => sigbus::foreign_fault_by_default(),
         "sent_signal_by_default" => sigbus::sent_signal_by_default(),
         "sent_signal_ignored" => sigbus::sent_signal_ignored(),
+        "sent_signal_with_handler" => sigbus::sent_signal_with_handler(),
         "unguarded_region_vanishes" => sigbus::unguarded_region_vanishes(),
         other => panic!("unknown role {other}"),
     }

@@ -1,8 +1,8 @@
 //! Shared memory objects.
 
 use std::os::fd::AsFd;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
 
 use rustix::fs::{FileType, Mode};
 use shmeld_os::fs::FileKind;
@@ -11,38 +11,59 @@ use shmeld_os::posix::semaphore::NamedSemaphore;
 use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::{Errno, ErrorKind, process};
 
-use crate::support::{Helper, NOBODY, Name, as_user, assert_kind, in_mount_namespace, is_root_or_skip, say};
+use crate::support::{
+    Helper, NOBODY, Name, PATIENCE, as_user, assert_kind, forbid_call, in_mount_namespace, is_root_or_skip,
+    say,
+};
 
 #[test]
 fn a_published_name_is_never_seen_unsized_or_unallocated() {
     const BYTES: u64 = 64 * 1024;
+    const SIGHTINGS: u32 = 200;
     let name = Name::new("publish");
-    let is_over = AtomicBool::new(false);
+    let seen = AtomicU32::new(0);
+    let end = Instant::now() + PATIENCE;
+    let is_over = || seen.load(Ordering::Relaxed) >= SIGHTINGS || Instant::now() > end;
     std::thread::scope(|scope| {
-        let watcher = scope.spawn(|| {
-            let mut seen = 0;
-            while !is_over.load(Ordering::Acquire) {
+        scope.spawn(|| {
+            while !is_over() {
                 if let Ok(stat) = SharedMemory::stat_name(&name) {
                     assert_eq!((stat.bytes, stat.kind, stat.mode), (BYTES, FileKind::File, 0o600));
                     assert!(stat.blocks_512 * 512 >= BYTES, "{stat:?}");
-                    seen += 1;
+                    seen.fetch_add(1, Ordering::Relaxed);
                 }
             }
-            seen
         });
-        let end = Instant::now() + Duration::from_millis(300);
-        while Instant::now() < end {
+        while !is_over() {
             let memory = SharedMemory::create_unnamed().expect("tmpfs");
             memory.reserve(BYTES).expect("space");
             memory.publish(&name).expect("the name is free");
             assert_kind(memory.publish(&name), ErrorKind::AlreadyExists);
             SharedMemory::unlink(&name).expect("ours");
         }
-        is_over.store(true, Ordering::Release);
-        assert!(
-            watcher.join().expect("content") > 0,
-            "the watcher never saw the name"
-        );
+    });
+    assert!(
+        seen.load(Ordering::Relaxed) >= SIGHTINGS,
+        "the watcher rarely saw the name"
+    );
+}
+
+#[test]
+fn publishing_works_where_the_kernel_links_by_descriptor_only_for_the_privileged() {
+    // Before Linux 6.10 AT_EMPTY_PATH says ENOENT without CAP_DAC_READ_SEARCH.
+    const FLAGS_ARGUMENT: u32 = 4;
+    let name = Name::new("old-kernel");
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let flag = u32::try_from(libc::AT_EMPTY_PATH).expect("positive");
+            if !forbid_call(libc::SYS_linkat, Some((FLAGS_ARGUMENT, flag)), libc::ENOENT) {
+                return;
+            }
+            let memory = SharedMemory::create_unnamed().expect("tmpfs");
+            memory.publish(&name).expect("the second way");
+            assert_kind(memory.publish(&name), ErrorKind::AlreadyExists);
+            assert!(SharedMemory::stat_name(&name).is_ok());
+        });
     });
 }
 
@@ -258,6 +279,31 @@ pub fn fill_a_small_tmpfs() {
         "{error}"
     );
     assert_kind(NamedSemaphore::open(&name), ErrorKind::NotFound);
+    say("done");
+}
+
+#[test]
+fn a_reservation_that_fails_half_way_names_what_was_free_before() {
+    if let Some(wrapper) = in_mount_namespace("mount -t tmpfs -o size=12m,mode=1777 tmpfs /dev/shm") {
+        let wrapper: Vec<&str> = wrapper.iter().map(String::as_str).collect();
+        let mut helper = Helper::start_wrapped(&wrapper, "overfill_in_steps", &[]);
+        helper.wait_for("done");
+        helper.finish_well();
+    }
+}
+
+pub fn overfill_in_steps() {
+    let memory = SharedMemory::create_unnamed().expect("tmpfs");
+    let error = assert_kind(memory.reserve(20 << 20), ErrorKind::NoSpace);
+    assert!(
+        error.object().contains("20971520 bytes needed, 12582912 free"),
+        "{error}"
+    );
+    drop(memory);
+    SharedMemory::create_unnamed()
+        .expect("tmpfs")
+        .reserve(12 << 20)
+        .expect("all of it is free again");
     say("done");
 }
 

@@ -3,6 +3,7 @@
 
 use std::os::unix::process::ExitStatusExt;
 use std::ptr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use shmeld_os::mapping::Mapping;
 use shmeld_os::posix::shm::SharedMemory;
@@ -295,7 +296,71 @@ pub fn sent_signal_ignored() {
     sigbus::install().expect("installed");
     // SAFETY: no pointers.
     unsafe { libc::raise(libc::SIGBUS) };
+    let memory = memory_of(1);
+    let mapping = Mapping::new(&memory, PAGE, "region").expect("mapped");
+    store(&mapping, 0, 7);
+    send_with_address(mapping.as_ptr().addr());
+    assert!(!mapping.faulted(), "only the kernel's own addresses are believed");
+    assert_eq!(load(&mapping, 0), 7);
     install_and_prove_that_it_works();
+    say("done");
+}
+
+/// Sends SIGBUS to this thread as any process of the same user can: with an address of its choice.
+fn send_with_address(address: usize) {
+    /// The beginning of `siginfo_t` on 64-bit machines.
+    #[repr(C, align(8))]
+    struct Forged {
+        signal: i32,
+        errno: i32,
+        code: i32,
+        padding: i32,
+        address: usize,
+        rest: [u8; 128 - 24],
+    }
+    let forged = Forged {
+        signal: libc::SIGBUS,
+        errno: 0,
+        code: libc::SI_QUEUE,
+        padding: 0,
+        address,
+        rest: [0; 128 - 24],
+    };
+    let thread = rustix::thread::gettid().as_raw_pid();
+    // SAFETY: `forged` has the size and layout of a `siginfo_t`, and is valid for the call.
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_rt_tgsigqueueinfo,
+            std::process::id(),
+            thread,
+            libc::SIGBUS,
+            &raw const forged,
+        )
+    };
+    assert_eq!(outcome, 0, "{}", std::io::Error::last_os_error());
+}
+
+#[test]
+fn a_sent_sigbus_reaches_the_handler_that_was_there_and_leaves_the_error_number_alone() {
+    expect_content("sent_signal_with_handler");
+}
+
+static SIGNALS_SEEN: AtomicU32 = AtomicU32::new(0);
+
+extern "C" fn count_and_spoil_errno(_: libc::c_int) {
+    SIGNALS_SEEN.fetch_add(1, Ordering::Relaxed);
+    set_errno(77);
+}
+
+pub fn sent_signal_with_handler() {
+    set_action(count_and_spoil_errno as extern "C" fn(_) as usize, 0);
+    install_and_prove_that_it_works();
+    assert_eq!(SIGNALS_SEEN.load(Ordering::Relaxed), 0);
+    set_errno(1234);
+    // SAFETY: no pointers.
+    unsafe { libc::raise(libc::SIGBUS) };
+    assert_eq!(errno(), 1234);
+    assert_eq!(SIGNALS_SEEN.load(Ordering::Relaxed), 1);
     say("done");
 }
 

@@ -191,6 +191,20 @@ impl Helper {
         panic!("the helper never said {word}: {seen}");
     }
 
+    /// Reads one number that the helper says next.
+    pub fn read_number(&mut self) -> i32 {
+        let mut line = String::new();
+        while line.trim().is_empty() {
+            line.clear();
+            assert_ne!(
+                self.lines.read_line(&mut line).expect("readable"),
+                0,
+                "the helper said no number"
+            );
+        }
+        line.trim().parse().expect("a number")
+    }
+
     /// Lets the helper go on from [`pause`], and waits for its end.
     pub fn finish(mut self) -> (ExitStatus, String) {
         drop(self.child.stdin.take());
@@ -222,6 +236,17 @@ impl Drop for Helper {
 pub fn say(word: &str) {
     // The test harness has begun a line of its own.
     println!("\n{word}");
+}
+
+/// Ends a process that a helper left behind.
+pub struct Orphan(pub i32);
+
+impl Drop for Orphan {
+    fn drop(&mut self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.0) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
 }
 
 /// In a helper: waits until the test lets it go on, or ends.
@@ -301,4 +326,70 @@ pub fn in_a_shower_of_signals<T: Send>(run: impl FnOnce() -> T + Send) -> T {
     });
     assert!(SIGNALS.load(Ordering::Relaxed) > before, "no signal came");
     outcome.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Makes a system call fail in this thread, as container filters do: always, or if the low half of one
+/// argument has a value. `false`, having said so, if this is not possible here.
+pub fn forbid_call(number: libc::c_long, argument: Option<(u32, u32)>, errno: i32) -> bool {
+    const RETURN_ERRNO: u32 = 0x0005_0000;
+    const RETURN_ALLOW: u32 = 0x7fff_0000;
+    // Where `struct seccomp_data` has the number of the call and its arguments.
+    const NUMBER_OFFSET: u32 = 0;
+    const ARGUMENTS_OFFSET: u32 = 16;
+    if cfg!(not(all(target_pointer_width = "64", target_endian = "little"))) {
+        skip("a little-endian 64-bit machine");
+        return false;
+    }
+    let load = |offset| libc::sock_filter {
+        code: (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16,
+        jt: 0,
+        jf: 0,
+        k: offset,
+    };
+    // If the loaded word differs, `further` statements are skipped: those up to the permission.
+    let equal_or_skip = |value, further| libc::sock_filter {
+        code: (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16,
+        jt: 0,
+        jf: further,
+        k: value,
+    };
+    let answer = |value| libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: value,
+    };
+    let number = u32::try_from(number).expect("small");
+    let refusal = answer(RETURN_ERRNO | errno.unsigned_abs());
+    let mut program = match argument {
+        None => vec![load(NUMBER_OFFSET), equal_or_skip(number, 1), refusal],
+        Some((index, value)) => vec![
+            load(NUMBER_OFFSET),
+            equal_or_skip(number, 3),
+            load(ARGUMENTS_OFFSET + 8 * index),
+            equal_or_skip(value, 1),
+            refusal,
+        ],
+    };
+    program.push(answer(RETURN_ALLOW));
+    let len = u16::try_from(program.len()).expect("short");
+    let filter = libc::sock_fprog {
+        len,
+        filter: program.as_mut_ptr(),
+    };
+    rustix::thread::set_no_new_privs(true).expect("always allowed");
+    // SAFETY: a valid program; it counts for this thread, and those it starts.
+    let outcome = unsafe {
+        libc::prctl(
+            libc::PR_SET_SECCOMP,
+            libc::SECCOMP_MODE_FILTER,
+            &raw const filter,
+            0usize,
+            0usize,
+        )
+    };
+    if outcome != 0 {
+        skip("seccomp filters");
+    }
+    outcome == 0
 }
