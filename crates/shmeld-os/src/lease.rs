@@ -35,7 +35,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
 
-use crate::{Error, Result, explain, sys};
+use crate::{Error, Result, sys};
 
 /// The two kinds of lock. Many may hold a read lock at once; a write lock excludes all others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -78,7 +78,7 @@ impl Range {
 }
 
 /// `fcntl(fd, F_OFD_SETLK, …)`: takes a lock if nobody holds a conflicting one, without waiting; `false`
-/// means that somebody does. `object` is for messages.
+/// means that somebody does. `object` is for messages. The caller narrates it: it knows what the lease is for.
 ///
 /// # Errors
 /// EBADF if the descriptor is not open for what the kind needs.
@@ -87,14 +87,7 @@ impl Range {
 #[doc(alias = "F_OFD_SETLK")]
 pub fn try_take(fd: impl AsFd, range: Range, kind: Kind, object: &str) -> Result<bool> {
     match lock_call(fd.as_fd(), libc::F_OFD_SETLK, kind.as_raw(), range) {
-        Ok(_) => {
-            explain!(
-                "fcntl(F_OFD_SETLK)",
-                object,
-                "take a lease: a lock that the kernel drops when this process dies",
-            );
-            Ok(true)
-        }
+        Ok(_) => Ok(true),
         Err(Errno::AGAIN | Errno::ACCESS) => Ok(false),
         Err(errno) => Err(Error::new("fcntl(F_OFD_SETLK)", object, errno)),
     }

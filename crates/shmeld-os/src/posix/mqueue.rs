@@ -168,7 +168,7 @@ impl MessageQueue {
     ///
     /// `None` waits for ever; a deadline in the past does not wait at all. The receiver gets higher
     /// priorities first, equal ones in order. Should somebody set the wall clock back during the wait, the
-    /// wait may last longer by that step; forward steps do no harm.
+    /// wait may last longer by that step; forward steps do no harm. The caller narrates it: it knows what the message says.
     ///
     /// # Errors
     /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut): not sent. EMSGSIZE: longer than the queue allows.
@@ -195,11 +195,6 @@ impl MessageQueue {
                 Err(errno) => return Err(self.fail("mq_timedsend", errno)),
             }
         }
-        explain!(
-            "mq_timedsend",
-            self.name,
-            format_args!("a message of {} bytes is in the queue", message.len())
-        );
         Ok(())
     }
 
@@ -252,11 +247,6 @@ impl MessageQueue {
             }
         };
         let count = count.unsigned_abs();
-        explain!(
-            "mq_timedreceive",
-            self.name,
-            format_args!("a message of {count} bytes was taken from the queue")
-        );
         Ok((count, priority))
     }
 

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use shmeld_core::attach::Offer;
 use shmeld_core::{Misbehaviour, Region};
+use shmeld_os::name::escape;
 use shmeld_os::{Errno, explain};
 
 use super::connection::{Connection, Interrupt};
@@ -145,6 +146,11 @@ impl Client {
         if !sent {
             return Ok(None);
         }
+        explain!(
+            "mq_timedsend",
+            self.options.name,
+            format_args!("request {}: {:?} {}", self.next_id, query.op, escape(&query.path)),
+        );
         if self.outstanding.is_empty() {
             self.owed_since = Instant::now();
         }
@@ -262,7 +268,7 @@ impl Client {
             flags: 0,
         };
         let message = self.message(self.next_id, &query);
-        explain!("mq_timedsend", self.options.name, "CLOSE: the session is over");
+        explain!("mq_timedsend", self.options.name, "CLOSE: the session is over, the server may let go of the region");
         // If the queue is full or gone the lease says the same as soon as this process ends.
         let _ = self.connection.send(&message, Instant::now() + CLOSE_PATIENCE);
     }

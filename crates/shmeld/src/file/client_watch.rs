@@ -93,11 +93,8 @@ impl Client {
             OfferStep::Wait if self.owed_since.elapsed() >= self.options.silence_max => Err(self.silent()),
             OfferStep::Wait => Ok(()),
             OfferStep::Attached => {
-                explain!(
-                    "shm_unlink",
-                    self.offer.id().name(),
-                    "the server has attached: from now on a crash of either side leaves nothing"
-                );
+                let why = "ATTACHED: the server answers; the name can go, so that a crash of either side leaves nothing";
+                explain!("load", "state word of the region", why);
                 self.offer.remove_name();
                 self.attached = true;
                 Ok(())

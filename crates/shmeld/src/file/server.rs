@@ -13,6 +13,7 @@ use shmeld_core::sync::Ordering as WordOrdering;
 use shmeld_core::wait::{Semaphore, Words, post};
 use shmeld_os::event::{EventCounter, poll};
 use shmeld_os::posix::mqueue::MessageQueue;
+use shmeld_os::name::escape;
 use shmeld_os::{ErrorKind, explain, process};
 
 use super::admission::{Policy, Verdict, judge};
@@ -194,6 +195,11 @@ impl Server {
                 return;
             }
         };
+        explain!(
+            "mq_timedreceive",
+            self.options.name,
+            format_args!("request {}: {:?} {}", request.request_id, request.op, escape(&request.path)),
+        );
         match self.sessions.get(&request.region_id) {
             // The nonce is compared in every message before anything is done with it: an id can be seen in /dev/shm, a nonce cannot.
             Some(session) if session.nonce == request.nonce && session.region_bytes == request.region_bytes => {
