@@ -2,6 +2,7 @@
 
 use shmeld_core::ring::Consumer;
 use shmeld_core::{Misbehaviour, Region, Window};
+use shmeld_os::explain;
 use zerocopy::FromBytes;
 
 use super::record::{Kind, RECORD_BYTES, RawRecord, Record};
@@ -13,6 +14,8 @@ pub(super) struct SlotReader {
     /// Whether a slot is being read, and where its next record begins.
     in_slot: bool,
     at: usize,
+    /// Whether a slot has been given back already: only the first one is narrated.
+    has_released: bool,
 }
 
 impl SlotReader {
@@ -21,6 +24,7 @@ impl SlotReader {
             consumer: Consumer::new(region.geometry().slot_count()),
             in_slot: false,
             at: 0,
+            has_released: false,
         }
     }
 
@@ -81,6 +85,10 @@ impl SlotReader {
 
     fn release(&mut self, region: &Region) -> Result<(), Misbehaviour> {
         self.in_slot = false;
+        if !std::mem::replace(&mut self.has_released, true) {
+            let why = "read = 1, then a post: the first slot is empty again (told once; so it goes for every slot)";
+            explain!("sem_post", "semaphore free", why);
+        }
         if region.faulted() {
             return Err(Misbehaviour::Vanished);
         }

@@ -10,6 +10,7 @@ use shmeld_core::ring::Producer;
 use shmeld_core::session::{SliceStep, SliceView, slice_step};
 use shmeld_core::wait::{SLICE, Waited};
 use shmeld_core::{Misbehaviour, Region, Window};
+use shmeld_os::explain;
 use zerocopy::IntoBytes;
 
 use super::record::{Kind, RECORD_ALIGN_BYTES, RECORD_BYTES, Record};
@@ -133,6 +134,10 @@ impl<'s> SlotWriter<'s> {
             .map_err(|_| Misbehaviour::Vanished)?;
         self.claimed = false;
         self.published += 1;
+        if self.published == 1 {
+            let why = "written = 1, then a post: the first slot is full (told once; so it goes for every slot)";
+            explain!("sem_post", "semaphore filled", why);
+        }
         self.pulse.progressed();
         Ok(())
     }

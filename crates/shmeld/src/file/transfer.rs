@@ -276,7 +276,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             return Ok(());
         };
         let name = active.job.query.path;
-        if record.status != Status::Ok && !(record.status == Status::Cancelled) {
+        if !matches!(record.status, Status::Ok | Status::Cancelled) {
             self.events.push_back(Event::Refused {
                 name: name.clone(),
                 refusal: Refusal::new(record.status, escape(&payload)),
