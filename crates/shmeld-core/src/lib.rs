@@ -20,6 +20,7 @@ pub mod attach;
 pub mod copy;
 pub mod counters;
 mod error;
+mod geometry;
 pub mod layout;
 pub mod region;
 pub mod ring;

@@ -15,7 +15,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::copy::copy_bytes;
 use crate::layout::{CANCEL_OFFSET, Geometry, PAGE_BYTES, RawHeader, Word};
-use crate::sync::{AtomicU32, AtomicU64, Ordering, fence};
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::wait::Words;
 
 /// One mapped shared object. It is used by one thread at a time (`Send`, not `Sync`): the SIGBUS guard relies on that.
@@ -126,12 +126,12 @@ impl Words for Region {
         self.word(word).store(value, order);
     }
     #[inline]
-    fn fetch_add(&self, word: Word, value: u32, order: Ordering) -> u32 {
-        self.word(word).fetch_add(value, order)
+    fn swap(&self, word: Word, value: u32, order: Ordering) -> u32 {
+        self.word(word).swap(value, order)
     }
     #[inline]
-    fn fence(&self) {
-        fence(Ordering::SeqCst);
+    fn fetch_add(&self, word: Word, value: u32, order: Ordering) -> u32 {
+        self.word(word).fetch_add(value, order)
     }
     fn futex_wait(&self, word: Word, expected: u32, timeout: Duration) -> Wake {
         futex::wait(self.word(word).as_ptr(), expected, timeout)

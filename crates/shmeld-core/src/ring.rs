@@ -153,6 +153,10 @@ impl Producer {
             verdict = cursor.free_slots(words);
             verdict != Ok(0)
         });
+        // Zeros in the place of a vanished region make an impossible word: the fault is the truth.
+        if waited == Waited::Faulted {
+            return Ok(waited);
+        }
         verdict.map(|_| waited)
     }
 
@@ -226,6 +230,10 @@ impl Consumer {
             verdict = cursor.filled_slots(words);
             verdict != Ok(0) || otherwise()
         });
+        // Zeros in the place of a vanished region make an impossible word: the fault is the truth.
+        if waited == Waited::Faulted {
+            return Ok(waited);
+        }
         verdict.map(|_| waited)
     }
 

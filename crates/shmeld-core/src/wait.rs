@@ -6,16 +6,28 @@
 //! that does use libc is served in both directions.
 //!
 //! ```text
-//! post(s):  old = s.value.fetch_add(1); fence                     // pairs with the fence in wait (Dekker)
+//! post(s):  old = s.value.fetch_add(1)                            // acquire and release, as the swap below
 //!           if old == 0 and s.waiters != 0: futex_wake(s.value, 1)
 //! wait(s):  if the peer runs on another CPU: spin on cond up to the budget
-//!           loop: s.value = 0; s.waiters = 1; fence; if cond(): ready
+//!           loop: s.waiters = 1; s.value.swap(0); if cond(): s.waiters = 0; ready
 //!                 futex_wait(s.value, 0, rest of the slice); s.waiters = 0
 //!                 EFAULT: faulted; cond(): ready; slice over: tell the caller; 64 fruitless returns: nap
 //! ```
 //!
-//! Both fences are needed. Without them a poster may read `waiters` before its sequence word is visible while the waiter reads the
-//! sequence word before its `waiters` is visible: nobody wakes. `tests/it/loom_ring.rs` lets loom find that, for each fence alone.
+//! No wake is lost, and no fence is needed, because both sides change `value` by read-modify-write operations only: these have one
+//! order, and each takes over what those before it released.
+//! - The add comes after the swap: the poster sees `waiters = 1`. If `old` was not zero, an earlier post found the zero and has woken.
+//! - The add comes before the swap: the waiter's look sees the sequence word that was stored before the post.
+//!
+//! So all of this matters: `waiters` before the swap, the look after it, acquire and release on both, a swap and not a store.
+//! `tests/it/loom_ring.rs` takes away one after the other, and loom finds the wake that is lost.
+//!
+//! A peer with glibc changes `value` and `waiters` by one 64-bit operation, and the same two cases remain (`tests/it/loom_glibc.rs`).
+//! No language defines atomics of mixed width; an aligned word of 64 bits is read and written at once by every 64-bit processor.
+//! - Its `sem_post` adds with release and reads both halves at once. After our swap it sees `waiters = 1`, which the swap released;
+//!   before our swap, our look sees its sequence word.
+//! - Its `sem_wait` adds a waiter and reads `value` at once. If our add comes later, it reads what that operation wrote, and by its
+//!   acquire we then see the waiter; if it came before, glibc finds the unit and takes it by an acquiring exchange.
 
 use std::time::{Duration, Instant};
 
@@ -42,10 +54,10 @@ pub trait Words {
     fn load(&self, word: Word, order: Ordering) -> u32;
     /// Atomic store.
     fn store(&self, word: Word, value: u32, order: Ordering);
+    /// Atomic exchange; returns the value before.
+    fn swap(&self, word: Word, value: u32, order: Ordering) -> u32;
     /// Atomic add; returns the value before.
     fn fetch_add(&self, word: Word, value: u32, order: Ordering) -> u32;
-    /// A sequentially consistent fence.
-    fn fence(&self);
     /// `futex(FUTEX_WAIT)`: sleeps while the word has the value expected.
     fn futex_wait(&self, word: Word, expected: u32, timeout: Duration) -> Wake;
     /// `futex(FUTEX_WAKE)`: wakes one sleeper.
@@ -106,11 +118,10 @@ pub enum Waited {
 #[doc(alias = "sem_post")]
 #[inline]
 pub fn post(words: &impl Words, semaphore: Semaphore) -> Result<(), Faulted> {
-    // SeqCst: an RMW that a libc waiter synchronises with; the order against `waiters` comes from the fence.
-    let units_before = words.fetch_add(semaphore.value(), 1, Ordering::SeqCst);
-    // Pairs with the fence in `sleep`: either we see its `waiters`, or it sees the sequence word that we stored before.
-    words.fence();
-    // A value that was not zero has already ended the sleep of whoever slept on zero.
+    // Release: whoever takes this unit away sees the sequence word. Acquire: we see the waiters of whoever took the units before it.
+    // Pairs with the exchange in `sleep` in both directions.
+    let units_before = words.fetch_add(semaphore.value(), 1, Ordering::AcqRel);
+    // Where there were units, the post that brought the first of them has ended the sleep of whoever slept on zero.
     if units_before == 0 && words.load(semaphore.waiters(), Ordering::Relaxed) != 0 {
         words.futex_wake(semaphore.value())?;
     }
@@ -119,7 +130,9 @@ pub fn post(words: &impl Words, semaphore: Semaphore) -> Result<(), Faulted> {
 
 /// Takes all units away: for the sake of peers whose libc refuses to post beyond 2^31 - 1. Only the waiting side may do this.
 pub fn forget_units(words: &impl Words, semaphore: Semaphore) {
-    words.store(semaphore.value(), 0, Ordering::Relaxed);
+    // An exchange, not a store: a store reads nothing, so the next exchange in `sleep` would not see what was published before the
+    // units wiped out here; and `post` does not look at the waiters when it finds units.
+    words.swap(semaphore.value(), 0, Ordering::AcqRel);
 }
 
 /// `sem_timedwait(semaphore)`: waits until `ready` says so, at most until `slice_end`.
@@ -132,11 +145,13 @@ pub fn wait(
     slice_end: Instant,
     mut ready: impl FnMut() -> bool,
 ) -> Waited {
-    if ready() {
-        return Waited::Ready;
-    }
-    if peer_runs_elsewhere(words, semaphore) && spin(&mut ready) {
-        return Waited::Ready;
+    if ready() || peer_runs_elsewhere(words, semaphore) && spin(&mut ready) {
+        // Zeros in the place of a vanished region can look ready.
+        return if words.faulted() {
+            Waited::Faulted
+        } else {
+            Waited::Ready
+        };
     }
     sleep(words, semaphore, slice_end, ready)
 }
@@ -145,7 +160,7 @@ pub fn wait(
 /// worth a spin.
 fn peer_runs_elsewhere(words: &impl Words, semaphore: Semaphore) -> bool {
     let (mine, peers) = semaphore.cpus();
-    let my_cpu = process::current_cpu() + 1;
+    let my_cpu = process::current_cpu().wrapping_add(1);
     words.store(mine, my_cpu, Ordering::Relaxed);
     let peer_cpu = words.load(peers, Ordering::Relaxed);
     peer_cpu != 0 && peer_cpu != my_cpu
@@ -175,11 +190,11 @@ pub fn sleep(
 ) -> Waited {
     let mut fruitless_wakes = 0;
     loop {
-        // Zero first, then look: a post that we wipe out here stored its sequence word before, so the look below sees it.
-        words.store(semaphore.value(), 0, Ordering::SeqCst);
-        words.store(semaphore.waiters(), 1, Ordering::SeqCst);
-        // Pairs with the fence in `post`.
-        words.fence();
+        words.store(semaphore.waiters(), 1, Ordering::Relaxed);
+        // Release: a post after this exchange sees the waiter above. Acquire: of a post before it, whose unit is wiped out here, the
+        // look below sees the sequence word. Pairs with the add in `post`. An exchange, because a store reads nothing and so sees
+        // nothing of a post.
+        words.swap(semaphore.value(), 0, Ordering::AcqRel);
         if ready() {
             words.store(semaphore.waiters(), 0, Ordering::Relaxed);
             return if words.faulted() {

@@ -309,3 +309,33 @@ fn a_region_truncated_at_any_moment_ends_the_transfer_and_nothing_else() {
         "only {ended_by_truncation} sides noticed the truncation as such"
     );
 }
+
+/// The zeros that the guard puts in the place of a region are impossible for some sequence words and look like progress for others.
+#[test]
+fn a_vanished_region_is_not_taken_for_a_forged_or_a_ready_one() {
+    for start in [0, u32::MAX, 1 << 31] {
+        let pair = Pair::new(1 << 20);
+        let (client, server, capacity) = (
+            pair.client.region(),
+            pair.server.region(),
+            pair.geometry.slot_count(),
+        );
+        Transfer::new(0, 0).starting_at(start).set_start(server);
+        let mut producer = Producer::with_cursor(Cursor::new(capacity, capacity).starting_at(start));
+        let mut consumer = Consumer::with_cursor(Cursor::new(capacity, 0).starting_at(start));
+        assert_eq!(producer.publish(server), Ok(()));
+        assert_eq!(consumer.wait_filled(client, soon(), || false), Ok(Waited::Ready));
+        assert_eq!(consumer.release(client), Ok(()));
+        truncate(&pair.memory, 0);
+        assert_eq!(
+            producer.wait_free(server, soon()),
+            Ok(Waited::Faulted),
+            "start {start}"
+        );
+        assert_eq!(
+            consumer.wait_filled(client, soon(), || false),
+            Ok(Waited::Faulted),
+            "start {start}"
+        );
+    }
+}

@@ -1,7 +1,7 @@
 //! One loom model: a server that fills slots and a client that empties them, explored in every interleaving up to a number of
 //! preemptions, with every value that the memory model lets each load return. The memory is that of `loom_words`.
 //!
-//! Not here: which models there are and what loom must say of each (`loom_ring`).
+//! Not here: which models there are and what loom must say of each (`loom_ring`, `loom_glibc`).
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use shmeld_core::ring::{Consumer, Cursor, Producer};
 use shmeld_core::wait::{self, Semaphore, Waited};
 
+use crate::loom_semaphore::Width;
 use crate::loom_words::{Memory, ModelWords, Mutant};
 
 /// A wait until a condition holds: `wait::sleep`, or a mutant of it.
@@ -27,22 +28,27 @@ pub struct Model {
     pub items: u32,
     /// How often loom may switch away from a thread that could have gone on.
     pub preemptions_max: usize,
+    pub width: Width,
     pub mutant: Mutant,
     pub sleep: Sleep,
+    /// The client: ours, or one that uses glibc.
+    pub consume: fn(&Model, &ModelWords),
 }
 
 pub const ONE_SLOT: Model = Model {
     slots: 1,
     start: 0,
     items: 2,
-    preemptions_max: 3,
+    preemptions_max: 4,
+    width: Width::Halves,
     mutant: Mutant::None,
     sleep: sleep_as_it_is,
+    consume: Model::consume,
 };
 pub const TWO_SLOTS: Model = Model {
     slots: 2,
     items: 3,
-    preemptions_max: 2,
+    preemptions_max: 3,
     ..ONE_SLOT
 };
 pub const THREE_SLOTS: Model = Model {
@@ -63,6 +69,14 @@ struct Explored {
 }
 
 impl Model {
+    pub const fn with_mutant(self, mutant: Mutant) -> Self {
+        Self { mutant, ..self }
+    }
+
+    pub const fn with_sleep(self, sleep: Sleep) -> Self {
+        Self { sleep, ..self }
+    }
+
     /// Explores all executions; the message of loom for the first that is wrong.
     fn explore(self) -> Result<Explored, String> {
         let explored = Arc::new(Mutex::new(Explored::default()));
@@ -73,7 +87,7 @@ impl Model {
         builder.preemption_bound = Some(self.preemptions_max);
         let outcome = quietly(|| {
             builder.check(move || {
-                let memory = Memory::new(self.slots, self.start, self.mutant);
+                let memory = Memory::new(self.slots, self.start, self.width, self.mutant);
                 self.execute(&memory);
                 let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
                 count.executions += 1;
@@ -90,7 +104,7 @@ impl Model {
     /// One execution: the server fills, the client checks that it gets every item once and in order.
     fn execute(self, memory: &Rc<Memory>) {
         let clients_words = ModelWords::new(memory);
-        let client = loom::thread::spawn(move || self.consume(&clients_words));
+        let client = loom::thread::spawn(move || (self.consume)(&self, &clients_words));
         self.produce(&ModelWords::new(memory));
         client.join().expect("a panic of a loom thread ends the model");
     }
@@ -108,7 +122,7 @@ impl Model {
         }
     }
 
-    fn consume(self, words: &ModelWords) {
+    fn consume(&self, words: &ModelWords) {
         let mut consumer = Consumer::with_cursor(Cursor::new(self.slots, 0).starting_at(self.start));
         for item in 1..=self.items {
             let mut is_filled = || consumer.filled_slots(words).expect("the server is honest") > 0;

@@ -1,15 +1,21 @@
-//! The ring and its sleep, explored by loom: the code is the code that runs, but for the waits of two mutants.
+//! The ring and its sleep, explored by loom: the code is the code that runs, but for the sleep of some mutants.
 //!
 //! The mutants prove that the model has teeth: each breaks one thing, and loom must find the execution in which it matters.
 
 use std::time::Duration;
 
+use loom::sync::atomic::fence;
 use shmeld_core::layout::Word;
 use shmeld_core::sync::Ordering;
 use shmeld_core::wait::{Semaphore, Words};
 
-use crate::loom_model::{Model, ONE_SLOT, THREE_SLOTS, TWO_SLOTS};
+use crate::loom_model::{Model, ONE_SLOT, Sleep, THREE_SLOTS, TWO_SLOTS};
 use crate::loom_words::{ModelWords, Mutant};
+
+const WRAPPING: Model = Model {
+    start: u32::MAX,
+    ..ONE_SLOT
+};
 
 /// MUTANT of `wait::sleep`: looks at the condition first and zeroes the value then. A post in between is wiped out unseen.
 fn sleep_that_zeroes_after_its_look(
@@ -19,13 +25,12 @@ fn sleep_that_zeroes_after_its_look(
 ) {
     let (value, waiters) = words_of(semaphore);
     loop {
-        words.store(waiters, 1, Ordering::SeqCst);
-        words.fence();
+        words.store(waiters, 1, Ordering::Relaxed);
         if ready() {
             words.store(waiters, 0, Ordering::Relaxed);
             return;
         }
-        words.store(value, 0, Ordering::SeqCst);
+        words.swap(value, 0, Ordering::AcqRel);
         words.futex_wait(value, 0, Duration::MAX);
         words.store(waiters, 0, Ordering::Relaxed);
         if ready() {
@@ -38,9 +43,75 @@ fn sleep_that_zeroes_after_its_look(
 fn sleep_without_another_look(words: &ModelWords, semaphore: Semaphore, ready: &mut dyn FnMut() -> bool) {
     let (value, waiters) = words_of(semaphore);
     loop {
-        words.store(value, 0, Ordering::SeqCst);
-        words.store(waiters, 1, Ordering::SeqCst);
-        words.fence();
+        words.store(waiters, 1, Ordering::Relaxed);
+        words.swap(value, 0, Ordering::AcqRel);
+        words.futex_wait(value, 0, Duration::MAX);
+        words.store(waiters, 0, Ordering::Relaxed);
+        if ready() {
+            return;
+        }
+    }
+}
+
+/// MUTANT of `wait::sleep`: zeroes the value first and says then that it waits. A post after the exchange need not see the waiter.
+fn sleep_that_announces_itself_too_late(
+    words: &ModelWords,
+    semaphore: Semaphore,
+    ready: &mut dyn FnMut() -> bool,
+) {
+    let (value, waiters) = words_of(semaphore);
+    loop {
+        words.swap(value, 0, Ordering::AcqRel);
+        words.store(waiters, 1, Ordering::Relaxed);
+        if ready() {
+            words.store(waiters, 0, Ordering::Relaxed);
+            return;
+        }
+        words.futex_wait(value, 0, Duration::MAX);
+        words.store(waiters, 0, Ordering::Relaxed);
+        if ready() {
+            return;
+        }
+    }
+}
+
+/// MUTANT of `wait::sleep`: a fence in the place of the exchange. The poster has none, so it pairs with nothing.
+fn sleep_that_stores_and_fences(words: &ModelWords, semaphore: Semaphore, ready: &mut dyn FnMut() -> bool) {
+    let (value, waiters) = words_of(semaphore);
+    loop {
+        words.store(waiters, 1, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        words.store(value, 0, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+        if ready() {
+            words.store(waiters, 0, Ordering::Relaxed);
+            return;
+        }
+        words.futex_wait(value, 0, Duration::MAX);
+        words.store(waiters, 0, Ordering::Relaxed);
+        if ready() {
+            return;
+        }
+    }
+}
+
+/// NO MUTANT: `wait::sleep` as another client may write it, whose exchange is Relaxed. Loom takes two SeqCst fences for more than
+/// they are, so here stands what they are at least.
+fn sleep_with_fences_around_a_relaxed_exchange(
+    words: &ModelWords,
+    semaphore: Semaphore,
+    ready: &mut dyn FnMut() -> bool,
+) {
+    let (value, waiters) = words_of(semaphore);
+    loop {
+        words.store(waiters, 1, Ordering::Relaxed);
+        fence(Ordering::Release);
+        words.swap(value, 0, Ordering::Relaxed);
+        fence(Ordering::Acquire);
+        if ready() {
+            words.store(waiters, 0, Ordering::Relaxed);
+            return;
+        }
         words.futex_wait(value, 0, Duration::MAX);
         words.store(waiters, 0, Ordering::Relaxed);
         if ready() {
@@ -54,6 +125,21 @@ fn words_of(semaphore: Semaphore) -> (Word, Word) {
         Semaphore::Filled => (Word::FilledValue, Word::FilledWaiters),
         Semaphore::Free => (Word::FreeValue, Word::FreeWaiters),
     }
+}
+
+fn assert_races(mutant: Mutant) {
+    ONE_SLOT.with_mutant(mutant).assert_races();
+    TWO_SLOTS.with_mutant(mutant).assert_races();
+}
+
+fn assert_loses_a_wake(mutant: Mutant) {
+    ONE_SLOT.with_mutant(mutant).assert_loses_a_wake();
+    TWO_SLOTS.with_mutant(mutant).assert_loses_a_wake();
+}
+
+fn assert_sleep_loses_a_wake(sleep: Sleep) {
+    ONE_SLOT.with_sleep(sleep).assert_loses_a_wake();
+    TWO_SLOTS.with_sleep(sleep).assert_loses_a_wake();
 }
 
 #[test]
@@ -74,11 +160,7 @@ fn three_slots_lose_no_item_no_order_and_no_wake() {
 /// The first item makes the words 0, which is also a multiple of 2^20: both sides take all units out of their own semaphore then.
 #[test]
 fn wrapping_sequence_words_and_forgotten_units_lose_nothing() {
-    Model {
-        start: u32::MAX,
-        ..ONE_SLOT
-    }
-    .assert_right();
+    WRAPPING.assert_right();
     Model {
         start: u32::MAX - 1,
         ..TWO_SLOTS
@@ -87,148 +169,93 @@ fn wrapping_sequence_words_and_forgotten_units_lose_nothing() {
 }
 
 #[test]
+fn fences_around_a_relaxed_exchange_lose_nothing() {
+    ONE_SLOT
+        .with_sleep(sleep_with_fences_around_a_relaxed_exchange)
+        .assert_right();
+}
+
+#[test]
 fn a_relaxed_store_of_written_is_a_race_on_the_slot() {
-    Model {
-        mutant: Mutant::RelaxedStoreOfWritten,
-        ..ONE_SLOT
-    }
-    .assert_races();
-    Model {
-        mutant: Mutant::RelaxedStoreOfWritten,
-        ..TWO_SLOTS
-    }
-    .assert_races();
+    assert_races(Mutant::RelaxedStoreOfWritten);
 }
 
 #[test]
 fn a_relaxed_load_of_written_is_a_race_on_the_slot() {
-    Model {
-        mutant: Mutant::RelaxedLoadOfWritten,
-        ..ONE_SLOT
-    }
-    .assert_races();
-    Model {
-        mutant: Mutant::RelaxedLoadOfWritten,
-        ..TWO_SLOTS
-    }
-    .assert_races();
+    assert_races(Mutant::RelaxedLoadOfWritten);
 }
 
 #[test]
 fn a_relaxed_store_of_read_is_a_race_on_the_slot() {
-    Model {
-        mutant: Mutant::RelaxedStoreOfRead,
-        ..ONE_SLOT
-    }
-    .assert_races();
-    Model {
-        mutant: Mutant::RelaxedStoreOfRead,
-        ..TWO_SLOTS
-    }
-    .assert_races();
+    assert_races(Mutant::RelaxedStoreOfRead);
 }
 
 #[test]
 fn a_relaxed_load_of_read_is_a_race_on_the_slot() {
-    Model {
-        mutant: Mutant::RelaxedLoadOfRead,
-        ..ONE_SLOT
-    }
-    .assert_races();
-    Model {
-        mutant: Mutant::RelaxedLoadOfRead,
-        ..TWO_SLOTS
-    }
-    .assert_races();
+    assert_races(Mutant::RelaxedLoadOfRead);
+}
+
+/// A post before the exchange: the look need not see its sequence word.
+#[test]
+fn an_add_that_releases_nothing_loses_a_wake() {
+    assert_loses_a_wake(Mutant::Add(Ordering::Relaxed));
+    assert_loses_a_wake(Mutant::Add(Ordering::Acquire));
+}
+
+/// A post after the exchange: it need not see the waiter.
+#[test]
+fn an_add_that_acquires_nothing_loses_a_wake() {
+    assert_loses_a_wake(Mutant::Add(Ordering::Release));
+}
+
+/// A post after the exchange: there is nothing from which it could see the waiter.
+#[test]
+fn a_swap_that_releases_nothing_loses_a_wake() {
+    assert_loses_a_wake(Mutant::Swap(Ordering::Relaxed));
+    assert_loses_a_wake(Mutant::Swap(Ordering::Acquire));
+}
+
+/// A post before the exchange: the look need not see its sequence word.
+#[test]
+fn a_swap_that_acquires_nothing_loses_a_wake() {
+    assert_loses_a_wake(Mutant::Swap(Ordering::Release));
 }
 
 #[test]
-fn a_post_without_its_fence_loses_a_wake() {
-    Model {
-        mutant: Mutant::NoFenceInPost,
-        ..ONE_SLOT
-    }
-    .assert_loses_a_wake();
-    Model {
-        mutant: Mutant::NoFenceInPost,
-        ..TWO_SLOTS
-    }
-    .assert_loses_a_wake();
+fn a_store_in_the_place_of_the_swap_loses_a_wake() {
+    assert_loses_a_wake(Mutant::StoreForSwap);
+    assert_sleep_loses_a_wake(sleep_that_stores_and_fences);
+}
+
+/// A post that finds units does not look at the waiters, so whoever takes units away must pass on what was published before them.
+#[test]
+fn a_store_that_forgets_units_loses_a_wake() {
+    WRAPPING
+        .with_mutant(Mutant::StoreInForgetUnits)
+        .assert_loses_a_wake();
 }
 
 #[test]
-fn a_sleep_without_its_fence_loses_a_wake() {
-    Model {
-        mutant: Mutant::NoFenceInSleep,
-        ..ONE_SLOT
-    }
-    .assert_loses_a_wake();
-    Model {
-        mutant: Mutant::NoFenceInSleep,
-        ..TWO_SLOTS
-    }
-    .assert_loses_a_wake();
+fn a_sleep_that_announces_itself_after_its_swap_loses_a_wake() {
+    assert_sleep_loses_a_wake(sleep_that_announces_itself_too_late);
 }
 
 #[test]
 fn a_sleep_that_zeroes_after_its_look_loses_a_wake() {
-    Model {
-        sleep: sleep_that_zeroes_after_its_look,
-        ..ONE_SLOT
-    }
-    .assert_loses_a_wake();
-    Model {
-        sleep: sleep_that_zeroes_after_its_look,
-        ..TWO_SLOTS
-    }
-    .assert_loses_a_wake();
+    assert_sleep_loses_a_wake(sleep_that_zeroes_after_its_look);
 }
 
 #[test]
 fn a_sleep_without_another_look_loses_a_wake() {
-    Model {
-        sleep: sleep_without_another_look,
-        ..ONE_SLOT
-    }
-    .assert_loses_a_wake();
-    Model {
-        sleep: sleep_without_another_look,
-        ..TWO_SLOTS
-    }
-    .assert_loses_a_wake();
+    assert_sleep_loses_a_wake(sleep_without_another_look);
 }
 
 #[test]
 fn a_post_that_sees_no_waiters_loses_a_wake() {
-    Model {
-        mutant: Mutant::NoWaitersSeen,
-        ..ONE_SLOT
-    }
-    .assert_loses_a_wake();
+    assert_loses_a_wake(Mutant::NoWaitersSeen);
 }
 
 #[test]
 fn a_post_that_does_not_wake_loses_a_wake() {
-    Model {
-        mutant: Mutant::NoWake,
-        ..ONE_SLOT
-    }
-    .assert_loses_a_wake();
-}
-
-/// A post that finds units does not look at the waiters. So whoever takes units away must see all that was published before them: the
-/// unit is added with Release and taken away by an operation that reads it. A plain store in the place of that exchange would read
-/// nothing, so for it every unit is like these.
-#[test]
-fn a_unit_that_releases_nothing_to_whoever_takes_it_away_loses_a_wake() {
-    Model {
-        mutant: Mutant::RelaxedUnit,
-        ..ONE_SLOT
-    }
-    .assert_loses_a_wake();
-    Model {
-        mutant: Mutant::RelaxedUnit,
-        ..TWO_SLOTS
-    }
-    .assert_loses_a_wake();
+    assert_loses_a_wake(Mutant::NoWake);
 }

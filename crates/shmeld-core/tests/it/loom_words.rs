@@ -1,26 +1,20 @@
-//! The control words and slots of a ring in loom's memory, with a modelled futex, and the mutants of `loom_ring`.
+//! The control words and slots of a ring in loom's memory, and what the mutants of `loom_ring` break in them.
 //!
-//! What loom knows and what this model adds:
-//! - loom takes a SeqCst access for an AcqRel one. So whatever it proves here needs no SeqCst access: only the fences order a word
-//!   against another one, besides the Release and Acquire that the code asks for.
-//! - loom lets happens-before flow from one SeqCst fence to the next, which C11 does only if a word was read in between. Nothing
-//!   here rests on it: a sequence word that was loaded Relaxed is caught (mutants) where no fence comes before the look.
-//! - loom never switches threads at a fence, which would glue each fence to the access before it. `turn` adds the missing switch.
-//! - The futex has no time-out, so a wake that is lost is a deadlock, which loom reports. Its look at the word is a Relaxed load
-//!   under the lock of the kernel's queue: all that futex(2) promises, "totally ordered with respect to concurrent futex operations".
-//! - The payload is a loom cell: an access without happens-before is reported as the data race that it is.
+//! Loom takes a SeqCst access for an AcqRel one, so whatever it proves here needs no SeqCst access; and the code has no fence. The
+//! payload is a loom cell: an access without happens-before is reported as the data race that it is.
 
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
 use loom::cell::UnsafeCell;
-use loom::sync::atomic::{AtomicU32, fence};
-use loom::sync::{Condvar, Mutex, MutexGuard};
+use loom::sync::atomic::AtomicU32;
 use shmeld_core::layout::Word;
 use shmeld_core::sync::Ordering;
 use shmeld_core::wait::Words;
 use shmeld_os::futex::{Faulted, Wake};
+
+use crate::loom_semaphore::{ModelSemaphore, Width};
 
 /// What is broken on purpose in the words of a model.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,12 +29,14 @@ pub enum Mutant {
     RelaxedStoreOfRead,
     /// The Acquire of `free_slots` is missing.
     RelaxedLoadOfRead,
-    /// `post` has no fence between its unit and its look at the waiters.
-    NoFenceInPost,
-    /// `sleep` has no fence between its `waiters` and its look at the sequence word.
-    NoFenceInSleep,
-    /// `post` adds its unit without releasing what it stored before.
-    RelaxedUnit,
+    /// The add in `post` has this ordering.
+    Add(Ordering),
+    /// The exchange in `sleep` has this ordering.
+    Swap(Ordering),
+    /// The exchange in `sleep` is a store.
+    StoreForSwap,
+    /// The exchange in `forget_units` is a store.
+    StoreInForgetUnits,
     /// `post` believes that nobody waits.
     NoWaitersSeen,
     /// `post` sees that somebody waits and does not wake.
@@ -53,54 +49,30 @@ struct Slot {
     item: Cell<u32>,
 }
 
-/// The kernel's queue of one futex word. At most one thread waits on each word of a ring.
-struct Queue {
-    asleep: Mutex<bool>,
-    wake: Condvar,
-}
-
 /// What both sides share. `Rc` and `Cell` are enough: loom runs all threads of a model on one thread of the machine.
 pub struct Memory {
-    written: AtomicU32,
-    read: AtomicU32,
-    filled_value: AtomicU32,
-    filled_waiters: AtomicU32,
-    free_value: AtomicU32,
-    free_waiters: AtomicU32,
-    filled_queue: Queue,
-    free_queue: Queue,
+    pub written: AtomicU32,
+    pub read: AtomicU32,
+    pub filled: ModelSemaphore,
+    pub free: ModelSemaphore,
     slots: Vec<Slot>,
-    /// Only here so that loom considers a switch of threads before each fence.
-    turn: AtomicU32,
     mutant: Mutant,
-    sleeps: Cell<u32>,
 }
 
 impl Memory {
     /// A fresh ring whose sequence words stand on `start`, as `Offer::publish` makes it.
-    pub fn new(slots: u32, start: u32, mutant: Mutant) -> Rc<Self> {
-        let word = AtomicU32::new;
-        let queue = || Queue {
-            asleep: Mutex::new(false),
-            wake: Condvar::new(),
-        };
+    pub fn new(slots: u32, start: u32, width: Width, mutant: Mutant) -> Rc<Self> {
         let slot = |_| Slot {
             access: UnsafeCell::new(()),
             item: Cell::new(0),
         };
         Rc::new(Self {
-            written: word(start),
-            read: word(start),
-            filled_value: word(0),
-            filled_waiters: word(0),
-            free_value: word(slots),
-            free_waiters: word(0),
-            filled_queue: queue(),
-            free_queue: queue(),
+            written: AtomicU32::new(start),
+            read: AtomicU32::new(start),
+            filled: ModelSemaphore::new(width, 0),
+            free: ModelSemaphore::new(width, slots),
             slots: (0..slots).map(slot).collect(),
-            turn: word(0),
             mutant,
-            sleeps: Cell::new(0),
         })
     }
 
@@ -118,22 +90,29 @@ impl Memory {
 
     /// How often somebody really slept.
     pub fn sleeps(&self) -> u32 {
-        self.sleeps.get()
+        self.filled.sleeps() + self.free.sleeps()
     }
+}
+
+/// Where a word lies.
+enum Place<'m> {
+    Sequence(&'m AtomicU32),
+    Value(&'m ModelSemaphore),
+    Waiters(&'m ModelSemaphore),
 }
 
 /// One side's view of the shared words.
 pub struct ModelWords {
     memory: Rc<Memory>,
-    /// The last change of a word was a unit: so the next fence is that of `post`, not that of `sleep`.
-    unit_came_last: Cell<bool>,
+    /// Whether this side last said that it waits: then an exchange is that of `sleep`, else that of `forget_units`.
+    is_waiting: Cell<bool>,
 }
 
 impl ModelWords {
     pub fn new(memory: &Rc<Memory>) -> Self {
         Self {
             memory: Rc::clone(memory),
-            unit_came_last: Cell::new(false),
+            is_waiting: Cell::new(false),
         }
     }
 
@@ -145,111 +124,88 @@ impl ModelWords {
         self.memory.mutant == mutant
     }
 
-    fn word(&self, word: Word) -> &AtomicU32 {
+    fn place(&self, word: Word) -> Place<'_> {
         match word {
-            Word::Written => &self.memory.written,
-            Word::Read => &self.memory.read,
-            Word::FilledValue => &self.memory.filled_value,
-            Word::FilledWaiters => &self.memory.filled_waiters,
-            Word::FreeValue => &self.memory.free_value,
-            Word::FreeWaiters => &self.memory.free_waiters,
+            Word::Written => Place::Sequence(&self.memory.written),
+            Word::Read => Place::Sequence(&self.memory.read),
+            Word::FilledValue => Place::Value(&self.memory.filled),
+            Word::FreeValue => Place::Value(&self.memory.free),
+            Word::FilledWaiters => Place::Waiters(&self.memory.filled),
+            Word::FreeWaiters => Place::Waiters(&self.memory.free),
             Word::State | Word::ServerCpu | Word::ClientCpu => {
                 unreachable!("neither the ring nor its sleep uses {word:?}")
             }
         }
     }
 
-    fn queue(&self, word: Word) -> &Queue {
-        match word {
-            Word::FilledValue => &self.memory.filled_queue,
-            Word::FreeValue => &self.memory.free_queue,
-            _ => unreachable!("nobody sleeps on {word:?}"),
+    fn value(&self, word: Word) -> &ModelSemaphore {
+        match self.place(word) {
+            Place::Value(semaphore) => semaphore,
+            _ => unreachable!("{word:?} is only loaded and stored"),
         }
-    }
-}
-
-impl Queue {
-    fn lock(&self) -> MutexGuard<'_, bool> {
-        self.asleep.lock().expect("no lock of loom is ever poisoned")
     }
 }
 
 impl Words for ModelWords {
     fn load(&self, word: Word, order: Ordering) -> u32 {
-        match word {
-            Word::FilledWaiters | Word::FreeWaiters if self.is(Mutant::NoWaitersSeen) => 0,
-            Word::Written if self.is(Mutant::RelaxedLoadOfWritten) => self.word(word).load(Ordering::Relaxed),
-            Word::Read if self.is(Mutant::RelaxedLoadOfRead) => self.word(word).load(Ordering::Relaxed),
-            _ => self.word(word).load(order),
+        let order = match word {
+            Word::Written if self.is(Mutant::RelaxedLoadOfWritten) => Ordering::Relaxed,
+            Word::Read if self.is(Mutant::RelaxedLoadOfRead) => Ordering::Relaxed,
+            _ => order,
+        };
+        match self.place(word) {
+            Place::Sequence(sequence) => sequence.load(order),
+            Place::Value(semaphore) => semaphore.load_value(order),
+            Place::Waiters(_) if self.is(Mutant::NoWaitersSeen) => 0,
+            Place::Waiters(semaphore) => semaphore.load_waiters(order),
         }
     }
 
     fn store(&self, word: Word, value: u32, order: Ordering) {
-        self.unit_came_last.set(false);
-        match word {
-            Word::Written if self.is(Mutant::RelaxedStoreOfWritten) => {
-                self.word(word).store(value, Ordering::Relaxed)
+        let order = match word {
+            Word::Written if self.is(Mutant::RelaxedStoreOfWritten) => Ordering::Relaxed,
+            Word::Read if self.is(Mutant::RelaxedStoreOfRead) => Ordering::Relaxed,
+            _ => order,
+        };
+        match self.place(word) {
+            Place::Sequence(sequence) => sequence.store(value, order),
+            Place::Value(semaphore) => semaphore.store_value(value, order),
+            Place::Waiters(semaphore) => {
+                self.is_waiting.set(value > 0);
+                semaphore.store_waiters(value, order);
             }
-            Word::Read if self.is(Mutant::RelaxedStoreOfRead) => {
-                self.word(word).store(value, Ordering::Relaxed)
+        }
+    }
+
+    fn swap(&self, word: Word, value: u32, order: Ordering) -> u32 {
+        let semaphore = self.value(word);
+        match (self.memory.mutant, self.is_waiting.get()) {
+            (Mutant::Swap(weaker), true) => semaphore.swap_value(value, weaker),
+            (Mutant::StoreForSwap, true) | (Mutant::StoreInForgetUnits, false) => {
+                semaphore.store_value(value, Ordering::Release);
+                0
             }
-            // An assumption about machines, not about the language: a store over a unit comes after whatever the poster stored before
-            // that unit, for everybody, because x86, ARMv8 and RISC-V are multi-copy atomic. C11 promises that only to an exchange.
-            Word::FilledValue | Word::FreeValue => {
-                self.word(word).swap(value, Ordering::Relaxed);
-            }
-            _ => self.word(word).store(value, order),
+            _ => semaphore.swap_value(value, order),
         }
     }
 
     fn fetch_add(&self, word: Word, value: u32, order: Ordering) -> u32 {
-        self.unit_came_last.set(true);
-        let order = if self.is(Mutant::RelaxedUnit) {
-            Ordering::Relaxed
-        } else {
-            order
+        let order = match self.memory.mutant {
+            Mutant::Add(weaker) => weaker,
+            _ => order,
         };
-        self.word(word).fetch_add(value, order)
-    }
-
-    fn fence(&self) {
-        let mutant = if self.unit_came_last.get() {
-            Mutant::NoFenceInPost
-        } else {
-            Mutant::NoFenceInSleep
-        };
-        if !self.is(mutant) {
-            // Relaxed: it orders nothing by itself. The fence follows before loom can switch again.
-            self.memory.turn.fetch_add(1, Ordering::Relaxed);
-            fence(Ordering::SeqCst);
-        }
+        self.value(word).add_value(value, order)
     }
 
     fn futex_wait(&self, word: Word, expected: u32, _no_time_out: Duration) -> Wake {
-        let queue = self.queue(word);
-        let mut asleep = queue.lock();
-        if self.word(word).load(Ordering::Relaxed) != expected {
-            return Wake::ValueChanged;
-        }
-        self.memory.sleeps.set(self.memory.sleeps.get() + 1);
-        *asleep = true;
-        while *asleep {
-            asleep = queue.wake.wait(asleep).expect("no lock of loom is ever poisoned");
-        }
-        Wake::Woken
+        self.value(word).futex_wait(expected)
     }
 
     fn futex_wake(&self, word: Word) -> Result<u32, Faulted> {
         if self.is(Mutant::NoWake) {
             return Ok(0);
         }
-        let queue = self.queue(word);
-        let mut asleep = queue.lock();
-        let woken = std::mem::take(&mut *asleep);
-        if woken {
-            queue.wake.notify_one();
-        }
-        Ok(u32::from(woken))
+        Ok(self.value(word).futex_wake())
     }
 
     fn faulted(&self) -> bool {
