@@ -3,8 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use shmeld::ServerName;
+use shmeld::os::ObjectName;
 
 use crate::values::{Wait, parse_duration, parse_region, parse_size, parse_wait};
 
@@ -37,6 +38,9 @@ pub enum Command {
     Demo(DemoArgs),
     /// Measure transfers on this machine
     Bench(BenchArgs),
+    /// For `bench`: one side of the transfer that it compares with.
+    #[command(hide = true)]
+    LockStep(LockStepArgs),
     /// Print a completion script for a shell
     Completions(CompletionsArgs),
     /// Write the manual pages into a directory
@@ -114,9 +118,6 @@ pub struct ClientArgs {
     /// How long to wait for the server: 500ms, 10s, 2m or forever
     #[arg(long, value_name = "DUR", value_parser = parse_wait)]
     pub wait: Option<Wait>,
-    /// Also accept a server that this user id runs (your own and root are always accepted)
-    #[arg(long, value_name = "UID")]
-    pub server_uid: Vec<u32>,
     /// Print one JSON object a line on standard output
     #[arg(long)]
     pub json: bool,
@@ -248,6 +249,25 @@ pub struct BenchArgs {
     /// Print the results as one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `bench` tells the two processes of a lock-step transfer.
+#[derive(Debug, Args)]
+pub struct LockStepArgs {
+    pub role: LockStepRole,
+    pub bytes: u64,
+    pub filled: ObjectName,
+    pub free: ObjectName,
+    pub page: PathBuf,
+    /// The file that the writer reads, or the one that the reader makes.
+    pub file: PathBuf,
+}
+
+/// A side of a lock-step transfer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LockStepRole {
+    Writer,
+    Reader,
 }
 
 /// Options of `completions`.

@@ -2,7 +2,10 @@
 
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
-use std::time::Instant;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use shmeld::os::event::is_writable;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -38,13 +41,51 @@ impl Loudness {
 pub fn install(program: &'static str, loudness: Loudness) {
     // A second installation (in one process, by a test) changes nothing.
     let _ = tracing::subscriber::set_global_default(Narrator {
+        throttle: Throttle::default(),
         program,
         loudness,
         start: Instant::now(),
     });
 }
 
+/// One write a line: two processes that share a terminal do not tear each other's lines apart.
+fn write(line: &str) {
+    // A closed standard error has no reader to tell.
+    let _ = std::io::stderr().write_all(line.as_bytes());
+}
+
+/// How many messages a second are told: clients that misbehave by the hundred must not fill the disk behind a log.
+const MESSAGES_A_SECOND_MAX: u32 = 10;
+
+/// Holds messages back: too many, or a standard error that nobody reads (a server must not wait for that).
+#[derive(Default)]
+struct Throttle(Mutex<Told>);
+
+#[derive(Default)]
+struct Told {
+    second: Option<Instant>,
+    count: u32,
+    left_out: u64,
+}
+
+impl Throttle {
+    /// Whether a message may be told, and how many were not before it.
+    fn admit(&self) -> Option<u64> {
+        let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if told.second.is_none_or(|start| start.elapsed() >= Duration::from_secs(1)) {
+            (told.second, told.count) = (Some(Instant::now()), 0);
+        }
+        if told.count >= MESSAGES_A_SECOND_MAX || !is_writable(std::io::stderr()) {
+            told.left_out += 1;
+            return None;
+        }
+        told.count += 1;
+        Some(std::mem::take(&mut told.left_out))
+    }
+}
+
 struct Narrator {
+    throttle: Throttle,
     program: &'static str,
     loudness: Loudness,
     start: Instant,
@@ -66,15 +107,14 @@ impl Subscriber for Narrator {
     fn event(&self, event: &Event<'_>) {
         let mut fields = Fields::default();
         event.record(&mut fields);
-        let line = if event.metadata().target() == EXPLAIN {
+        if event.metadata().target() == EXPLAIN {
             let elapsed = self.start.elapsed().as_secs_f64() * 1000.0;
             let step = format!("{} {}", fields.call, fields.object);
-            format!("{:>10} {elapsed:9.2} ms  {step:<62} {}\n", self.program, fields.why)
-        } else {
-            format!("{}: {}\n", self.program, fields.message)
-        };
-        // One write a line: two processes that share a terminal do not tear each other's lines apart.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+            write(&format!("{:>10} {elapsed:9.2} ms  {step:<62} {}\n", self.program, fields.why));
+        } else if let Some(left_out) = self.throttle.admit() {
+            let left_out = if left_out > 0 { format!(" ({left_out} messages left out)") } else { String::new() };
+            write(&format!("{}: {}{left_out}\n", self.program, fields.message));
+        }
     }
 
     // The library opens no spans.

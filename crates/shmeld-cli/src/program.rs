@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use shmeld::file::{Interrupt, Stopper};
@@ -22,6 +23,10 @@ pub mod exit {
     /// Ended by SIGTERM.
     pub const TERMINATED: u8 = 143;
 }
+
+/// How long a signal may go unnoticed while the output is a pipe.
+const UNNOTICED_MAX: Duration = Duration::from_secs(1);
+const UNNOTICED_STEP: Duration = Duration::from_millis(250);
 
 /// What a command knows about the process it runs in.
 #[derive(Debug, Clone)]
@@ -92,6 +97,22 @@ impl Program {
             let _ = signal_hook::flag::register(signal, flag.clone());
         }
         Interrupt::from_flag(flag)
+    }
+
+    /// Ends the process after a signal that nobody noticed for [`UNNOTICED_MAX`], because the client is blocked in a write or open of a
+    /// pipe. Such an output has no name that could be left half made.
+    pub fn end_when_blocked(&self, interrupt: Interrupt) {
+        let program = self.clone();
+        let watch = move || {
+            let mut unnoticed = Duration::ZERO;
+            while unnoticed < UNNOTICED_MAX {
+                std::thread::sleep(UNNOTICED_STEP);
+                unnoticed = if interrupt.is_unnoticed() { unnoticed + UNNOTICED_STEP } else { Duration::ZERO };
+            }
+            std::process::exit(i32::from(program.signal_code()));
+        };
+        // Without the thread a second signal is needed, no more.
+        let _ = std::thread::Builder::new().name("watch".to_owned()).spawn(watch);
     }
 
     /// Lets SIGINT and SIGTERM stop a server; the second one ends the process at once.

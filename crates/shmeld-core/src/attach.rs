@@ -4,6 +4,7 @@
 //! a fork. Each side looks at the other's lease through a second description, because a description never conflicts with itself.
 
 use std::fmt;
+use std::time::{Duration, UNIX_EPOCH};
 
 use shmeld_os::fs::Stat;
 use shmeld_os::lease::{self, Kind, Range};
@@ -12,7 +13,7 @@ use shmeld_os::{ErrorKind, ObjectName, explain, process};
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
 use crate::error::{Error, Misbehaviour, Result};
-use crate::layout::{Geometry, Header, RawHeader, RawSemaphore, SEMAPHORE_OFFSETS};
+use crate::layout::{Geometry, Header, MAGIC, RawHeader, RawSemaphore, SEMAPHORE_OFFSETS};
 use crate::region::Region;
 use crate::session::{CLIENT_LEASE_BYTE, SERVER_LEASE_BYTE};
 
@@ -91,6 +92,8 @@ impl Offer {
             geometry,
         };
         let memory = SharedMemory::create_unnamed()?;
+        // A library's host may have a umask that takes even the owner's bits.
+        memory.set_mode(0o600)?;
         memory.reserve(region_bytes)?;
         let region = Region::map(memory.as_file(), geometry, "region")?;
         region.initialise(0, header.to_raw().as_bytes());
@@ -214,8 +217,21 @@ impl Candidate {
     ///
     /// # Errors
     /// [`Error::PeerGone`] if the client died or its name no longer is this object; [`Misbehaviour::Lease`] if somebody else holds the
-    /// server's byte.
-    pub fn attach(self, geometry: Geometry) -> Result<Attached> {
+    /// server's byte. The candidate comes back, so that its client can be told.
+    pub fn attach(self, geometry: Geometry) -> std::result::Result<Attached, Box<NotAttached>> {
+        match self.join(geometry) {
+            Ok(region) => Ok(Attached {
+                region,
+                probe: self.memory,
+            }),
+            Err(error) => Err(Box::new(NotAttached {
+                candidate: self,
+                error,
+            })),
+        }
+    }
+
+    fn join(&self, geometry: Geometry) -> Result<Region> {
         if !is_leased(&self.memory, CLIENT_LEASE_BYTE)? {
             self.remove_dead();
             return Err(Error::PeerGone);
@@ -234,11 +250,7 @@ impl Candidate {
             SERVER_LEASE_BYTE,
             "the server's lease: the client sees through it that this process lives",
         )?;
-        let region = Region::map(joined.as_file(), geometry, &self.id.name().to_string())?;
-        Ok(Attached {
-            region,
-            probe: self.memory,
-        })
+        Region::map(joined.as_file(), geometry, &self.id.name().to_string())
     }
 
     /// Removes the name of a region whose client is dead.
@@ -251,6 +263,15 @@ impl Candidate {
             let _ = SharedMemory::unlink(&name);
         }
     }
+}
+
+/// A region that could not be joined, and why.
+#[derive(Debug)]
+pub struct NotAttached {
+    /// The region, so that its client can be told.
+    pub candidate: Candidate,
+    /// Why it could not be joined.
+    pub error: Error,
 }
 
 /// A region that this server has joined.
@@ -320,11 +341,22 @@ fn take_lease(memory: &SharedMemory, byte: u64, why: &str) -> Result<()> {
     }
 }
 
+/// How old an object without the magic must be before it counts as abandoned: a client that makes its region in the textbook order
+/// needs a moment between its name and its lease.
+const UNFINISHED_AGE_MIN: Duration = Duration::from_secs(60);
+
 /// Whether the region of this name belongs to nobody any more: its client is dead. `None` if it cannot be looked at.
 #[must_use]
 pub fn is_abandoned(name: &ObjectName) -> Option<bool> {
     let memory = SharedMemory::open(name, false).ok()?;
-    Some(!is_leased(&memory, CLIENT_LEASE_BYTE).ok()?)
+    if is_leased(&memory, CLIENT_LEASE_BYTE).ok()? {
+        return Some(false);
+    }
+    let mut magic = [0; MAGIC.len()];
+    let has_magic = memory.read_at(&mut magic, 0).ok()? == magic.len() && magic == MAGIC;
+    let changed = UNIX_EPOCH + Duration::from_secs(u64::try_from(memory.stat().ok()?.changed.seconds).ok()?);
+    let is_old = changed.elapsed().is_ok_and(|age| age >= UNFINISHED_AGE_MIN);
+    Some(has_magic || is_old)
 }
 
 #[cfg(test)]

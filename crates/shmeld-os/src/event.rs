@@ -64,6 +64,16 @@ pub fn poll(fds: &[BorrowedFd<'_>], timeout: Option<Duration>) -> Result<Vec<boo
     Ok(watched.iter().map(|fd| !fd.revents().is_empty()).collect())
 }
 
+/// `poll(fd, POLLOUT, 0)`: whether a short write (for a pipe at most 4096 bytes) would not wait.
+///
+/// A descriptor that cannot be asked counts as writable: the write then says what is wrong.
+///
+/// See [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html).
+pub fn is_writable(fd: impl AsFd) -> bool {
+    let mut watched = [PollFd::new(&fd, PollFlags::OUT)];
+    poll_until(&mut watched, Some(Duration::ZERO)).map_or(true, |ready| ready > 0)
+}
+
 /// Polls with a deadline of its own, so that signals cannot stretch the wait.
 pub(crate) fn poll_until(watched: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
     let deadline = clock::deadline_in(timeout);
@@ -110,6 +120,15 @@ mod tests {
         drop(writer);
         let ready = poll(&[bell.as_fd(), reader.as_fd()], None).expect("poll");
         assert_eq!(ready, [false, true]);
+    }
+
+    #[test]
+    fn a_full_pipe_is_not_writable_and_an_empty_one_is() {
+        let (_reader, writer) = process::pipe().expect("pipe");
+        assert!(is_writable(&writer));
+        while is_writable(&writer) {
+            crate::fs::write_all(&writer, &[0; 4096]).expect("room");
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use shmeld_cli::args::{Command, Shmeld};
-use shmeld_cli::commands::{bench, cp, demo, documents, get, ls, serve, status};
+use shmeld_cli::commands::{bench, bench_lock_step, cp, demo, documents, get, ls, serve, status};
 use shmeld_cli::program::{Program, finish};
 
 /// The region of `shmeld get`: larger than a page, because it may be.
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&program, &args),
         Command::Demo(args) => demo::run(&program, &args),
         Command::Bench(args) => bench::run(&program, &args),
+        Command::LockStep(args) => bench_lock_step::run(&program, &args),
         Command::Completions(args) => documents::completions(&args),
         Command::Man(args) => documents::man(&program, &args),
     })

@@ -1,10 +1,175 @@
-//! `shmeld bench`.
+//! `shmeld bench`: how fast it is on this machine, as ratios to what everybody has: lock-step semaphores and `cp`.
 
+use std::io::{IsTerminal, Write};
+
+use shmeld::os::process;
+
+use super::bench_arena::Arena;
+use super::bench_numbers::Measure;
+use super::bench_race::{Contestant, Placement, Race};
+use super::bench_table::{Outcome, Row, RowResult, print_json, print_text};
+use super::demo_process::Trouble;
 use crate::args::BenchArgs;
-use crate::program::Program;
+use crate::program::{Program, exit};
+
+/// The page of the rule book, and the region of `shmeld get`.
+const PAGE: Contestant = Contestant::Ours { region_bytes: 4096 };
+const LARGE: Contestant = Contestant::Ours {
+    region_bytes: 1 << 20,
+};
 
 /// Runs the command.
 #[must_use]
-pub fn run(_program: &Program, _args: &BenchArgs) -> u8 {
-    3
+pub fn run(program: &Program, args: &BenchArgs) -> u8 {
+    if args.size == 0 {
+        program.complain(
+            "bench: a file of no bytes tells nothing; --size is at least 1",
+            None,
+        );
+        return 2;
+    }
+    let interrupt = program.interrupt();
+    let measured = Arena::build(args.size, &interrupt).and_then(|arena| measure(&arena, args));
+    let printed = match measured {
+        Ok(results) if args.json => print_json(args, &results),
+        Ok(results) => print_text(args, &results),
+        Err(Trouble::Interrupted) => return program.signal_code(),
+        Err(Trouble::Failed(message)) => {
+            program.complain(&format!("bench: {message}"), None);
+            return 3;
+        }
+    };
+    if printed.is_err() {
+        exit::NOT_DELIVERED
+    } else {
+        exit::DONE
+    }
+}
+
+/// What is measured on a machine with these CPUs.
+fn rows(cpus: &[u32]) -> Vec<Row> {
+    let two = match *cpus {
+        [first, second, ..] => Some(Placement::Two(first, second)),
+        _ => None,
+    };
+    let one = Placement::One(cpus.first().copied().unwrap_or_default());
+    let row = |name, ours, rival, measure, placement| Row {
+        name,
+        ours,
+        rival,
+        measure,
+        placement,
+    };
+    vec![
+        row(
+            "one page, two CPUs",
+            PAGE,
+            Contestant::LockStep,
+            Measure::Throughput,
+            two,
+        ),
+        row(
+            "1 MiB region, two CPUs",
+            LARGE,
+            Contestant::Copy,
+            Measure::Time,
+            two,
+        ),
+        row(
+            "one page, one CPU",
+            PAGE,
+            Contestant::LockStep,
+            Measure::Throughput,
+            Some(one),
+        ),
+    ]
+}
+
+fn measure(arena: &Arena<'_>, args: &BenchArgs) -> Result<Vec<RowResult>, Trouble> {
+    let mut results = Vec::new();
+    for row in rows(&process::cpus_allowed_list()) {
+        let outcome = match row.placement {
+            None => Outcome::Skipped("needs two CPUs"),
+            Some(_) if row.rival == Contestant::Copy && !is_there("cp") => Outcome::Skipped("needs cp"),
+            Some(placement) => race(arena, &row, placement, args)?,
+        };
+        results.push(RowResult { row, outcome });
+    }
+    Ok(results)
+}
+
+fn is_there(program: &str) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+}
+
+fn race(arena: &Arena<'_>, row: &Row, placement: Placement, args: &BenchArgs) -> Result<Outcome, Trouble> {
+    let progress = Progress::new(args);
+    let mut race = Race::prepare(arena, placement)?;
+    for contestant in [row.ours, row.rival] {
+        race.rehearse(contestant)?;
+    }
+    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
+    for pair in 1..=args.pairs {
+        progress.show(&format!("{}: pair {pair} of {}", row.name, args.pairs));
+        // Whatever drifts during a pair hurts each of the two as often as the other.
+        let [coin] = process::random_bytes();
+        let ours_first = coin & 1 == 0;
+        for is_ours in [ours_first, !ours_first] {
+            if is_ours {
+                ours.push(race.run(row.ours)?);
+            } else {
+                theirs.push(race.run(row.rival)?);
+            }
+        }
+    }
+    Ok(Outcome::Measured {
+        ours_bytes: row.ours.bytes(arena),
+        theirs_bytes: row.rival.bytes(arena),
+        ours,
+        theirs,
+    })
+}
+
+/// A line on a terminal that says what is going on, and is gone when it is over.
+struct Progress {
+    shown: bool,
+}
+
+impl Progress {
+    fn new(args: &BenchArgs) -> Self {
+        Self {
+            shown: !args.json && std::io::stderr().is_terminal(),
+        }
+    }
+
+    fn show(&self, text: &str) {
+        if self.shown {
+            let mut stderr = std::io::stderr();
+            // A terminal that is gone needs no progress.
+            let _ = write!(stderr, "\r\x1b[K{text}").and_then(|()| stderr.flush());
+        }
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        self.show("");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn with_one_cpu_only_the_row_of_one_cpu_is_measured() {
+        let measured = |cpus: &[u32]| rows(cpus).iter().filter(|row| row.placement.is_some()).count();
+        assert_eq!(
+            (measured(&[3]), measured(&[3, 5]), measured(&[0, 1, 2, 3])),
+            (1, 3, 3)
+        );
+        assert_eq!(rows(&[3, 5])[0].placement, Some(Placement::Two(3, 5)));
+        assert_eq!(rows(&[3, 5])[2].placement, Some(Placement::One(3)));
+    }
 }

@@ -46,6 +46,9 @@ pub fn run(program: &Program, args: &GetArgs, region_bytes: u64) -> u8 {
         summary: true,
     };
     let options = client_options(program, &args.client, args.region.unwrap_or(region_bytes), WAIT);
+    if place.may_block() {
+        program.end_when_blocked(options.interrupt.clone());
+    }
     let client = match Client::connect(options) {
         Ok(client) => client,
         Err(error) => return program.fail(&error),
@@ -121,6 +124,10 @@ impl Place {
             .iter()
             .any(|name| output == Path::new(name))
         {
+            if args.client.json {
+                let message = "--json and -o - both want standard output; choose one of them";
+                return Err(shmeld::Error::Usage(message.to_owned()));
+            }
             if std::io::stdout().is_terminal() && args.recursive {
                 return Err(shmeld::Error::Usage(
                     "a directory cannot be written to a terminal".to_owned(),
@@ -141,6 +148,15 @@ impl Place {
         }
         make_directories(output, outputs.umask)?;
         Ok(Self::Directory(output.clone()))
+    }
+
+    /// Whether writing there can wait for somebody else for ever.
+    fn may_block(&self) -> bool {
+        match self {
+            Self::Stdout(_) => true,
+            Self::File(path) => std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()),
+            Self::Directory(_) => false,
+        }
     }
 
     fn job(&self, name: &[u8], recursive: bool, mut flags: u32) -> Job {

@@ -1,8 +1,23 @@
 //! One file a command.
 
 pub mod bench;
+mod bench_arena;
+mod bench_cpu;
+pub mod bench_lock_step;
+mod bench_numbers;
+mod bench_race;
+mod bench_table;
 pub mod cp;
 pub mod demo;
+mod demo_compare;
+mod demo_leftovers;
+mod demo_material;
+mod demo_page;
+mod demo_process;
+mod demo_run;
+mod demo_stage;
+mod demo_story;
+mod demo_tree;
 pub mod documents;
 pub mod get;
 pub mod ls;
@@ -20,7 +35,6 @@ fn client_options(program: &Program, args: &ClientArgs, region_bytes: u64, wait:
     ClientOptions {
         name: args.name.clone(),
         wait: args.wait.unwrap_or(wait).0,
-        server_uids: args.server_uid.clone(),
         region_bytes,
         interrupt: program.interrupt(),
         ..ClientOptions::default()

@@ -69,6 +69,9 @@ fn unproven(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Policy) ->
     if raw.magic != MAGIC {
         return Some("it does not begin with the magic");
     }
+    if raw.state.get() != 0 {
+        return Some("it is no longer on offer");
+    }
     if raw.nonce != request.nonce {
         return Some("its nonce is not the one in the request");
     }
@@ -158,6 +161,15 @@ mod tests {
         };
         assert!(matches!(
             judge(&other_nonce, &stat, &raw, &POLICY),
+            Verdict::Ignore(_)
+        ));
+        // A request that is replayed, or was sent before its client saw a refusal, must not attach the region again.
+        let ended = RawHeader {
+            state: 2.into(),
+            ..raw
+        };
+        assert!(matches!(
+            judge(&request, &stat, &ended, &POLICY),
             Verdict::Ignore(_)
         ));
         let other_magic = RawHeader {

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use super::context::Context;
 use super::path::{has_pattern, link_stays_inside};
-use super::pattern::{join, literal_prefix, matches_pattern};
-use super::record::{Entry, EntryKind, Kind, NAME_BYTES_MAX, Record};
+use super::pattern::{Pattern, join};
+use super::record::{Entry, EntryKind, Kind, NAME_BYTES_MAX, Record, TEXT_BYTES_MAX, cut};
 use super::session::End;
 use super::slot_writer::SlotWriter;
 use super::source::{Walk, WalkItem};
 use super::status::{Refusal, Status};
-use super::walk::{LEVELS_MAX, is_file};
+use super::walk::LEVELS_MAX;
 use super::wire::{FLAG_PATTERN, FLAG_RECURSIVE, Op, Request};
 
 /// How many items an answer had, and how many of them were refused.
@@ -58,7 +58,7 @@ impl<'s> Answerer<'s> {
                     ..done
                 };
                 self.writer.record(&done, |payload| {
-                    payload.extend_from_slice(refusal.text.as_bytes())
+                    payload.extend_from_slice(cut(refusal.text.as_bytes(), TEXT_BYTES_MAX))
                 })
             }
         }
@@ -110,29 +110,50 @@ impl<'s> Answerer<'s> {
 
     /// All files that match the pattern, with their names.
     fn matching(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
-        let (prefix, levels_max) = literal_prefix(&request.path);
-        let outcome = self.walk(request, prefix, levels_max, |answerer, walk, item| {
-            let name = join(prefix, &item.entry.name);
-            if !is_file(&item.entry) || !matches_pattern(&request.path, &name) {
-                return Ok(());
-            }
-            match walk.open_last() {
-                Ok(file) => answerer.file(request, &*file, &name, tally),
-                Err(refusal) => answerer.refuse(request, &name, &refusal, tally),
-            }
-        })?;
-        let nothing =
-            tally.items == 0 && !matches!(&outcome, Err(refusal) if refusal.status == Status::Cancelled);
-        if nothing {
-            self.refuse(
-                request,
-                &request.path,
-                &Refusal::new(Status::Fnf, "no file matches the pattern"),
-                tally,
-            )?;
-            return Ok(Ok(()));
-        }
-        Ok(outcome)
+        let pattern = Pattern::new(&request.path);
+        let outcome = self.walk(
+            request,
+            pattern.prefix(),
+            pattern.levels(),
+            |answerer, walk, item| {
+                let name = join(pattern.prefix(), &item.entry.name);
+                if !pattern.matches(&name) {
+                    return Ok(());
+                }
+                let opened = match item.entry.kind {
+                    _ if name.len() > NAME_BYTES_MAX => Err(Status::NameTooLong.into()),
+                    EntryKind::File => walk.open_last(),
+                    // As a plain GET would: a link is followed as far as it stays beneath the root.
+                    EntryKind::Symlink => match answerer.context.source.open(&name) {
+                        Err(refusal) if refusal.status == Status::NotAFile => return Ok(()),
+                        opened => opened,
+                    },
+                    _ => return Ok(()),
+                };
+                match opened {
+                    Ok(file) => answerer.file(request, &*file, &name, tally),
+                    Err(refusal) => answerer.refuse(request, &name, &refusal, tally),
+                }
+            },
+        )?;
+        self.nothing_matched(request, outcome, "no file matches the pattern", tally)
+    }
+
+    /// A pattern that matched nothing is a name that does not exist.
+    fn nothing_matched(
+        &mut self,
+        request: &Request,
+        outcome: Result<(), Refusal>,
+        text: &str,
+        tally: &mut Tally,
+    ) -> Result<Result<(), Refusal>, End> {
+        let refusal = match outcome {
+            Ok(()) if tally.items == 0 => Refusal::new(Status::Fnf, text),
+            Err(refusal) if refusal.status != Status::Cancelled => refusal,
+            other => return Ok(other),
+        };
+        self.refuse(request, &request.path, &refusal, tally)?;
+        Ok(Ok(()))
     }
 
     fn tree(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
@@ -204,24 +225,20 @@ impl<'s> Answerer<'s> {
     }
 
     fn list_matching(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
-        let (prefix, levels_max) = literal_prefix(&request.path);
-        let outcome = self.walk(request, prefix, levels_max, |answerer, _, item| {
-            let name = join(prefix, &item.entry.name);
-            if item.entry.name == b"." || !matches_pattern(&request.path, &name) {
-                return Ok(());
-            }
-            answerer.listed(request, item, name, tally)
-        })?;
-        if tally.items == 0 && !matches!(&outcome, Err(refusal) if refusal.status == Status::Cancelled) {
-            self.refuse(
-                request,
-                &request.path,
-                &Refusal::new(Status::Fnf, "nothing matches the pattern"),
-                tally,
-            )?;
-            return Ok(Ok(()));
-        }
-        Ok(outcome)
+        let pattern = Pattern::new(&request.path);
+        let outcome = self.walk(
+            request,
+            pattern.prefix(),
+            pattern.levels(),
+            |answerer, _, item| {
+                let name = join(pattern.prefix(), &item.entry.name);
+                if item.entry.name == b"." || !pattern.matches(&name) {
+                    return Ok(());
+                }
+                answerer.listed(request, item, name, tally)
+            },
+        )?;
+        self.nothing_matched(request, outcome, "nothing matches the pattern", tally)
     }
 
     /// In a listing a FIFO or an unreadable directory is shown like everything else: nobody asked for its bytes.

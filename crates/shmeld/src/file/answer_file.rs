@@ -1,7 +1,7 @@
 //! One file as records: BEGIN, its bytes, END.
 
 use super::answer::{Answerer, Tally};
-use super::record::{Entry, Kind, Record};
+use super::record::{Entry, Kind, Record, TEXT_BYTES_MAX, cut};
 use super::session::End;
 use super::source::{SourceFile, Span};
 use super::status::{Refusal, Status};
@@ -55,8 +55,9 @@ impl Answerer<'_> {
                     status: refusal.status,
                     ..end
                 };
-                self.writer
-                    .record(&end, |payload| payload.extend_from_slice(refusal.text.as_bytes()))
+                self.writer.record(&end, |payload| {
+                    payload.extend_from_slice(cut(refusal.text.as_bytes(), TEXT_BYTES_MAX))
+                })
             }
         }
     }
@@ -66,6 +67,9 @@ impl Answerer<'_> {
         let mut digest = (request.flags & FLAG_VERIFY != 0).then(blake3::Hasher::new);
         let mut position = 0;
         while position < size {
+            if self.writer.is_cancelled(request.request_id) {
+                return Ok(Err(Status::Cancelled.into()));
+            }
             let step = match file.span_at(position) {
                 Ok(Span::Hole { end }) if end > position => {
                     self.hole(request, position, end, digest.as_mut())?;
@@ -93,8 +97,10 @@ impl Answerer<'_> {
         digest: Option<&mut blake3::Hasher>,
     ) -> Result<(), End> {
         if let Some(hasher) = digest {
+            let (writer, id) = (&mut self.writer, request.request_id);
             super::digest::hash_zeros(hasher, end - position, || {
-                self.writer.keep_alive(request.request_id)
+                writer.keep_alive(id)?;
+                Ok::<bool, End>(!writer.is_cancelled(id))
             })?;
         }
         let hole = Record {

@@ -73,8 +73,11 @@ pub struct Client {
     next_id: u64,
     /// Requests sent and not yet answered, oldest first.
     pub(super) outstanding: VecDeque<(u64, Query)>,
-    /// Since when the server has owed its next step.
-    pub(super) owed_since: Instant,
+    /// How long this client has waited for the server's next step. Not a difference of two clocks: time in which this process did not run
+    /// is not the server's fault.
+    pub(super) owed_for: Duration,
+    pub(super) has_told_waiting: bool,
+    started: Instant,
 }
 
 impl Client {
@@ -83,7 +86,7 @@ impl Client {
     /// # Errors
     /// No server within `wait`, a foreign one, or the kernel refuses the region.
     pub fn connect(options: ClientOptions) -> Result<Self> {
-        let deadline = options.wait.map(|wait| Instant::now() + wait);
+        let deadline = options.wait.and_then(|wait| Instant::now().checked_add(wait));
         let connection = Connection::find(&options.name, &options.server_uids, deadline, &options.interrupt)?;
         let offer = Offer::publish(options.region_bytes)?;
         let reader = SlotReader::new(offer.region());
@@ -96,7 +99,9 @@ impl Client {
             attached: false,
             next_id: 1,
             outstanding: VecDeque::new(),
-            owed_since: Instant::now(),
+            owed_for: Duration::ZERO,
+            has_told_waiting: false,
+            started: Instant::now(),
         })
     }
 
@@ -141,7 +146,7 @@ impl Client {
             self.send_patiently(&message)?
         } else {
             // A deadline in the past: answers are under way, so do not wait but read them.
-            self.connection.send(&message, self.owed_since)?
+            self.connection.send(&message, self.started)?
         };
         if !sent {
             return Ok(None);
@@ -152,7 +157,7 @@ impl Client {
             format_args!("request {}: {:?} {}", self.next_id, query.op, escape(&query.path)),
         );
         if self.outstanding.is_empty() {
-            self.owed_since = Instant::now();
+            self.owed_for = Duration::ZERO;
         }
         let id = self.next_id;
         self.outstanding.push_back((id, query.clone()));
@@ -182,16 +187,18 @@ impl Client {
     pub fn next_record(&mut self) -> Result<Record> {
         loop {
             while let Some(record) = self.reader.next(self.offer.region())? {
-                self.owed_since = Instant::now();
+                if !self.attached {
+                    self.confirm_attached()?;
+                }
+                self.owed_for = Duration::ZERO;
                 let expected = self.outstanding.front().map(|(id, _)| *id);
-                if Some(record.request_id) != expected && record.kind != Kind::Pad {
+                if Some(record.request_id) != expected {
                     return Err(Misbehaviour::Record("an answer that nobody asked for").into());
                 }
-                if record.kind == Kind::Wait {
-                    self.finish(&record)?;
-                    continue;
+                if record.kind != Kind::Wait {
+                    return Ok(record);
                 }
-                return Ok(record);
+                self.finish(&record)?;
             }
             self.wait()?;
         }
@@ -268,7 +275,11 @@ impl Client {
             flags: 0,
         };
         let message = self.message(self.next_id, &query);
-        explain!("mq_timedsend", self.options.name, "CLOSE: the session is over, the server may let go of the region");
+        explain!(
+            "mq_timedsend",
+            self.options.name,
+            "CLOSE: the session is over, the server may let go of the region"
+        );
         // If the queue is full or gone the lease says the same as soon as this process ends.
         let _ = self.connection.send(&message, Instant::now() + CLOSE_PATIENCE);
     }

@@ -23,6 +23,8 @@ const SEND_SLICE: Duration = Duration::from_millis(100);
 /// How long a client waits before it offers itself again to a server that is busy.
 const BUSY_NAP: Duration = Duration::from_millis(200);
 
+/// How long to wait before looking for a lost server again.
+const REOPEN_NAP: Duration = Duration::from_millis(50);
 /// How long an attached client waits for a queue that lost its name.
 const REPUBLISH_PATIENCE: Duration = Duration::from_secs(5);
 
@@ -32,33 +34,46 @@ impl Client {
         let start = Instant::now();
         loop {
             self.options.interrupt.check()?;
-            if !self.connection.is_linked()? || !self.connection.is_leased()? {
-                self.find_again()?;
+            let is_live = self.connection.is_linked()? && self.connection.is_leased()?;
+            if !is_live && !self.reopen(start)? {
+                self.options.interrupt.sleep(REOPEN_NAP)?;
+                continue;
             }
             if self.connection.send(message, Instant::now() + SEND_SLICE)? {
                 return Ok(true);
             }
             if start.elapsed() >= self.options.silence_max {
-                return Err(Error::NotDraining {
-                    name: self.options.name.clone(),
-                    after: start.elapsed(),
-                });
+                let (name, after) = (self.options.name.clone(), start.elapsed());
+                return Err(Error::NotDraining { name, after });
             }
         }
     }
 
-    fn find_again(&mut self) -> Result<()> {
+    /// Tries once to find the server again; `false` if it is not there yet and there is time left, counted from `lost`.
+    fn reopen(&mut self, lost: Instant) -> Result<bool> {
         let options = &self.options;
         if self.attached && !self.offer.server_leased()? {
             return Err(Error::ServerDied {
                 name: options.name.clone(),
             });
         }
+        if let Some(connection) = Connection::try_open(&options.name, &options.server_uids)? {
+            self.connection = connection;
+            return Ok(true);
+        }
         // A live server that lost its queue makes it again within a second or two, however long ago `wait` ended.
-        let patience = self.attached.then(|| Instant::now() + REPUBLISH_PATIENCE);
-        let (name, deadline) = (&options.name, patience.or(self.deadline));
-        self.connection = Connection::find(name, &options.server_uids, deadline, &options.interrupt)?;
-        Ok(())
+        let is_over = match self.deadline {
+            _ if self.attached => lost.elapsed() >= REPUBLISH_PATIENCE,
+            Some(deadline) => Instant::now() >= deadline,
+            None => false,
+        };
+        if is_over {
+            return Err(Connection::none(&options.name, lost.elapsed()));
+        }
+        if !std::mem::replace(&mut self.has_told_waiting, true) {
+            tracing::info!(target: "shmeld::client", "waiting for server {}", options.name);
+        }
+        Ok(false)
     }
 
     fn state(&self) -> Option<State> {
@@ -72,15 +87,37 @@ impl Client {
         let (region, attached) = (self.offer.region(), self.attached);
         let expected_state = if attached { State::Attached } else { State::Offered }.to_word();
         let state_changed = || region.load(Word::State, Ordering::Acquire) != expected_state;
-        match self
+        let start = Instant::now();
+        let waited = self
             .reader
             .consumer
-            .wait_filled(region, Instant::now() + SLICE, state_changed)?
-        {
+            .wait_filled(region, start + SLICE, state_changed)?;
+        // A slice that lasted much longer is one in which this process itself did not run (Ctrl-Z, a suspended machine).
+        self.owed_for += start.elapsed().min(2 * SLICE);
+        match waited {
             Waited::Faulted => Err(Misbehaviour::Vanished.into()),
             Waited::Ready | Waited::SliceOver if self.attached => self.look_at_session(),
             Waited::Ready | Waited::SliceOver => self.look_at_offer(),
         }
+    }
+
+    /// A slot has come before the state word was looked at: whoever fills slots has attached.
+    pub(super) fn confirm_attached(&mut self) -> Result<()> {
+        match self.state() {
+            Some(State::Attached | State::Ended(_)) => {
+                self.set_attached();
+                Ok(())
+            }
+            _ => Err(Misbehaviour::Record("slots without ATTACHED").into()),
+        }
+    }
+
+    fn set_attached(&mut self) {
+        let why =
+            "ATTACHED: the server answers; the name can go, so that a crash of either side leaves nothing";
+        explain!("load", "state word of the region", why);
+        self.offer.remove_name();
+        self.attached = true;
     }
 
     fn look_at_offer(&mut self) -> Result<()> {
@@ -90,21 +127,16 @@ impl Client {
             queue_leased: self.connection.is_leased()?,
         };
         match offer_step(view) {
-            OfferStep::Wait if self.owed_since.elapsed() >= self.options.silence_max => Err(self.silent()),
+            OfferStep::Wait if self.owed_for >= self.options.silence_max => Err(self.silent()),
             OfferStep::Wait => Ok(()),
-            OfferStep::Attached => {
-                let why = "ATTACHED: the server answers; the name can go, so that a crash of either side leaves nothing";
-                explain!("load", "state word of the region", why);
-                self.offer.remove_name();
-                self.attached = true;
+            OfferStep::Attached | OfferStep::Ended(_) => {
+                self.set_attached();
                 Ok(())
             }
-            OfferStep::Ended(_) => {
-                self.attached = true;
-                Ok(())
-            }
+            // Not there yet: the next slice looks at the state word again, because the old server may still answer.
+            OfferStep::Reconnect if !self.reopen(Instant::now())? => Ok(()),
             OfferStep::Reconnect => {
-                self.find_again()?;
+                self.owed_for = Duration::ZERO;
                 self.resend()
             }
             OfferStep::Refused(code) => self.refused(code),
@@ -137,14 +169,14 @@ impl Client {
         self.options.interrupt.sleep(BUSY_NAP)?;
         self.offer = Offer::publish(self.options.region_bytes)?;
         self.reader = SlotReader::new(self.offer.region());
-        self.owed_since = Instant::now();
+        self.owed_for = Duration::ZERO;
         self.resend()
     }
 
     fn silent(&self) -> Error {
         Error::Silent {
             name: self.options.name.clone(),
-            after: self.owed_since.elapsed(),
+            after: self.owed_for,
         }
     }
 
@@ -164,7 +196,7 @@ impl Client {
                 code,
             });
         }
-        let owed_for = self.owed_since.elapsed();
+        let owed_for = self.owed_for;
         match slice_step(SliceView {
             peer_leased,
             work_after_lease,
@@ -181,19 +213,12 @@ impl Client {
 
     /// The queue was unlinked under a live session. If its server has made it again, requests that were still in the old one are sent again.
     fn follow_queue(&mut self) -> Result<()> {
-        let options = &self.options;
-        match Connection::find(
-            &options.name,
-            &options.server_uids,
-            Some(Instant::now()),
-            &options.interrupt,
-        ) {
-            Ok(connection) => {
+        match Connection::try_open(&self.options.name, &self.options.server_uids)? {
+            Some(connection) => {
                 self.connection = connection;
                 self.resend()
             }
-            Err(Error::NoServer { .. }) => Ok(()),
-            Err(error) => Err(error),
+            None => Ok(()),
         }
     }
 }

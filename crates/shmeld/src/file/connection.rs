@@ -18,26 +18,40 @@ const NAP_MAX: Duration = Duration::from_millis(50);
 
 /// The caller's wish to stop, set by a signal handler or another thread.
 #[derive(Debug, Clone, Default)]
-pub struct Interrupt(Arc<AtomicBool>);
+pub struct Interrupt {
+    wanted: Arc<AtomicBool>,
+    noticed: Arc<AtomicBool>,
+}
 
 impl Interrupt {
     /// A wish that somebody else sets through this flag: a signal handler, for example.
     #[must_use]
-    pub fn from_flag(flag: Arc<AtomicBool>) -> Self {
-        Self(flag)
+    pub fn from_flag(wanted: Arc<AtomicBool>) -> Self {
+        Self {
+            wanted,
+            noticed: Arc::default(),
+        }
     }
+
     /// Fails if the caller wants to stop.
     ///
     /// # Errors
     /// [`Error::Interrupted`].
     pub fn check(&self) -> Result<()> {
-        // Relaxed: the flag publishes nothing but itself.
-        if self.0.load(Ordering::Relaxed) {
-            Err(Error::Interrupted)
-        } else {
-            Ok(())
+        // Relaxed: the flags publish nothing but themselves.
+        if !self.wanted.load(Ordering::Relaxed) {
+            return Ok(());
         }
+        self.noticed.store(true, Ordering::Relaxed);
+        Err(Error::Interrupted)
     }
+
+    /// Whether the caller wants to stop and nobody has noticed: the thread that should is blocked in the kernel.
+    #[must_use]
+    pub fn is_unnoticed(&self) -> bool {
+        self.wanted.load(Ordering::Relaxed) && !self.noticed.load(Ordering::Relaxed)
+    }
+
     /// Sleeps, but not past the wish to stop.
     ///
     /// # Errors
@@ -82,11 +96,7 @@ impl Connection {
                 } else {
                     start.elapsed()
                 };
-                return Err(Error::NoServer {
-                    name: name.clone(),
-                    waited,
-                    others: running_servers(),
-                });
+                return Err(Self::none(name, waited));
             }
             if backoff == BACKOFF.0 {
                 tracing::info!(target: "shmeld::client", "waiting for server {name}");
@@ -96,7 +106,8 @@ impl Connection {
         }
     }
 
-    fn try_open(name: &ServerName, uids: &[u32]) -> Result<Option<Self>> {
+    /// Opens the queue if a live server of an acceptable owner is behind it.
+    pub(super) fn try_open(name: &ServerName, uids: &[u32]) -> Result<Option<Self>> {
         let queue = match MessageQueue::open(name.queue(), Access::Send) {
             Ok(queue) => queue,
             // A queue that we may not open may be one whose server has not finished making it.
@@ -115,6 +126,15 @@ impl Connection {
         }
         let connection = Self { queue };
         Ok(connection.is_leased()?.then_some(connection))
+    }
+
+    /// The error that says that no server is there, and which ones are.
+    pub(super) fn none(name: &ServerName, waited: Duration) -> Error {
+        Error::NoServer {
+            name: name.clone(),
+            waited,
+            others: running_servers(),
+        }
     }
 
     /// Whether the queue still has its name.

@@ -3,6 +3,8 @@
 //! The gate is an empty shared memory object of mode 0600. Only the process that holds its lock creates, replaces or unlinks the queue,
 //! so two servers can never both believe that they own it, and a queue left by a dead one is replaced without asking anybody.
 
+use std::time::Duration;
+
 use shmeld_core::attach::{NAME_PREFIX, RegionId, is_abandoned};
 use shmeld_os::fs::Stat;
 use shmeld_os::lease::{self, Kind, Range};
@@ -15,6 +17,8 @@ use crate::{Error, Result, ServerName};
 
 /// How often the gate may be removed under us while we take it before we give up.
 const GATE_TRIES: u32 = 64;
+/// How long to wait before another try.
+const GATE_NAP: Duration = Duration::from_millis(5);
 /// Only the owner sends and receives.
 const QUEUE_MODE: u32 = 0o600;
 const GATE_MODE: u32 = 0o600;
@@ -37,13 +41,14 @@ impl Gate {
                 name.gate(),
                 "the gate: whoever holds this lock owns the server's name"
             );
-            if !lease::try_take(
-                memory.as_file(),
-                Range::WHOLE,
-                Kind::Write,
-                &name.gate().to_string(),
-            )? {
-                return Err(Error::AlreadyRunning { name: name.clone() });
+            let object = name.gate().to_string();
+            if !lease::try_take(memory.as_file(), Range::WHOLE, Kind::Write, &object)? {
+                if has_live_queue(name) {
+                    break;
+                }
+                // A server that is starting or ending, or another one's sweep, which takes a stale gate for a moment.
+                std::thread::sleep(GATE_NAP);
+                continue;
             }
             // Between open and lock the previous owner may have removed the object: then we locked something without a name.
             if is_still_named(&memory, name.gate())? {
@@ -82,6 +87,13 @@ impl Gate {
             let _ = SharedMemory::unlink(self.name.gate());
         }
     }
+}
+
+/// Whether the queue of this name carries a server's lease.
+fn has_live_queue(name: &ServerName) -> bool {
+    MessageQueue::open(name.queue(), Access::Both)
+        .and_then(|queue| lease::probe(&queue, Range::WHOLE, Kind::Write, &name.to_string()))
+        .is_ok_and(|held| held == Some(Kind::Read))
 }
 
 fn open_gate(name: &ServerName) -> Result<SharedMemory> {

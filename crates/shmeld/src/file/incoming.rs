@@ -8,11 +8,9 @@ use shmeld_os::{Errno, Error as OsError};
 
 use super::client::Client;
 use super::output::OutputFile;
-use super::record::{Entry, Record};
+use super::record::{DIRECT_SLOT_BYTES_MIN, Entry, Record};
 use crate::{Error, Result};
 
-/// Slots of at least this size are drained by the kernel; smaller ones through a private buffer.
-const DIRECT_SLOT_BYTES_MIN: usize = 16 * 1024;
 /// How many bytes are collected from small slots before they are written.
 const COLLECT_BYTES: usize = 256 * 1024;
 
@@ -23,6 +21,8 @@ pub(super) enum Sink {
     Output(OutputFile),
     /// Nowhere.
     Nowhere,
+    /// Nowhere, because what it belongs to cannot be stored: that has been said already.
+    Failed,
 }
 
 /// See the module.
@@ -53,7 +53,7 @@ impl Incoming {
         let hasher = verify.then(blake3::Hasher::new);
         // Bytes that are to be hashed are hashed in private memory: in the region they could change afterwards.
         let direct = slot_bytes >= DIRECT_SLOT_BYTES_MIN && !verify;
-        let failed = error.is_some();
+        let failed = matches!(sink, Sink::Failed) || error.is_some();
         Self {
             name,
             entry,
@@ -109,7 +109,7 @@ impl Incoming {
         mut progress: impl FnMut(u64),
     ) -> Result<()> {
         let start = self.advance(record, record.length as u64)?;
-        if matches!(self.sink, Sink::Nowhere) && self.hasher.is_none() {
+        if self.failed || matches!(self.sink, Sink::Nowhere) && self.hasher.is_none() {
             progress(record.length as u64);
         } else if self.direct {
             self.drain(client, record, start)?;
@@ -167,13 +167,14 @@ impl Incoming {
         self.write_collected();
         self.advance(record, record.extent)?;
         if let Some(hasher) = &mut self.hasher {
-            super::digest::hash_zeros(hasher, record.extent, || client.check_interrupt())?;
+            super::digest::hash_zeros(hasher, record.extent, || client.check_interrupt().map(|()| true))?;
         }
-        if let Sink::Output(output) = &mut self.sink {
-            let written = output.hole(record.extent, || client.check_interrupt().is_ok());
-            if let Err(errno) = written {
-                self.fail(errno);
-            }
+        if let Sink::Output(output) = &mut self.sink
+            && let Err(errno) = output.hole(record.extent, || client.check_interrupt().is_ok())
+        {
+            // An interrupted stream lacks bytes: the transfer ends here and is not reported as delivered.
+            client.check_interrupt()?;
+            self.fail(errno);
         }
         Ok(())
     }
@@ -194,7 +195,7 @@ impl Incoming {
         }
         match self.sink {
             Sink::Output(output) => Ok(output.finish(&self.entry).map_err(Error::from)),
-            Sink::Nowhere => Ok(Ok(())),
+            Sink::Nowhere | Sink::Failed => Ok(Ok(())),
         }
     }
 }

@@ -11,10 +11,8 @@ use std::rc::Rc;
 use shmeld_os::fs::{self, FileKind};
 use shmeld_os::{Errno, Error, ErrorKind, process};
 
+use super::digest::ZEROS;
 use super::record::Entry;
-
-/// How many zero bytes are written at a time where a hole cannot be left.
-static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 
 /// How outputs are made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -189,7 +187,10 @@ impl OutputFile {
             return Ok(());
         }
         let mut left = len;
-        while left > 0 && between() {
+        while left > 0 {
+            if !between() {
+                return Err(Errno::INTR);
+            }
             let piece = left.min(ZEROS.len() as u64);
             fs::write_all(&self.file, &ZEROS[..piece as usize])?;
             left -= piece;

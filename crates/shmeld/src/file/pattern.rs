@@ -1,6 +1,74 @@
 //! Patterns over names, matched by the server: where to look, and what matches. Pure.
+//!
+//! `*` and `?` stop at `/`, `[...]` is one of a set, `**` crosses directories; a leading dot must be written out. The matching itself is
+//! that of `fast_glob`, whose braces are switched off: their cost grows with the tenth power of what a client writes into them.
 
 use super::walk::LEVELS_MAX;
+
+/// A pattern that a client sent.
+#[derive(Debug)]
+pub(super) struct Pattern<'p> {
+    prefix: &'p [u8],
+    levels: usize,
+    escaped: Vec<u8>,
+    shows_hidden: bool,
+}
+
+impl<'p> Pattern<'p> {
+    pub(super) fn new(pattern: &'p [u8]) -> Self {
+        let first = pattern.iter().position(|byte| matches!(byte, b'*' | b'?' | b'['));
+        let slash = pattern[..first.unwrap_or(pattern.len())]
+            .iter()
+            .rposition(|byte| *byte == b'/');
+        let (prefix, rest) = slash.map_or((&pattern[..0], pattern), |slash| {
+            (&pattern[..slash], &pattern[slash + 1..])
+        });
+        let is_deep = rest.windows(2).any(|pair| pair == b"**");
+        let levels = if is_deep {
+            LEVELS_MAX
+        } else {
+            rest.iter().filter(|byte| **byte == b'/').count() + 1
+        };
+        Self {
+            prefix,
+            levels,
+            escaped: escape_extensions(pattern),
+            shows_hidden: is_hidden(pattern),
+        }
+    }
+
+    /// The directory in front of the first component that is a pattern.
+    pub(super) fn prefix(&self) -> &'p [u8] {
+        self.prefix
+    }
+
+    /// How many levels below the prefix can match.
+    pub(super) fn levels(&self) -> usize {
+        self.levels
+    }
+
+    /// Whether a name matches as in a shell.
+    pub(super) fn matches(&self, name: &[u8]) -> bool {
+        fast_glob::glob_match(&self.escaped, name) && (self.shows_hidden || !is_hidden(name))
+    }
+}
+
+fn is_hidden(path: &[u8]) -> bool {
+    path.split(|byte| *byte == b'/')
+        .any(|part| part.first() == Some(&b'.'))
+}
+
+/// Takes the special meaning from everything that the document does not name: braces, backslashes, and a `!` at the beginning.
+fn escape_extensions(pattern: &[u8]) -> Vec<u8> {
+    let mut escaped = Vec::with_capacity(pattern.len());
+    for (index, byte) in pattern.iter().enumerate() {
+        if matches!(byte, b'{' | b'}' | b'\\') || (index == 0 && *byte == b'!') {
+            escaped.push(b'\\');
+        }
+        escaped.push(*byte);
+    }
+    escaped
+}
 
 /// A name found below a directory, relative to what that directory is relative to.
 pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
@@ -13,51 +81,43 @@ pub(super) fn join(directory: &[u8], name: &[u8]) -> Vec<u8> {
     path
 }
 
-/// The directory in front of the first component that is a pattern, and how many levels below it can match.
-pub(super) fn literal_prefix(pattern: &[u8]) -> (&[u8], usize) {
-    let first = pattern
-        .iter()
-        .position(|byte| matches!(byte, b'*' | b'?' | b'[' | b'{'))
-        .unwrap_or(pattern.len());
-    let slash = pattern[..first].iter().rposition(|byte| *byte == b'/');
-    let (prefix, rest) = slash.map_or((&pattern[..0], pattern), |slash| {
-        (&pattern[..slash], &pattern[slash + 1..])
-    });
-    let deep = rest.windows(2).any(|pair| pair == b"**");
-    let levels = if deep {
-        LEVELS_MAX
-    } else {
-        rest.iter().filter(|byte| **byte == b'/').count() + 1
-    };
-    (prefix, levels)
-}
-
-/// A pattern matches a name as a shell would: `*` stops at `/`, and a leading dot must be written out.
-pub(super) fn matches_pattern(pattern: &[u8], name: &[u8]) -> bool {
-    let hidden = |path: &[u8]| {
-        path.split(|byte| *byte == b'/')
-            .any(|part| part.first() == Some(&b'.'))
-    };
-    fast_glob::glob_match(pattern, name) && (!hidden(name) || hidden(pattern))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn matches(pattern: &[u8], name: &[u8]) -> bool {
+        Pattern::new(pattern).matches(name)
+    }
+
     #[test]
     fn a_pattern_walks_no_deeper_than_it_can_match() {
-        assert_eq!(literal_prefix(b"*.c"), (&b""[..], 1));
-        assert_eq!(literal_prefix(b"src/*/x?.c"), (&b"src"[..], 2));
-        assert_eq!(literal_prefix(b"a/b/**/c"), (&b"a/b"[..], LEVELS_MAX));
-        assert_eq!(literal_prefix(b"plain"), (&b""[..], 1));
+        for (pattern, prefix, levels) in [
+            (&b"*.c"[..], &b""[..], 1),
+            (b"src/*/x?.c", b"src", 2),
+            (b"a/b/**/c", b"a/b", LEVELS_MAX),
+            (b"plain", b"", 1),
+        ] {
+            let pattern = Pattern::new(pattern);
+            assert_eq!((pattern.prefix(), pattern.levels()), (prefix, levels));
+        }
     }
 
     #[test]
     fn a_star_stops_at_slashes_and_does_not_show_dotfiles() {
-        assert!(matches_pattern(b"*.c", b"a.c") && !matches_pattern(b"*.c", b"d/a.c"));
-        assert!(!matches_pattern(b"*", b".hidden") && matches_pattern(b".h*", b".hidden"));
-        assert!(matches_pattern(b"**/*.c", b"d/e/a.c") && matches_pattern(b"[ab].c", b"b.c"));
+        assert!(matches(b"*.c", b"a.c") && !matches(b"*.c", b"d/a.c"));
+        assert!(!matches(b"*", b".hidden") && matches(b".h*", b".hidden"));
+        assert!(matches(b"**/*.c", b"d/e/a.c") && matches(b"[ab].c", b"b.c"));
+    }
+
+    /// The library behind this expands braces, and ten of them made one request burn a CPU for ever. It also reads a leading `!` as
+    /// "everything but", so that `!f*` fetched what nobody had asked for.
+    #[test]
+    fn braces_backslashes_and_exclamation_marks_are_ordinary_bytes() {
+        assert!(matches(b"{a,b}?", b"{a,b}1") && !matches(b"{a,b}?", b"a1"));
+        assert!(matches(b"!f*", b"!f1") && !matches(b"!f*", b"g"));
+        assert!(matches(b"a\\*", b"a\\b") && !matches(b"a\\*", b"a*"));
+        let bomb = [&b"{,,,,,,,,,,,,,,,,,,,,,}".repeat(10)[..], b"*x"].concat();
+        assert!(!matches(&bomb, b"anything"));
     }
 
     #[test]

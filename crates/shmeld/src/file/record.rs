@@ -11,6 +11,9 @@ use super::status::{Refusal, Status};
 
 /// Size of a record without its payload.
 pub const RECORD_BYTES: usize = size_of::<RawRecord>();
+/// Slots of at least this size are filled and drained by the kernel; smaller ones through private buffers, because a system call for each
+/// would cost more than the copy.
+pub const DIRECT_SLOT_BYTES_MIN: usize = 16 * 1024;
 /// Records begin at multiples of this.
 pub const RECORD_ALIGN_BYTES: usize = 8;
 /// The longest name in an entry.

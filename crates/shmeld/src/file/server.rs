@@ -7,20 +7,17 @@ use std::time::{Duration, Instant};
 
 use shmeld_core::attach::{Candidate, RegionId};
 use shmeld_core::counters::Counters;
-use shmeld_core::layout::{Geometry, Header, SLOT_BYTES_MIN, SLOTS_OFFSET_IN_PAGE, Word};
-use shmeld_core::session::State;
-use shmeld_core::sync::Ordering as WordOrdering;
-use shmeld_core::wait::{Semaphore, Words, post};
+use shmeld_core::layout::Header;
 use shmeld_os::event::{EventCounter, poll};
-use shmeld_os::posix::mqueue::MessageQueue;
 use shmeld_os::name::escape;
+use shmeld_os::posix::mqueue::MessageQueue;
 use shmeld_os::{ErrorKind, explain, process};
 
 use super::admission::{Policy, Verdict, judge};
 use super::context::Context;
 use super::gate::{Gate, sweep};
 use super::session::End;
-use super::sessions::Sessions;
+use super::sessions::{Sessions, refuse};
 use super::source::Source;
 use super::staging::StagingPool;
 use super::status::Status;
@@ -102,6 +99,8 @@ pub struct Server {
     once: Option<RegionId>,
     ending: Option<Ending>,
     next_tick: Instant,
+    /// A descriptor held in reserve: see [`Server::refuse_with_the_spare_descriptor`].
+    spare: Option<EventCounter>,
 }
 
 impl Server {
@@ -135,10 +134,14 @@ impl Server {
             queue,
             gate,
             sessions,
-            stopper: Stopper { wake, stop: Arc::default() },
+            stopper: Stopper {
+                wake,
+                stop: Arc::default(),
+            },
             once: None,
             ending: None,
             next_tick: Instant::now() + TICK,
+            spare: EventCounter::new().ok(),
         })
     }
 
@@ -153,6 +156,14 @@ impl Server {
     /// # Errors
     /// The queue was lost and cannot be made again.
     pub fn run(mut self) -> Result<Ending> {
+        let accepted = self.accept();
+        // Also after an error of our own: sessions at work finish, and clients hear that the server stops.
+        self.shut_down();
+        accepted?;
+        Ok(self.ending.unwrap_or(Ending::Stopped))
+    }
+
+    fn accept(&mut self) -> Result<()> {
         while self.ending.is_none() && !self.stopper.stop.load(Ordering::Acquire) {
             let until_tick = self.next_tick.saturating_duration_since(Instant::now());
             let ready = poll(&[self.queue.as_fd(), self.stopper.wake.as_fd()], Some(until_tick))?;
@@ -160,30 +171,30 @@ impl Server {
                 self.stopper.wake.drain();
             }
             self.reap();
-            let drained = !ready[0] || self.take_messages();
+            if ready[0] {
+                self.take_messages();
+            }
             if Instant::now() >= self.next_tick {
-                self.tick(drained)?;
+                self.tick()?;
             }
         }
-        self.shut_down();
-        Ok(self.ending.unwrap_or(Ending::Stopped))
+        Ok(())
     }
 
-    /// Takes at most [`MESSAGES_PER_TURN`] messages; returns whether the queue was found empty.
-    fn take_messages(&mut self) -> bool {
+    /// Takes at most [`MESSAGES_PER_TURN`] messages.
+    fn take_messages(&mut self) {
         let mut buffer = [0; MESSAGE_BYTES_MAX];
         for _ in 0..MESSAGES_PER_TURN {
             // A deadline in the past: never wait here.
             match self.queue.receive(&mut buffer, Some(self.context.started)) {
                 Ok((len, _priority)) => self.take_message(&buffer[..len]),
-                Err(error) if error.kind() == ErrorKind::TimedOut => return true,
+                Err(error) if error.kind() == ErrorKind::TimedOut => return,
                 Err(error) => {
                     tracing::warn!(target: "shmeld::server", "{error}");
-                    return true;
+                    return;
                 }
             }
         }
-        false
     }
 
     fn take_message(&mut self, message: &[u8]) {
@@ -198,11 +209,18 @@ impl Server {
         explain!(
             "mq_timedreceive",
             self.options.name,
-            format_args!("request {}: {:?} {}", request.request_id, request.op, escape(&request.path)),
+            format_args!(
+                "request {}: {:?} {}",
+                request.request_id,
+                request.op,
+                escape(&request.path)
+            ),
         );
         match self.sessions.get(&request.region_id) {
             // The nonce is compared in every message before anything is done with it: an id can be seen in /dev/shm, a nonce cannot.
-            Some(session) if session.nonce == request.nonce && session.region_bytes == request.region_bytes => {
+            Some(session)
+                if session.nonce == request.nonce && session.region_bytes == request.region_bytes =>
+            {
                 session.push(request);
             }
             Some(_) => self.ignore(&request, "its nonce or size is not that of the session"),
@@ -221,6 +239,9 @@ impl Server {
         let (raw, candidate) = match looked {
             Ok(looked) => looked,
             // Gone: the client died or gave up; its request in the queue has no effect.
+            Err(shmeld_core::Error::Os(error)) if error.kind() == ErrorKind::Limit => {
+                return self.refuse_with_the_spare_descriptor(&request);
+            }
             Err(error) => return self.ignore(&request, &error.to_string()),
         };
         let header = match judge(&request, candidate.stat(), &raw, &self.policy) {
@@ -256,33 +277,33 @@ impl Server {
         }
     }
 
-    /// Tells a client that has proven to own its region why it is not attached.
     fn refuse(&self, request: &Request, candidate: &Candidate, status: Status) {
         self.ignore(request, status.text());
-        let whole = Geometry::new(candidate.stat().bytes, SLOTS_OFFSET_IN_PAGE, SLOT_BYTES_MIN, 1);
-        let Ok(Ok(region)) = whole.map(|geometry| candidate.map(geometry)) else {
-            return;
-        };
-        explain!(
-            "store",
-            format_args!("state word of region {}", request.region_id),
-            format_args!("REFUSED: {status}")
-        );
-        let state = State::Refused(u32::from(status.code()));
-        // Release: pairs with the client's Acquire load of the state word.
-        region.store(Word::State, state.to_word(), WordOrdering::Release);
-        // A region that vanished in this moment has nobody to wake.
-        let _ = post(&region, Semaphore::Filled);
+        refuse(candidate, status);
+    }
+
+    /// Out of descriptors: gives the spare one up for a moment, so that the client hears BUSY instead of nothing.
+    fn refuse_with_the_spare_descriptor(&mut self, request: &Request) {
+        self.spare = None;
+        if let Ok(candidate) = Candidate::open(request.region_id)
+            && let Ok(raw) = candidate.raw_header()
+            && !matches!(
+                judge(request, candidate.stat(), &raw, &self.policy),
+                Verdict::Ignore(_)
+            )
+        {
+            self.refuse(request, &candidate, Status::Busy);
+        }
+        self.spare = EventCounter::new().ok();
     }
 
     /// Once a second: the queue's name, the clients of idle sessions, and who makes progress.
-    fn tick(&mut self, queue_drained: bool) -> Result<()> {
+    fn tick(&mut self) -> Result<()> {
         self.next_tick = Instant::now() + TICK;
         if self.queue.stat()?.links == 0 {
             self.republish()?;
         }
-        // A CLOSE may still be in the queue behind other messages; a client that sent it has not died.
-        self.sessions.tick(queue_drained);
+        self.sessions.tick();
         Ok(())
     }
 
@@ -303,7 +324,11 @@ impl Server {
             }
             if self.options.once && ended.counts_for_once {
                 let clean = matches!(ended.end, End::Closed);
-                self.ending = Some(if clean { Ending::OnceClosed } else { Ending::OnceFailed });
+                self.ending = Some(if clean {
+                    Ending::OnceClosed
+                } else {
+                    Ending::OnceFailed
+                });
             }
         }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use shmeld_core::Misbehaviour;
-use shmeld_core::attach::{Attached, Candidate, ClientProbe};
+use shmeld_core::attach::{Attached, Candidate, ClientProbe, NotAttached};
 use shmeld_core::layout::{Header, Word};
 use shmeld_core::session::State;
 use shmeld_core::sync::Ordering as WordOrdering;
@@ -125,6 +125,8 @@ struct InboxState {
     answering: bool,
     last_id: u64,
     end: Option<End>,
+    /// CLOSE has come: nothing is taken after it.
+    closing: bool,
     attached: bool,
     made_get: bool,
     probe: Option<ClientProbe>,
@@ -164,7 +166,11 @@ impl Session {
         if request.request_id <= inbox.last_id {
             return;
         }
+        if inbox.closing {
+            return;
+        }
         inbox.last_id = request.request_id;
+        inbox.closing = request.op == Op::Close;
         let unanswered = inbox.requests.len() + usize::from(inbox.answering);
         if unanswered >= UNANSWERED_MAX && request.op != Op::Close {
             inbox.end.get_or_insert(End::Misbehaved(Misbehaviour::Flood));
@@ -243,24 +249,34 @@ impl Session {
     }
 }
 
-/// The life of a session, on a thread of its own.
-pub(super) fn run(candidate: Candidate, header: &Header, session: &Session, context: &Arc<Context>) -> End {
-    let attached = match candidate.attach(header.geometry) {
-        Ok(attached) => attached,
-        Err(error) => return error.into(),
-    };
-    let end = match serve(&attached, session, context) {
-        Ok(()) => End::Closed,
-        Err(end) => end,
+/// The life of a session, on a thread of its own. A region that could not be joined comes back with the reason.
+pub(super) fn run(
+    candidate: Candidate,
+    header: &Header,
+    session: &Session,
+    context: &Arc<Context>,
+) -> Result<End, Box<NotAttached>> {
+    let attached = candidate.attach(header.geometry)?;
+    // A panic ends this session only, and its client hears of it. What the closure borrows is dropped right after.
+    let serve = std::panic::AssertUnwindSafe(|| serve(&attached, session, context));
+    let end = match std::panic::catch_unwind(serve) {
+        Ok(Ok(())) => End::Closed,
+        Ok(Err(end)) => end,
+        Err(_) => End::Panicked,
     };
     say_ended(&attached, &end);
-    end
+    Ok(end)
 }
 
 fn serve(attached: &Attached, session: &Session, context: &Arc<Context>) -> Result<(), End> {
+    let region = attached.region();
+    // Looked at under the lease: another server may have attached or refused this region since it was admitted.
+    let words = [Word::State, Word::Written, Word::Read].map(|word| region.load(word, WordOrdering::Acquire));
+    if words != [State::Offered.to_word(), 0, 0] {
+        return Err(Misbehaviour::Record("a region that is no longer on offer").into());
+    }
     session.set_attached(attached.client_probe()?);
     context.counters.sessions.add(1);
-    let region = attached.region();
     explain!(
         "store",
         "state word of the region",

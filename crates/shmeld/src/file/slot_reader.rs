@@ -86,7 +86,8 @@ impl SlotReader {
     fn release(&mut self, region: &Region) -> Result<(), Misbehaviour> {
         self.in_slot = false;
         if !std::mem::replace(&mut self.has_released, true) {
-            let why = "read = 1, then a post: the first slot is empty again (told once; so it goes for every slot)";
+            let why =
+                "read = 1, then a post: the first slot is empty again (told once; so it goes for every slot)";
             explain!("sem_post", "semaphore free", why);
         }
         if region.faulted() {

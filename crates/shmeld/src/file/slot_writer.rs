@@ -13,13 +13,11 @@ use shmeld_core::{Misbehaviour, Region, Window};
 use shmeld_os::explain;
 use zerocopy::IntoBytes;
 
-use super::record::{Kind, RECORD_ALIGN_BYTES, RECORD_BYTES, Record};
+use super::record::{DIRECT_SLOT_BYTES_MIN, Kind, RECORD_ALIGN_BYTES, RECORD_BYTES, Record};
 use super::session::{End, Pulse};
 use super::source::{FillError, SourceFile};
 use super::status::Refusal;
 
-/// Slots of at least this size are filled by `pread` straight from the file; smaller ones from the staging buffer.
-const DIRECT_SLOT_BYTES_MIN: usize = 16 * 1024;
 /// When file bytes go on in the next slot, the piece is a multiple of this, so that reads and writes stay aligned to pages.
 const PIECE_ALIGN_BYTES: usize = 4096;
 /// A slot that is only partly filled is published after this long, so that the client does not wait for a slow source.
@@ -38,6 +36,8 @@ pub(super) struct SlotWriter<'s> {
     /// Slots published so far, and what that was when [`SlotWriter::keep_alive`] last saw it change: no clock is read for each slot.
     published: u64,
     seen: (u64, Instant),
+    /// When [`SlotWriter::keep_alive`] last looked at the client's lease.
+    looked: Instant,
     scratch: Vec<u8>,
 }
 
@@ -51,6 +51,7 @@ impl<'s> SlotWriter<'s> {
             claimed: false,
             published: 0,
             seen: (0, Instant::now()),
+            looked: Instant::now(),
             scratch: Vec::new(),
         }
     }
@@ -86,30 +87,32 @@ impl<'s> SlotWriter<'s> {
 
     /// Waits for a free slot. Each slice looks at the client's lease, the clock and the server's own end.
     fn claim(&mut self) -> Result<(), End> {
-        let mut owed_since = None;
+        let mut owed_for = Duration::ZERO;
         while self.producer.free_slots(self.region())? == 0 {
-            let since = *owed_since.get_or_insert_with(Instant::now);
             self.pulse.set_waiting_for_client(true);
-            match self.producer.wait_free(self.region(), Instant::now() + SLICE)? {
+            let start = Instant::now();
+            match self.producer.wait_free(self.region(), start + SLICE)? {
                 Waited::Ready => {}
                 Waited::Faulted => return Err(Misbehaviour::Vanished.into()),
-                Waited::SliceOver => self.look(since)?,
+                Waited::SliceOver => {
+                    // A slice that lasted much longer is one in which this process itself did not run.
+                    owed_for += start.elapsed().min(2 * SLICE);
+                    self.look(owed_for)?;
+                }
             }
         }
-        if owed_since.is_some() {
-            self.pulse.set_waiting_for_client(false);
-        }
+        self.pulse.set_waiting_for_client(false);
         (self.claimed, self.used) = (true, 0);
         Ok(())
     }
 
-    fn look(&mut self, owed_since: Instant) -> Result<(), End> {
+    fn look(&mut self, owed_for: Duration) -> Result<(), End> {
         self.pulse.check()?;
         let peer_leased = self.attached.client_leased()?;
         let view = SliceView {
             peer_leased,
             work_after_lease: self.producer.free_slots(self.region())? > 0,
-            owed_for: owed_since.elapsed(),
+            owed_for,
             stall: self.pulse.stall(),
         };
         match slice_step(view) {
@@ -135,7 +138,8 @@ impl<'s> SlotWriter<'s> {
         self.claimed = false;
         self.published += 1;
         if self.published == 1 {
-            let why = "written = 1, then a post: the first slot is full (told once; so it goes for every slot)";
+            let why =
+                "written = 1, then a post: the first slot is full (told once; so it goes for every slot)";
             explain!("sem_post", "semaphore filled", why);
         }
         self.pulse.progressed();
@@ -151,14 +155,22 @@ impl<'s> SlotWriter<'s> {
         }
     }
 
-    /// Called between pieces of work that may take long without producing anything.
+    /// Called between pieces of work that may take long without filling a slot: the client may die or cancel meanwhile, and must hear
+    /// that the server is alive.
     pub(super) fn keep_alive(&mut self, request_id: u64) -> Result<(), End> {
-        self.pulse.check()?;
+        let now = Instant::now();
+        if now.duration_since(self.looked) >= SLICE {
+            self.looked = now;
+            self.pulse.check()?;
+            if !self.attached.client_leased()? {
+                return Err(End::ClientGone);
+            }
+        }
         if self.seen.0 != self.published {
-            self.seen = (self.published, Instant::now());
+            self.seen = (self.published, now);
             return Ok(());
         }
-        let silent_for = self.seen.1.elapsed();
+        let silent_for = now.duration_since(self.seen.1);
         if silent_for > WAIT_EVERY {
             self.record(&Record::new(Kind::Wait, request_id), |_| {})?;
         }

@@ -92,6 +92,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             if let Some(event) = self.events.pop_front() {
                 return Ok(Some(event));
             }
+            self.client.check_interrupt()?;
             if self.may_send {
                 self.send()?;
             }
@@ -186,7 +187,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         let name = shown_name(&active.job, &entry);
         let verify = active.job.query.flags & FLAG_VERIFY != 0;
         let sink = if active.failed {
-            Ok(Sink::Nowhere)
+            Ok(Sink::Failed)
         } else {
             active.open_sink(&entry, options)
         };
@@ -260,6 +261,11 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         } else {
             active.store_entry(&entry, options)
         };
+        if active.failed {
+            // A tree that has no place: spare both sides the rest of it.
+            let id = active.id;
+            self.client.cancel_up_to(id);
+        }
         self.events.push_back(match stored {
             Ok(()) => Event::Entry(Entry { name, ..entry }),
             Err(error) => Event::Failed { name, error },

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use shmeld_os::fs;
-use shmeld_os::{Error, ErrorKind};
+use shmeld_os::{Errno, Error, ErrorKind};
 
 use super::output::{OutputFile, OutputOptions, Place, hidden_name};
 use super::path::base_name;
@@ -145,13 +145,26 @@ impl TreeOutput {
             }
         }
         if let Some(aside) = &self.aside {
-            fs::rename_noreplace(&self.parent.directory, aside, &self.parent.directory, &self.name)?;
+            appear(&self.parent, aside, &self.name)?;
             self.aside = None;
             if self.options.sync {
                 fs::sync(&self.parent.directory)?;
             }
         }
         Ok(())
+    }
+}
+
+/// Gives a finished tree its name, unless something has it.
+fn appear(parent: &Place, aside: &[u8], name: &[u8]) -> Result<(), Error> {
+    let directory = &parent.directory;
+    match fs::rename_noreplace(directory, aside, directory, name) {
+        // Not every file system can refuse to replace: claim the name with an empty directory, which a rename may replace.
+        Err(error) if matches!(error.errno(), Errno::INVAL | Errno::NOSYS) => {
+            fs::make_directory(directory, name, 0o700)?;
+            fs::rename(directory, aside, directory, name)
+        }
+        outcome => outcome,
     }
 }
 

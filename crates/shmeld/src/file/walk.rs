@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use shmeld_os::fs::{self, Entries, FileKind, Stat};
 
 use super::directory::{Directory, describe};
-use super::record::{Entry, EntryKind, NAME_BYTES_MAX, TEXT_BYTES_MAX};
+use super::record::{Entry, NAME_BYTES_MAX, TEXT_BYTES_MAX};
 use super::source::{SourceFile, Walk, WalkItem, refusal_of};
 use super::status::{Refusal, Status};
 
@@ -167,9 +167,4 @@ impl Walk for DirectoryWalk {
         let stat = fs::stat(&file).map_err(|error| refusal_of(error.errno()))?;
         self.source.admit(file, stat, self.path.clone())
     }
-}
-
-/// Whether an entry is a file whose bytes can be sent.
-pub(super) fn is_file(entry: &Entry) -> bool {
-    entry.kind == EntryKind::File
 }

@@ -7,7 +7,10 @@ use zerocopy::IntoBytes;
 
 /// One record as it lies in a slot: 32 bytes, the payload, and zeros up to the next multiple of eight.
 fn lay_down(slot: &mut Vec<u8>, record: Record, payload: &[u8]) {
-    let record = Record { length: payload.len(), ..record };
+    let record = Record {
+        length: payload.len(),
+        ..record
+    };
     slot.extend_from_slice(record.to_raw().as_bytes());
     slot.extend_from_slice(payload);
     slot.resize(slot.len().next_multiple_of(8), 0);
@@ -18,7 +21,10 @@ fn slot_of_the_example() -> Vec<u8> {
         kind: EntryKind::File,
         mode: 0o644,
         size: 6,
-        modified: Time { seconds: 1_700_000_000, nanoseconds: 5 },
+        modified: Time {
+            seconds: 1_700_000_000,
+            nanoseconds: 5,
+        },
         uid: 1000,
         gid: 1000,
         name: b"hi.txt".to_vec(),
@@ -27,10 +33,31 @@ fn slot_of_the_example() -> Vec<u8> {
     let mut payload = Vec::new();
     entry.encode_to(&mut payload);
     let mut slot = Vec::new();
-    lay_down(&mut slot, Record { extent: 6, ..Record::new(Kind::Begin, 1) }, &payload);
+    lay_down(
+        &mut slot,
+        Record {
+            extent: 6,
+            ..Record::new(Kind::Begin, 1)
+        },
+        &payload,
+    );
     lay_down(&mut slot, Record::new(Kind::Data, 1), b"hello\n");
-    lay_down(&mut slot, Record { offset: 6, ..Record::new(Kind::End, 1) }, b"");
-    lay_down(&mut slot, Record { offset: 1, ..Record::new(Kind::Done, 1) }, b"");
+    lay_down(
+        &mut slot,
+        Record {
+            offset: 6,
+            ..Record::new(Kind::End, 1)
+        },
+        b"",
+    );
+    lay_down(
+        &mut slot,
+        Record {
+            offset: 1,
+            ..Record::new(Kind::Done, 1)
+        },
+        b"",
+    );
     lay_down(&mut slot, Record::new(Kind::Stop, 0), b"");
     slot
 }
@@ -47,7 +74,10 @@ fn dump(bytes: &[u8]) -> String {
 fn the_answer_in_the_document_is_the_answer_that_is_written() {
     let document = include_str!("../../../../docs/PROTOCOL.md");
     let expected = dump(&slot_of_the_example());
-    assert!(document.contains(&expected), "the document should hold\n{expected}");
+    assert!(
+        document.contains(&expected),
+        "the document should hold\n{expected}"
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use shmeld::file::wire::{FLAG_VERIFY, Op};
 use shmeld::file::{
-    Client, ClientOptions, Directory, DirectoryOptions, Ending, Event, Job, OutputOptions, Query, Server, ServerOptions, Stopper,
-    Target, Transfer, fetch_status,
+    Client, ClientOptions, Directory, DirectoryOptions, Ending, Event, Job, OutputOptions, Query, Server,
+    ServerOptions, Stopper, Target, Transfer, fetch_status,
 };
 use shmeld::{Error, ServerName};
 
@@ -25,18 +25,30 @@ struct World {
 
 impl World {
     fn new(options: impl FnOnce(&mut ServerOptions)) -> Self {
-        let id = format!("shmeld-lib-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let id = format!(
+            "shmeld-lib-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let root = std::env::temp_dir().join(&id);
         std::fs::create_dir_all(root.join("in")).unwrap();
         std::fs::create_dir_all(root.join("out")).unwrap();
         let name = ServerName::new(&id).unwrap();
-        let mut server_options = ServerOptions { name: name.clone(), ..ServerOptions::default() };
+        let mut server_options = ServerOptions {
+            name: name.clone(),
+            ..ServerOptions::default()
+        };
         options(&mut server_options);
         let source = Directory::open(&root.join("in"), DirectoryOptions::default()).unwrap();
         let server = Server::start(Arc::new(source), server_options).unwrap();
         let stopper = server.stopper();
         let thread = std::thread::spawn(move || server.run().unwrap());
-        Self { root, name, stopper, thread: Some(thread) }
+        Self {
+            root,
+            name,
+            stopper,
+            thread: Some(thread),
+        }
     }
 
     fn write(&self, name: &str, bytes: &[u8]) {
@@ -44,13 +56,25 @@ impl World {
     }
 
     fn options(&self, region_bytes: u64) -> ClientOptions {
-        ClientOptions { name: self.name.clone(), region_bytes, wait: Some(Duration::from_secs(10)), ..ClientOptions::default() }
+        ClientOptions {
+            name: self.name.clone(),
+            region_bytes,
+            wait: Some(Duration::from_secs(10)),
+            ..ClientOptions::default()
+        }
     }
 
     fn get(&self, region_bytes: u64, name: &str, flags: u32) -> Vec<Event> {
         let client = Client::connect(self.options(region_bytes)).unwrap();
-        let query = Query { op: Op::Get, path: name.as_bytes().to_vec(), flags };
-        let job = Job { query, target: Target::File(self.root.join("out").join(name)) };
+        let query = Query {
+            op: Op::Get,
+            path: name.as_bytes().to_vec(),
+            flags,
+        };
+        let job = Job {
+            query,
+            target: Target::File(self.root.join("out").join(name)),
+        };
         let mut transfer = Transfer::new(client, std::iter::once(job), OutputOptions::default());
         let mut events = Vec::new();
         while let Some(event) = transfer.next_event().unwrap() {
@@ -74,12 +98,18 @@ impl Drop for World {
         }
         let _ = std::fs::remove_dir_all(&self.root);
         let gate = Path::new("/dev/shm").join(self.name.gate().as_str());
-        assert!(std::thread::panicking() || !gate.exists(), "{} is left", gate.display());
+        assert!(
+            std::thread::panicking() || !gate.exists(),
+            "{} is left",
+            gate.display()
+        );
     }
 }
 
 fn bytes(len: usize) -> Vec<u8> {
-    (0..len as u64).map(|index| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect()
+    (0..len as u64)
+        .map(|index| (index.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8)
+        .collect()
 }
 
 #[test]
@@ -90,8 +120,14 @@ fn a_file_arrives_whole_through_regions_of_every_size() {
     for region_bytes in [4096, 8192, 64 << 10, 1 << 20, 64 << 20] {
         for flags in [0, FLAG_VERIFY] {
             let events = world.get(region_bytes, "file", flags);
-            assert!(matches!(events.last(), Some(Event::Delivered { size: 700_001, .. })), "{events:?}");
-            assert!(std::fs::read(world.root.join("out/file")).unwrap() == content, "region {region_bytes}");
+            assert!(
+                matches!(events.last(), Some(Event::Delivered { size: 700_001, .. })),
+                "{events:?}"
+            );
+            assert!(
+                std::fs::read(world.root.join("out/file")).unwrap() == content,
+                "region {region_bytes}"
+            );
         }
     }
 }
@@ -101,7 +137,14 @@ fn many_requests_travel_in_one_session_and_status_counts_them() {
     let world = World::new(|_| {});
     world.write("small", b"small");
     let client = Client::connect(world.options(4096)).unwrap();
-    let job = |_| Job { query: Query { op: Op::Get, path: b"small".to_vec(), flags: 0 }, target: Target::Discard };
+    let job = |_| Job {
+        query: Query {
+            op: Op::Get,
+            path: b"small".to_vec(),
+            flags: 0,
+        },
+        target: Target::Discard,
+    };
     let mut transfer = Transfer::new(client, (0..500).map(job), OutputOptions::default());
     let mut delivered = 0;
     while let Some(event) = transfer.next_event().unwrap() {
@@ -110,7 +153,10 @@ fn many_requests_travel_in_one_session_and_status_counts_them() {
     transfer.close();
     assert_eq!(delivered, 500);
     let status = fetch_status(Client::connect(world.options(4096)).unwrap()).unwrap();
-    assert_eq!((status.files_total, status.sessions_total, status.died_total), (500, 2, 0));
+    assert_eq!(
+        (status.files_total, status.sessions_total, status.died_total),
+        (500, 2, 0)
+    );
 }
 
 #[test]
@@ -128,7 +174,13 @@ fn a_dropped_client_counts_as_dead_for_once() {
     let mut world = World::new(|options| options.once = true);
     world.write("file", &bytes(100_000));
     let mut client = Client::connect(world.options(4096)).unwrap();
-    client.submit(&Query { op: Op::Get, path: b"file".to_vec(), flags: 0 }).unwrap();
+    client
+        .submit(&Query {
+            op: Op::Get,
+            path: b"file".to_vec(),
+            flags: 0,
+        })
+        .unwrap();
     client.next_record().unwrap();
     drop(client);
     assert_eq!(world.thread.take().unwrap().join().unwrap(), Ending::OnceFailed);
@@ -150,7 +202,10 @@ fn without_a_server_the_client_says_how_to_get_one() {
 fn a_second_server_of_the_same_name_is_refused() {
     let mut world = World::new(|_| {});
     let source = Directory::open(&world.root, DirectoryOptions::default()).unwrap();
-    let options = ServerOptions { name: world.name.clone(), ..ServerOptions::default() };
+    let options = ServerOptions {
+        name: world.name.clone(),
+        ..ServerOptions::default()
+    };
     let second = Server::start(Arc::new(source), options).err().unwrap();
     assert!(matches!(second, Error::AlreadyRunning { .. }), "{second}");
     assert_eq!(world.stop(), Ending::Stopped);
@@ -162,7 +217,11 @@ fn a_cancelled_request_ends_early_and_the_session_goes_on() {
     world.write("large", &bytes(8 << 20));
     world.write("small", b"small");
     let mut client = Client::connect(world.options(4096)).unwrap();
-    let query = |name: &[u8]| Query { op: Op::Get, path: name.to_vec(), flags: 0 };
+    let query = |name: &[u8]| Query {
+        op: Op::Get,
+        path: name.to_vec(),
+        flags: 0,
+    };
     let large = client.submit(&query(b"large")).unwrap().unwrap();
     let small = client.submit(&query(b"small")).unwrap().unwrap();
     client.cancel_up_to(large);
@@ -179,5 +238,11 @@ fn a_cancelled_request_ends_early_and_the_session_goes_on() {
     }
     client.close();
     assert!(received < 8 << 20, "all {received} bytes were sent");
-    assert_eq!(done, [(large, shmeld::file::Status::Cancelled), (small, shmeld::file::Status::Ok)]);
+    assert_eq!(
+        done,
+        [
+            (large, shmeld::file::Status::Cancelled),
+            (small, shmeld::file::Status::Ok)
+        ]
+    );
 }

@@ -1,0 +1,62 @@
+//! What processes cost: seconds of a CPU, from /proc.
+
+use std::fs;
+
+/// `USER_HZ`: the unit of times in /proc on every machine this is built for, whatever the kernel's own clock is.
+const TICKS_PER_SECOND: f64 = 100.0;
+/// Fields of /proc/PID/stat behind the name, which is in parentheses: `utime stime cutime cstime` are 14 to 17, counted from 1.
+const FIRST_TIME_FIELD: usize = 14 - 3;
+
+/// Seconds that a process has used, and those of its children that ended and were waited for.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct CpuTime {
+    pub own: f64,
+    pub children: f64,
+}
+
+/// Reads them; zero if the process is gone.
+#[must_use]
+pub fn of_process(pid: u32) -> CpuTime {
+    fs::read_to_string(format!("/proc/{pid}/stat"))
+        .ok()
+        .and_then(|stat| parse(&stat))
+        .unwrap_or_default()
+}
+
+fn parse(stat: &str) -> Option<CpuTime> {
+    // The name may contain blanks and parentheses; only the last one closes it.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let times: Vec<f64> = fields
+        .split_ascii_whitespace()
+        .skip(FIRST_TIME_FIELD)
+        .take(4)
+        .map_while(|field| field.parse().ok())
+        .collect();
+    let [user, system, children_user, children_system] = times[..] else {
+        return None;
+    };
+    Some(CpuTime {
+        own: (user + system) / TICKS_PER_SECOND,
+        children: (children_user + children_system) / TICKS_PER_SECOND,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_found_behind_a_name_that_looks_like_fields() {
+        let stat = "42 (a) R 1 (b) S 1 42 42 0 -1 4194304 100 200 3 4 150 50 1000 25 20 0 1 0 99";
+        let found = parse(stat).expect("a line of the kernel");
+        assert_eq!((found.own, found.children), (2.0, 10.25));
+        assert_eq!(parse("42 (short) S 1"), None);
+    }
+
+    #[test]
+    fn this_process_can_be_read_and_one_that_is_gone_is_zero() {
+        let own = fs::read_to_string("/proc/self/stat").expect("/proc");
+        assert!(parse(&own).is_some());
+        assert_eq!(of_process(u32::MAX), CpuTime::default());
+    }
+}

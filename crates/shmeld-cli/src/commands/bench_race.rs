@@ -1,0 +1,218 @@
+//! One timed run: who transfers, on which CPUs, in how many seconds.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use shmeld::os::process;
+
+use super::bench_arena::Arena;
+use super::bench_cpu;
+use super::bench_numbers::Sample;
+use super::demo_process::{Owned, ServerProcess, Trouble, Watch, ourselves, spawn};
+use super::demo_stage::same_bytes;
+
+/// A run that takes longer is stuck.
+const RUN_LIMIT: Duration = Duration::from_secs(3600);
+/// How long a client may take to end when its server does.
+const PATIENCE: Duration = Duration::from_secs(8);
+
+/// Who transfers a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contestant {
+    /// `shmeld get` with a region of this many bytes, from a server that runs already.
+    Ours { region_bytes: u64 },
+    /// One page and two semaphores that block.
+    LockStep,
+    /// The copy program of the system.
+    Copy,
+}
+
+impl Contestant {
+    /// How many bytes a run of it moves.
+    #[must_use]
+    pub fn bytes(self, arena: &Arena<'_>) -> u64 {
+        match self {
+            Self::LockStep => arena.short_bytes(),
+            Self::Ours { .. } | Self::Copy => arena.bytes,
+        }
+    }
+}
+
+/// On which CPUs the two processes run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// Ours where the scheduler puts them, as users get it; lock-step's writer and reader on these two.
+    Two(u32, u32),
+    /// All on this one.
+    One(u32),
+}
+
+impl Placement {
+    fn of_lock_step(self) -> (u32, u32) {
+        match self {
+            Self::Two(writer, reader) => (writer, reader),
+            Self::One(cpu) => (cpu, cpu),
+        }
+    }
+
+    fn of_others(self) -> Option<u32> {
+        match self {
+            Self::Two(..) => None,
+            Self::One(cpu) => Some(cpu),
+        }
+    }
+}
+
+/// The runs of one row, with a server that stands ready.
+#[derive(Debug)]
+pub struct Race<'a> {
+    arena: &'a Arena<'a>,
+    placement: Placement,
+    server: ServerProcess,
+}
+
+impl<'a> Race<'a> {
+    /// Starts the server.
+    ///
+    /// # Errors
+    /// It did not come up.
+    pub fn prepare(arena: &'a Arena<'a>, placement: Placement) -> Result<Self, String> {
+        let cpu = placement.of_others();
+        let server = ServerProcess::start(arena.directory(), &arena.server_name(), &["--quiet"], None, cpu)?;
+        Ok(Self {
+            arena,
+            placement,
+            server,
+        })
+    }
+
+    /// A measured run. The clock runs from the start of the reading process to its exit; the output is removed after that.
+    ///
+    /// # Errors
+    /// A process failed, or we were told to stop.
+    pub fn run(&mut self, contestant: Contestant) -> Result<Sample, Trouble> {
+        let sample = self.transfer(contestant)?;
+        let arrived = fs::metadata(self.arena.output()).map_err(|error| error.to_string())?;
+        if arrived.len() != contestant.bytes(self.arena) {
+            return Err(Trouble::Failed(format!("only {} bytes arrived", arrived.len())));
+        }
+        self.remove_output()?;
+        Ok(sample)
+    }
+
+    /// A run that is not measured: it warms everything up, and what came is compared, because the speed of a wrong copy means nothing.
+    ///
+    /// # Errors
+    /// As for [`Race::run`]; or other bytes came.
+    pub fn rehearse(&mut self, contestant: Contestant) -> Result<(), Trouble> {
+        self.transfer(contestant)?;
+        let source = match contestant {
+            Contestant::LockStep => self.arena.short_source(),
+            Contestant::Ours { .. } | Contestant::Copy => self.arena.source(),
+        };
+        if !same_bytes(&source, &self.arena.output()).map_err(|error| error.to_string())? {
+            return Err(Trouble::Failed("other bytes arrived than were sent".to_owned()));
+        }
+        self.remove_output()?;
+        Ok(())
+    }
+
+    fn remove_output(&self) -> Result<(), String> {
+        fs::remove_file(self.arena.output()).map_err(|error| error.to_string())
+    }
+
+    fn transfer(&mut self, contestant: Contestant) -> Result<Sample, Trouble> {
+        match contestant {
+            Contestant::Ours { region_bytes } => self.transfer_ours(region_bytes),
+            Contestant::LockStep => self.transfer_in_lock_step(),
+            Contestant::Copy => {
+                let mut command = Command::new("cp");
+                command.arg(self.arena.source()).arg(self.arena.output());
+                time(
+                    self.arena,
+                    &mut command,
+                    self.placement.of_others(),
+                    Duration::ZERO,
+                    || (),
+                )
+            }
+        }
+    }
+
+    fn transfer_ours(&mut self, region_bytes: u64) -> Result<Sample, Trouble> {
+        let mut command = ourselves();
+        command.args(["get", "--quiet", "--name", &self.arena.server_name().to_string()]);
+        command.args(["--region", &region_bytes.to_string(), Arena::SOURCE, "-o"]);
+        command.arg(self.arena.output());
+        let pid = self.server.pid();
+        let before = bench_cpu::of_process(pid).own;
+        let cpu = self.placement.of_others();
+        let (arena, server) = (self.arena, &mut self.server);
+        let sample = time(arena, &mut command, cpu, PATIENCE, || server.begin_stop())?;
+        Ok(Sample {
+            writer_cpu: bench_cpu::of_process(pid).own - before,
+            ..sample
+        })
+    }
+
+    fn transfer_in_lock_step(&self) -> Result<Sample, Trouble> {
+        let (writer_cpu, reader_cpu) = self.placement.of_lock_step();
+        let mut command = self.lock_step("writer");
+        command.arg(self.arena.short_source());
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut writer = Owned(spawn(&mut command, Some(writer_cpu))?.0);
+        let mut line = String::new();
+        let stdout = writer.0.stdout.take().map(BufReader::new);
+        if !matches!(stdout.map(|mut stdout| stdout.read_line(&mut line)), Some(Ok(bytes)) if bytes > 0) {
+            return Err(Trouble::Failed("lock-step: the writer did not start".to_owned()));
+        }
+        let mut command = self.lock_step("reader");
+        command.arg(self.arena.output());
+        let sample = time(self.arena, &mut command, Some(reader_cpu), Duration::ZERO, || ())?;
+        let before = bench_cpu::of_process(process::pid()).children;
+        let status = writer.wait(PATIENCE)?;
+        if !status.success() {
+            return Err(Trouble::Failed(format!("lock-step: the writer: {status}")));
+        }
+        Ok(Sample {
+            writer_cpu: bench_cpu::of_process(process::pid()).children - before,
+            ..sample
+        })
+    }
+
+    fn lock_step(&self, role: &str) -> Command {
+        let mut command = ourselves();
+        command.args(["lock-step", role, &self.arena.short_bytes().to_string()]);
+        let semaphores = &self.arena.semaphores;
+        command.args([semaphores.filled.to_string(), semaphores.free.to_string()]);
+        command.arg(self.arena.page());
+        command
+    }
+}
+
+fn time(
+    arena: &Arena<'_>,
+    command: &mut Command,
+    cpu: Option<u32>,
+    patience: Duration,
+    on_stop: impl FnOnce(),
+) -> Result<Sample, Trouble> {
+    let watch = Watch {
+        interrupt: arena.interrupt,
+        limit: RUN_LIMIT,
+        patience,
+    };
+    let before = bench_cpu::of_process(process::pid()).children;
+    let finished = watch.run(command, cpu, on_stop)?;
+    if !finished.status.success() {
+        let program = command.get_program().display();
+        return Err(Trouble::Failed(format!("{program}: {}", finished.status)));
+    }
+    Ok(Sample {
+        seconds: finished.elapsed.as_secs_f64(),
+        reader_cpu: bench_cpu::of_process(process::pid()).children - before,
+        writer_cpu: 0.0,
+    })
+}

@@ -1,0 +1,105 @@
+"""A client that breaks the protocol on purpose, in the middle of a transfer, with its own region.
+
+    hostile.py DIRECTORY_OF_FETCH_PY NAME_OF_SERVER MODE FILE
+
+It stays alive, and keeps its lease, until the server has ended the session; then it prints the status that
+the server left in the state word, or GONE if it took away the memory that the state word was in.
+"""
+import ctypes
+import os
+import sys
+import time
+
+sys.path.insert(0, sys.argv[1])
+import fetch  # noqa: E402: the example is the honest part of this client
+
+PUNCH_HOLE_KEEP_SIZE = 3
+PATIENCE_SECONDS = 30
+
+
+def truncate(session, region):
+    os.ftruncate(region, 0)
+
+
+def punch(session, region):
+    """The page is replaced by zeros: `read` goes backwards, the semaphores are no semaphores."""
+    begin, length = ctypes.c_long(0), ctypes.c_long(fetch.PAGE)
+    assert fetch.libc.fallocate(region, PUNCH_HOLE_KEEP_SIZE, begin, length) == 0
+
+
+def read_ahead(session, region):
+    """Says that it has read slots that were never written."""
+    session.read.value = (session.written.value + 5) % 2**32
+
+
+def read_back(session, region):
+    """Takes back a slot that it had released, after the server has used it again."""
+    while session.written.value == session.slots_read:
+        time.sleep(0.0002)
+    session.read.value = (session.read.value - 1) % 2**32
+
+
+def scribble(session, region):
+    """Random bytes over all of its page, again and again, the words of the server included."""
+    for _ in range(2000):
+        session.memory[0:fetch.PAGE] = os.urandom(fetch.PAGE)
+
+
+def crowd(session, region):
+    """More requests under way than a session may have. What comes is read, so that the server can go on."""
+    for _ in range(12):
+        session.request(fetch.GET, os.fsencode(sys.argv[4]))
+    while session.state.value == fetch.ATTACHED:
+        if session.written.value != session.slots_read:
+            session.take_slot()
+
+
+def hasty(session, region):
+    """Not hostile: CLOSE right behind GET, before anything has been answered."""
+    session.request(fetch.CLOSE)
+    session.request_id -= 1
+    got = b"".join(payload for kind, *_, payload in session.records() if kind == fetch.DATA)
+    print(len(got), "bytes")
+
+
+def semaphores(session, region):
+    """Forges both semaphores before each slot. The sequence words are right: the transfer goes on."""
+    # libc would end this process when it finds such words.
+    fetch.libc.sem_post = lambda semaphore: 0
+    for number in range(12):
+        for offset in (fetch.FILLED, fetch.FREE):
+            session.memory[offset:offset + 12] = (b"\xff" * 12, b"\x01" * 12, os.urandom(12))[number % 3]
+        while session.written.value == session.slots_read:
+            time.sleep(0.0005)
+        session.take_slot()
+    print("went on")
+
+
+def main():
+    mode = sys.argv[3]
+    session = fetch.Session(sys.argv[2], time.monotonic() + PATIENCE_SECONDS)
+    session.request(fetch.GET, os.fsencode(sys.argv[4]))
+    if mode != "hasty":
+        for _ in range(5):
+            session.next_slot()
+    region = os.open(f"/proc/self/fd/{session.watcher}", os.O_RDWR)
+    globals()[mode](session, region)
+    if mode in ("hasty", "semaphores"):
+        session.close()
+        return
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < deadline:
+        # A load from a truncated page would be the end of this process; pread only comes up short.
+        word = os.pread(region, 4, fetch.STATE)
+        code, kind = divmod(int.from_bytes(word, "little"), 256)
+        if kind == fetch.ENDED and code in fetch.STATUS:
+            print("ended:", fetch.STATUS[code])
+            return
+        if not session.server_lives():
+            print("GONE")
+            return
+        time.sleep(0.01)
+    sys.exit("the server did not end the session")
+
+
+main()
