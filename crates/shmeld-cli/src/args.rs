@@ -25,14 +25,19 @@ pub struct Shmeld {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Offer the files of a directory (the same as shm_server)
+    #[command(after_long_help = EXIT_CODES)]
     Serve(ServeArgs),
     /// Fetch files from a server (shm_client with a larger region)
+    #[command(after_long_help = EXIT_CODES)]
     Get(GetArgs),
     /// Copy files through shared memory: server and client in one command
+    #[command(after_long_help = EXIT_CODES)]
     Cp(CpArgs),
     /// List the files that a server offers
+    #[command(after_long_help = EXIT_CODES)]
     Ls(LsArgs),
     /// Show what a server says about itself
+    #[command(after_long_help = EXIT_CODES)]
     Status(StatusArgs),
     /// Run the whole thing on sample files and tell what happens
     Demo(DemoArgs),

@@ -1,10 +1,10 @@
 //! What every command does first and last.
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use shmeld::file::{Interrupt, Stopper};
 use shmeld::os::{process, sigbus};
@@ -107,7 +107,11 @@ impl Program {
             let mut unnoticed = Duration::ZERO;
             while unnoticed < UNNOTICED_MAX {
                 std::thread::sleep(UNNOTICED_STEP);
-                unnoticed = if interrupt.is_unnoticed() { unnoticed + UNNOTICED_STEP } else { Duration::ZERO };
+                unnoticed = if interrupt.is_unnoticed() {
+                    unnoticed + UNNOTICED_STEP
+                } else {
+                    Duration::ZERO
+                };
             }
             std::process::exit(i32::from(program.signal_code()));
         };
@@ -120,14 +124,20 @@ impl Program {
     /// # Errors
     /// The kernel refuses the signal handler.
     pub fn stop_on_signals(&self, stopper: Stopper) -> std::io::Result<()> {
-        let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+        // A pipe of our own: signal-hook's iterator would make a pair of sockets, and the rule book knows no sockets.
+        let (mut reader, writer) = std::io::pipe()?;
+        for signal in [SIGINT, SIGTERM] {
+            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+        }
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                for (count, _signal) in signals.forever().enumerate() {
-                    if count > 0 {
+                let mut stopping = false;
+                while reader.read_exact(&mut [0]).is_ok() {
+                    if stopping {
                         std::process::exit(i32::from(exit::INTERRUPTED));
                     }
+                    stopping = true;
                     stopper.stop();
                 }
             })?;

@@ -18,10 +18,11 @@ use crate::narrate::{self, Loudness};
 use crate::program::{Program, exit};
 use crate::report::{Report, Style};
 
-/// One thing to copy, made absolute.
+/// One thing to copy: as given, made absolute, and where it goes.
 struct Source {
     given: PathBuf,
     real: PathBuf,
+    target: PathBuf,
 }
 
 /// Runs the command.
@@ -31,20 +32,6 @@ pub fn run(program: &Program, args: &CpArgs) -> u8 {
         program.name,
         Loudness::from_options(args.quiet || args.json, args.explain),
     );
-    let mut code = exit::DONE;
-    let mut sources = Vec::new();
-    for given in &args.sources {
-        match check_source(given, args.recursive) {
-            Ok(real) => sources.push(Source {
-                given: given.clone(),
-                real,
-            }),
-            Err(message) => {
-                program.complain(&format!("cp {}: {message}", given.display()), None);
-                code = exit::NOT_DELIVERED;
-            }
-        }
-    }
     let into_directory = args.destination.is_dir();
     if args.sources.len() > 1 && !into_directory {
         program.complain(
@@ -53,59 +40,97 @@ pub fn run(program: &Program, args: &CpArgs) -> u8 {
         );
         return exit::NOT_DELIVERED;
     }
+    let mut code = exit::DONE;
+    let mut sources = Vec::new();
+    for given in &args.sources {
+        match plan(given, args, into_directory, &sources) {
+            Ok(source) => sources.push(source),
+            // The others are copied nevertheless.
+            Err(message) => {
+                program.complain(&message, None);
+                code = exit::NOT_DELIVERED;
+            }
+        }
+    }
     if sources.is_empty() {
         return code;
     }
-    if let Some(message) = sources
-        .iter()
-        .find_map(|source| conflict(source, &args.destination))
-    {
-        program.complain(&message, None);
-        return exit::NOT_DELIVERED;
-    }
-    match copy(program, args, &sources, into_directory) {
+    match copy(program, args, &sources) {
         Ok(copied) => code.max(copied),
         Err(error) => program.fail(&error),
     }
 }
 
-fn check_source(given: &Path, recursive: bool) -> Result<PathBuf, String> {
-    let real = given.canonicalize().map_err(|error| error.to_string())?;
-    if real.is_dir() && !recursive {
-        return Err("a directory; copy it with -r".to_owned());
+/// Where a source goes; or why it is not copied.
+fn plan(given: &Path, args: &CpArgs, into_directory: bool, earlier: &[Source]) -> Result<Source, String> {
+    let shown = given.display();
+    let real = given
+        .canonicalize()
+        .map_err(|error| format!("cp {shown}: {error}"))?;
+    let is_directory = real.is_dir();
+    if is_directory && !args.recursive {
+        return Err(format!("cp {shown}: a directory; copy it with -r"));
     }
-    Ok(real)
+    let destination = &args.destination;
+    if !is_directory && !into_directory && destination.as_os_str().as_bytes().ends_with(b"/") {
+        return Err(format!("cp: {} is not a directory", destination.display()));
+    }
+    let target = match given.file_name().or(real.file_name()) {
+        // `d/.` means what is in d.
+        _ if into_directory && is_dot(given) => destination.join("."),
+        Some(name) if into_directory => destination.join(name),
+        _ => destination.clone(),
+    };
+    let source = Source {
+        given: given.to_owned(),
+        real,
+        target,
+    };
+    if let Some(message) = conflict(&source) {
+        return Err(message);
+    }
+    let twin = |other: &&Source| other.target == source.target && !(is_directory && other.real.is_dir());
+    match earlier.iter().find(twin) {
+        None => Ok(source),
+        Some(twin) => Err(format!(
+            "cp: {shown} is not copied over {}, which comes from {}",
+            source.target.display(),
+            twin.given.display()
+        )),
+    }
+}
+
+/// Whether the last component is `.`; `Path` itself leaves that out.
+fn is_dot(path: &Path) -> bool {
+    let bytes = path.as_os_str().as_bytes();
+    let end = bytes
+        .iter()
+        .rposition(|byte| *byte != b'/')
+        .map_or(0, |last| last + 1);
+    &bytes[..end] == b"." || bytes[..end].ends_with(b"/.")
 }
 
 /// A directory cannot be copied into itself, nor a file onto itself.
-fn conflict(source: &Source, destination: &Path) -> Option<String> {
-    let target = if destination.is_dir() {
-        destination.join(source.given.file_name()?)
-    } else {
-        destination.to_owned()
-    };
-    let parent = target
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
-    let target = parent.canonicalize().ok()?.join(target.file_name()?);
+fn conflict(source: &Source) -> Option<String> {
+    let target = &source.target;
+    // The target may not be there yet; the directory that will hold it must be.
+    let target = target.canonicalize().or_else(|_| {
+        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = parent.unwrap_or(Path::new(".")).canonicalize()?;
+        Ok::<_, std::io::Error>(parent.join(target.file_name().unwrap_or_default()))
+    });
+    let target = target.ok()?;
+    let given = source.given.display();
     if source.real.is_dir() && target.starts_with(&source.real) {
         return Some(format!(
-            "cp: a directory, {}, cannot be copied into itself, {}",
-            source.given.display(),
-            target.display()
+            "cp: a directory, {given}, cannot be copied into itself, {}",
+            source.target.display()
         ));
     }
-    (target.canonicalize().ok()? == source.real).then(|| {
-        format!(
-            "cp: {} and {} are the same file",
-            source.given.display(),
-            target.display()
-        )
-    })
+    (target == source.real).then(|| format!("cp: {given} and {} are the same file", source.target.display()))
 }
 
-fn copy(program: &Program, args: &CpArgs, sources: &[Source], into_directory: bool) -> shmeld::Result<u8> {
+fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<u8> {
     let root = common_directory(sources);
     let name = private_name();
     let interrupt = program.interrupt();
@@ -130,10 +155,7 @@ fn copy(program: &Program, args: &CpArgs, sources: &[Source], into_directory: bo
             .as_os_str()
             .as_bytes();
         let path = if path.is_empty() { b"." } else { path };
-        let target = match source.given.file_name().or(source.real.file_name()) {
-            Some(name) if into_directory => args.destination.join(name),
-            _ => args.destination.clone(),
-        };
+        let target = source.target.clone();
         if source.real.is_dir() {
             Job {
                 query: Query {

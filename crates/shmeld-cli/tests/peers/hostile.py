@@ -85,7 +85,6 @@ def main():
     region = os.open(f"/proc/self/fd/{session.watcher}", os.O_RDWR)
     globals()[mode](session, region)
     if mode in ("hasty", "semaphores"):
-        session.close()
         return
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:

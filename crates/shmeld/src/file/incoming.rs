@@ -82,7 +82,11 @@ impl Incoming {
     }
 
     fn fail(&mut self, errno: Errno) {
-        let error = OsError::new("write", shmeld_os::name::escape(&self.name), errno);
+        let object = match &self.sink {
+            Sink::Output(output) => output.label(),
+            _ => shmeld_os::name::escape(&self.name),
+        };
+        let error = OsError::new("write", object, errno);
         (self.error, self.failed) = (Some(error.into()), true);
         // Dropping the output removes what there is of it.
         self.sink = Sink::Nowhere;

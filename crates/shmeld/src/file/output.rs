@@ -104,7 +104,9 @@ impl OutputFile {
         match fs::stat_at(&place.directory, name) {
             Ok(stat) => {
                 if let Some(node) = open_node(&place.join(name), stat.kind)? {
-                    return Ok(Self::stream(Rc::new(node)));
+                    let mut output = Self::stream(Rc::new(node));
+                    (output.place, output.name) = (Some(place.clone()), name.to_vec());
+                    return Ok(output);
                 }
                 if options.no_clobber {
                     return Err(refused(place, name, Errno::EXIST));
@@ -155,6 +157,14 @@ impl OutputFile {
             replaced_mode: None,
             written_end: 0,
         }
+    }
+
+    /// What messages call it: its path.
+    pub(super) fn label(&self) -> String {
+        self.place.as_ref().map_or_else(
+            || "standard output".to_owned(),
+            |place| place.join(&self.name).to_string_lossy().into_owned(),
+        )
     }
 
     /// Where the kernel shall put bytes meant for `position`: `None` in a stream.

@@ -104,7 +104,11 @@ impl Sessions {
         let builder = std::thread::Builder::new()
             .name("session".to_owned())
             .stack_size(STACK_BYTES);
-        let thread = builder.spawn(life)?;
+        // Before it runs: a session that asks for the status counts itself.
+        self.context
+            .sessions_now
+            .store(self.table.len() + 1, Ordering::Relaxed);
+        let thread = builder.spawn(life).inspect_err(|_| self.publish_count())?;
         let progress = (0, Instant::now());
         self.table.insert(
             region_id,

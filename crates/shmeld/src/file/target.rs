@@ -1,9 +1,8 @@
 //! Where the answer to a request goes on the client's disk, and under which name people see it.
 
-use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use shmeld_core::Misbehaviour;
@@ -59,7 +58,7 @@ pub(super) fn shown_name(job: &Job, entry: &Entry) -> Vec<u8> {
         Op::Get if job.query.flags & FLAG_PATTERN == 0 => job.query.path.clone(),
         Op::Tree if entry.name == b"." || entry.name == job.query.path => job.query.path.clone(),
         Op::Tree if tidy(&job.query.path).is_empty() => entry.name.clone(),
-        Op::Tree => [&job.query.path, b"/".as_slice(), &entry.name].concat(),
+        Op::Tree => [tidy(&job.query.path).as_slice(), b"/", &entry.name].concat(),
         _ => entry.name.clone(),
     }
 }
@@ -69,21 +68,22 @@ fn unusable(name: &[u8], why: impl std::fmt::Display) -> Error {
 }
 
 impl Active {
-    /// The path that the tree's own directory gets.
-    fn tree_path(&self, options: OutputOptions) -> Result<PathBuf> {
+    /// Where the tree's own directory lies and what it is called there; without a name it is that directory itself. Links in the path
+    /// that the user gave are followed, links below it are not.
+    fn tree_place(&self, options: OutputOptions) -> Result<(Place, Vec<u8>)> {
         let directory = match &self.job.target {
-            Target::Tree(path) => return Ok(path.clone()),
+            Target::Tree(path) => return place_of(path),
             Target::TreeUnder(directory) => directory,
             _ => return Err(Misbehaviour::Record("a tree that nobody asked for").into()),
         };
+        let root = open_or_create_directory(directory, options.umask)?;
         let name = tidy(&self.job.query.path);
         if name.is_empty() {
-            return Ok(directory.clone());
+            return Ok((root, name));
         }
         check_relative(&name).map_err(|error| unusable(&name, error))?;
-        let path = directory.join(OsStr::from_bytes(&name));
-        open_or_create_directory(path.parent().unwrap_or(directory), options.umask)?;
-        Ok(path)
+        let (place, base) = below(&root, &name, options)?;
+        Ok((place, base.to_vec()))
     }
 
     /// Where the bytes of the file that begins now go.
@@ -104,7 +104,9 @@ impl Active {
                 create_below(&root, &name, options)?
             }
             Target::Tree(_) | Target::TreeUnder(_) if entry.name == b"." => {
-                create_at(&self.tree_path(options)?, options)?
+                let (place, name) = self.tree_place(options)?;
+                check_relative(&name).map_err(|error| unusable(&name, error))?;
+                OutputFile::create(&place, &name, options)?
             }
             Target::Tree(_) | Target::TreeUnder(_) => {
                 check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
@@ -125,8 +127,8 @@ impl Active {
         }
         if entry.name == b"." && entry.kind == EntryKind::Directory && self.tree.is_none() {
             let tree = self
-                .tree_path(options)
-                .and_then(|path| Ok(TreeOutput::begin(&path, entry, options)?));
+                .tree_place(options)
+                .and_then(|(place, name)| Ok(TreeOutput::begin(place, name, entry, options)?));
             self.tree = Some(tree.inspect_err(|_| self.failed = true)?);
             return Ok(());
         }
@@ -156,21 +158,35 @@ fn tidy(path: &[u8]) -> Vec<u8> {
     parts.join(&b'/')
 }
 
-fn create_at(path: &std::path::Path, options: OutputOptions) -> Result<OutputFile> {
-    let name = base_name(path.as_os_str().as_bytes()).to_vec();
+/// The directory of a path that the user gave, and the last component; none for `d/.` and the like, which are directories themselves.
+fn place_of(path: &Path) -> Result<(Place, Vec<u8>)> {
+    match base_name(path.as_os_str().as_bytes()) {
+        b"" | b"." | b".." => Ok((Place::open(path)?, Vec::new())),
+        name => Ok((
+            Place::open(path.parent().unwrap_or(Path::new(".")))?,
+            name.to_vec(),
+        )),
+    }
+}
+
+fn create_at(path: &Path, options: OutputOptions) -> Result<OutputFile> {
+    let (place, name) = place_of(path)?;
     check_relative(&name).map_err(|error| unusable(&name, error))?;
-    let place = Place::open(path.parent().unwrap_or(std::path::Path::new(".")))?;
     Ok(OutputFile::create(&place, &name, options)?)
 }
 
-fn create_below(root: &Place, name: &[u8], options: OutputOptions) -> Result<OutputFile> {
-    let slash = name.iter().rposition(|byte| *byte == b'/');
-    let (place, base) = match slash {
-        Some(slash) => (
+/// The directory of a checked name below `root`, made if absent, and the last component.
+fn below<'n>(root: &Place, name: &'n [u8], options: OutputOptions) -> Result<(Place, &'n [u8])> {
+    match name.iter().rposition(|byte| *byte == b'/') {
+        Some(slash) => Ok((
             descend(root, &name[..slash], Some(options.umask))?,
             &name[slash + 1..],
-        ),
-        None => (root.clone(), name),
-    };
+        )),
+        None => Ok((root.clone(), name)),
+    }
+}
+
+fn create_below(root: &Place, name: &[u8], options: OutputOptions) -> Result<OutputFile> {
+    let (place, base) = below(root, name, options)?;
     Ok(OutputFile::create(&place, base, options)?)
 }

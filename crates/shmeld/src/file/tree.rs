@@ -8,7 +8,6 @@ use shmeld_os::fs;
 use shmeld_os::{Errno, Error, ErrorKind};
 
 use super::output::{OutputFile, OutputOptions, Place, hidden_name};
-use super::path::base_name;
 use super::record::Entry;
 
 /// See the module.
@@ -27,12 +26,29 @@ pub(super) struct TreeOutput {
 }
 
 impl TreeOutput {
-    /// Begins a tree at `path` whose own directory is `entry`.
-    pub(super) fn begin(path: &Path, entry: &Entry, options: OutputOptions) -> Result<Self, Error> {
-        match Place::open(path) {
+    /// Begins a tree called `name` in `parent`, or in `parent` itself if it has no name; its own directory is `entry`. A symbolic link under
+    /// that name is refused: it may lead anywhere.
+    pub(super) fn begin(
+        parent: Place,
+        name: Vec<u8>,
+        entry: &Entry,
+        options: OutputOptions,
+    ) -> Result<Self, Error> {
+        let path = if name.is_empty() {
+            parent.path.clone()
+        } else {
+            parent.join(&name)
+        };
+        let existing = if name.is_empty() {
+            Ok(parent.directory.clone())
+        } else {
+            fs::open_directory_at(&parent.directory, &name).map(Rc::new)
+        };
+        match existing {
             // The root that was there keeps its mode; what is below is merged.
-            Ok(root) => {
+            Ok(directory) => {
                 let (name, made) = (Vec::new(), Vec::new());
+                let root = Place { directory, path };
                 return Ok(Self {
                     parent: root.clone(),
                     name,
@@ -46,15 +62,10 @@ impl TreeOutput {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let parent = Place::open(path.parent().unwrap_or(Path::new(".")))?;
-        let name = base_name(path.as_os_str().as_bytes()).to_vec();
         let aside = hidden_name(&name);
         fs::make_directory(&parent.directory, &aside, 0o700)?;
         let directory = Rc::new(fs::open_directory_at(&parent.directory, &aside)?);
-        let root = Place {
-            directory,
-            path: path.to_owned(),
-        };
+        let root = Place { directory, path };
         let made = vec![(Vec::new(), entry.clone())];
         Ok(Self {
             parent,

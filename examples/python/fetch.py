@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""Fetches files from shm_server (or `shmeld serve`): a complete client in one short file.
+
+    pip install posix_ipc
+    shm_server some/directory &
+    python3 fetch.py -o out a.txt b.jpg
+
+Written from docs/PROTOCOL.md alone; "section" below means a section of that document. The request goes out
+through a POSIX message queue, the bytes come back through one page of POSIX shared memory that belongs to
+this process, and two semaphores in that page wake whoever sleeps. A lock on one byte of the page, which the
+kernel drops when its holder dies, tells each side whether the other one still lives.
+
+Left out, to stay short: patterns, trees, resuming, digests, larger regions, many requests under way.
+Exit codes: 0 done, 1 a file was not delivered, 2 usage, 3 no server or refused, 4 the server died or lied.
+"""
+import argparse
+import ctypes
+import fcntl
+import mmap
+import os
+import secrets
+import signal
+import struct
+import sys
+import time
+
+import posix_ipc
+
+HEADER = struct.Struct("<8s2IQ16s3I12x")  # section 2.1: the first 64 bytes of the region
+REQUEST = struct.Struct("<4s2HQ16s16s2Q2I32x")  # section 3; the path follows
+RECORD = struct.Struct("<2HI3Q")  # section 4: kind, status, length, request id, offset, extent
+ENTRY = struct.Struct("<2IQq6I")  # section 4; name and text follow
+FLOCK = struct.Struct("@hhqqi4x")  # struct flock: type, whence, start, length, pid (always 0 here)
+
+PAGE, SLOTS_OFFSET, SLOT_BYTES, SLOT_COUNT = 4096, 320, 3776, 1
+STATE, WRITTEN, READ, FILLED, FREE = 12, 64, 128, 192, 256
+GET, CLOSE, HIGHEST_PRIORITY = 1, 5, 32767
+OFFERED, ATTACHED, ENDED, REFUSED = range(4)
+STOP, PAD, BEGIN, DATA, HOLE, END, ENTRY_ONLY, DONE, WAIT = range(9)
+STATUS = ("OK FNF DENIED NOT_A_FILE CHANGED TOO_LARGE NAME_TOO_LONG BAD_NAME BUSY IO UNSUPPORTED CANCELLED "
+          "MISBEHAVED STALLED STOPPING BAD_REGION")
+STATUS = dict(enumerate(STATUS.split()))
+SLICE = 0.25  # seconds; the longest sleep before looking whether the server is still there
+libc = ctypes.CDLL(None)
+
+
+class Failure(Exception):
+    """Ends the program: Failure(exit code, text)."""
+
+
+def insist(condition, what):
+    """Whatever another process wrote is an allegation until it has been checked."""
+    if not condition:
+        raise Failure(4, f"the server broke the protocol: {what}")
+
+
+def lock_seen(descriptor, start, length):
+    """F_RDLCK, F_WRLCK or F_UNLCK: the lock of somebody else on this range."""
+    question = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, start, length, 0)
+    return FLOCK.unpack(fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, question))[0]
+
+
+def server_listens(queue):
+    """Section 1: the queue still has its name, and a living server holds a read lock over it."""
+    return os.fstat(queue.mqd).st_nlink > 0 and lock_seen(queue.mqd, 0, 0) == fcntl.F_RDLCK
+
+
+def find_server(name, deadline):
+    """Section 1: opens the queue of a living server, waiting for one until the deadline."""
+    while True:
+        try:
+            queue = posix_ipc.MessageQueue(name, flags=0, read=False, write=True)
+            owner = os.fstat(queue.mqd).st_uid
+            if owner not in (0, os.geteuid()):
+                raise Failure(3, f"queue {name}: belongs to user {owner}, neither you nor root")
+            if server_listens(queue):
+                return queue
+            queue.close()  # A dead server left it.
+        except (posix_ipc.ExistentialError, posix_ipc.PermissionsError):
+            pass  # Not there yet.
+        if time.monotonic() >= deadline:
+            raise Failure(3, f"queue {name}: no server (start one: shm_server --name {name} DIR)")
+        time.sleep(0.1)
+
+
+class Session:
+    """Requests through the server's queue, answers through our page of shared memory."""
+
+    def __init__(self, name, deadline):
+        self.name, self.deadline = name, deadline
+        self.queue = find_server(name, deadline)
+        self.request_id, self.message, self.attached, self.slots_read = 0, b"", False, 0
+        self.make_region()
+
+    def make_region(self):
+        """Section 2: the region is complete before it gets a name by which others could open it."""
+        self.region_id, self.nonce = secrets.token_bytes(16), secrets.token_bytes(16)
+        self.path = f"/dev/shm/shmeld.{self.region_id.hex()}"
+        descriptor = os.open("/dev/shm", os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+        os.posix_fallocate(descriptor, 0, PAGE)  # /dev/shm full? Better an error here than a SIGBUS later.
+        self.memory = mmap.mmap(descriptor, PAGE)
+        HEADER.pack_into(self.memory, 0, b"SHMELD1\x01", 1, OFFERED, PAGE, self.nonce,
+                         SLOTS_OFFSET, SLOT_BYTES, SLOT_COUNT)
+        # Words that the other side reads meanwhile must change as a whole. A ctypes value is one aligned load
+        # or store; struct.pack_into("<I") stores byte by byte, and 256 would be seen as 0 for a moment.
+        self.state, self.written, self.read = (
+            ctypes.c_uint32.from_buffer(self.memory, offset) for offset in (STATE, WRITTEN, READ))
+        self.filled, self.free = (
+            ctypes.byref(ctypes.c_char.from_buffer(self.memory, offset)) for offset in (FILLED, FREE))
+        libc.sem_init(self.filled, 1, 0)
+        libc.sem_init(self.free, 1, SLOT_COUNT)
+        # Our lease: the server lets go of the region as soon as this lock is gone.
+        fcntl.fcntl(descriptor, fcntl.F_OFD_SETLK, FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 1, 0))
+        # os.link resolves the link in /proc only when it is also given a directory descriptor.
+        os.link(f"/proc/self/fd/{descriptor}", self.path, src_dir_fd=descriptor, follow_symlinks=True)
+        # A description's own locks never conflict: the server's is seen through a second one, opened by name.
+        self.watcher = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def server_lives(self):
+        """Section 2.2: a server that attached the region holds a write lock on byte 1."""
+        return lock_seen(self.watcher, 1, 1) == fcntl.F_WRLCK
+
+    def request(self, operation, path=b""):
+        self.request_id += 1
+        self.message = REQUEST.pack(b"SHMR", 1, operation, self.request_id, self.region_id, self.nonce,
+                                    PAGE, 0, 0, len(path)) + path
+        self.send()
+
+    def send(self):
+        """Sends the last request (again, if a new server has to learn of it)."""
+        while True:
+            if self.attached and not self.server_lives():
+                raise Failure(4, f"server {self.name}: died")
+            if not server_listens(self.queue):  # Gone, or its queue lost its name and is being made again.
+                self.queue.close()
+                self.queue = find_server(self.name, max(self.deadline, time.monotonic() + 5))
+            try:
+                return self.queue.send(self.message, SLICE, HIGHEST_PRIORITY)
+            except posix_ipc.BusyError:
+                pass  # The queue is full. Is it still the right one?
+
+    def take_slot(self):
+        """Section 4: a private copy of a slot that has been written; the slot goes back to the server."""
+        insist((self.written.value - self.slots_read) % 2**32 <= SLOT_COUNT, "more slots than there are")
+        # Copy first, check later: between a check and a use in place the page could change. (x86-64 keeps
+        # these loads and stores in order. Python has no barrier to offer where the processor does not.)
+        slot = self.memory[SLOTS_OFFSET:SLOTS_OFFSET + SLOT_BYTES]
+        self.slots_read = (self.slots_read + 1) % 2**32
+        self.read.value = self.slots_read
+        libc.sem_post(self.free)
+        return slot
+
+    def next_slot(self):
+        while True:
+            # The order matters: a slot that was there before the end came is still valid.
+            code, kind = divmod(self.state.value, 256)
+            if kind == ATTACHED and not self.attached:
+                self.attached = True
+                os.unlink(self.path)  # From now on the crash of either side leaves nothing behind.
+            died = kind == ATTACHED and not self.server_lives()
+            if self.written.value != self.slots_read:
+                return self.take_slot()
+            if kind in (ENDED, REFUSED):
+                raise Failure(3 if kind == REFUSED else 4, f"server {self.name}: {STATUS.get(code, code)}")
+            if died:
+                raise Failure(4, f"server {self.name}: died")
+            if kind == OFFERED and not server_listens(self.queue):
+                self.send()
+            until = time.time() + SLICE
+            libc.sem_timedwait(self.filled, (ctypes.c_long * 2)(int(until), int(until % 1 * 1e9)))
+
+    def records(self):
+        """The answer to the last request, record by record: (kind, status, offset, extent, payload)."""
+        kind = None
+        while kind != DONE:
+            slot, position = self.next_slot(), 0
+            while kind != DONE and position + RECORD.size <= SLOT_BYTES:
+                kind, status, length, request_id, offset, extent = RECORD.unpack_from(slot, position)
+                if kind == STOP:
+                    break
+                position += RECORD.size
+                insist(kind <= WAIT and position + length <= SLOT_BYTES, f"kind {kind}, {length} bytes")
+                if kind not in (PAD, WAIT):
+                    insist(request_id == self.request_id, f"an answer to request {request_id}")
+                    yield kind, status, offset, extent, slot[position:position + length]
+                position += (length + 7) // 8 * 8
+
+    def close(self):
+        if self.attached and self.server_lives() and server_listens(self.queue):
+            self.request(CLOSE)
+        elif not self.attached and os.path.exists(self.path):
+            os.unlink(self.path)
+
+
+def parse_entry(payload):
+    """Section 4: mode, name and text."""
+    insist(len(payload) >= ENTRY.size, "a short entry")
+    _, mode, *_, name_bytes, text_bytes, _ = ENTRY.unpack_from(payload)
+    insist(len(payload) == ENTRY.size + name_bytes + text_bytes, "an entry of the wrong length")
+    name_end = ENTRY.size + name_bytes
+    return mode & 0o777, payload[ENTRY.size:name_end], payload[name_end:]
+
+
+def fetch(session, wanted, directory):
+    """Gets one file; it appears under its name once it is complete. False: it was not delivered."""
+    session.request(GET, wanted)
+    output, delivered = None, False
+    try:
+        for kind, status, offset, extent, payload in session.records():
+            if kind in (DATA, HOLE, END):
+                insist(output is not None, f"a record of kind {kind} outside of a file")
+                insist(status != 0 or offset == position, f"offset {offset} instead of {position}")
+            if kind == BEGIN:
+                mode, name, _ = parse_entry(payload)
+                bad = b"\0" in name or any(part in (b"", b".", b"..") for part in name.split(b"/"))
+                insist(output is None and not bad and offset == 0, "a file within a file, or an unsafe name")
+                target, position = os.path.join(os.fsencode(directory), name), 0
+                os.makedirs(os.path.dirname(target), exist_ok=True)
+                unfinished = target + b"." + secrets.token_hex(4).encode()
+                output = open(unfinished, "xb", opener=lambda path, flags: os.open(path, flags, mode))
+            elif kind == DATA:
+                output.write(payload)
+                position += len(payload)
+            elif kind == HOLE:
+                position += extent
+                output.seek(position)
+            elif kind == END and status == 0:
+                output.truncate(position)
+                output.close()
+                os.rename(unfinished, target)
+                output, delivered = None, True
+            elif status != 0:  # END, ENTRY or DONE says why not.
+                text = wanted + b": " + (parse_entry(payload)[2] if kind == ENTRY_ONLY else payload)
+                readable = "".join(c if c.isprintable() else "?" for c in text.decode(errors="replace"))
+                print(f"fetch.py: get {readable} ({STATUS.get(status, status)})", file=sys.stderr)
+    finally:
+        if output is not None:  # Something went wrong: leave no unfinished file.
+            output.close()
+            os.unlink(unfinished)
+    return delivered
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Fetch files from shm_server through shared memory.")
+    parser.add_argument("--name", default="/shmeld", help="name of the server (default: /shmeld)")
+    parser.add_argument("-o", "--output", default=".", metavar="DIR", help="where to put the files")
+    parser.add_argument("--wait", default=30, type=float, metavar="SECONDS", help="for a server; default: 30")
+    parser.add_argument("names", nargs="+", metavar="NAME", help="files, relative to the server's directory")
+    arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # SystemExit lets every `finally` run.
+    try:
+        session = Session("/" + arguments.name.lstrip("/"), time.monotonic() + arguments.wait)
+        try:
+            done = [fetch(session, os.fsencode(name), arguments.output) for name in arguments.names]
+        finally:
+            session.close()
+    except Failure as failure:
+        print(f"fetch.py: {failure.args[1]}", file=sys.stderr)
+        return failure.args[0]
+    except OSError as error:
+        print(f"fetch.py: {error}", file=sys.stderr)
+        return 3
+    except KeyboardInterrupt:
+        return 130
+    return 0 if all(done) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
