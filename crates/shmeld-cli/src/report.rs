@@ -136,7 +136,8 @@ impl<'p> Report<'p> {
             self.code = self.code.max(self.program.fail(error));
         }
         let seconds = self.start.elapsed().as_secs_f64();
-        if self.style.summary && !self.style.quiet && !self.style.json {
+        let nothing_to_tell = error.is_some() && self.files == 0;
+        if self.style.summary && !nothing_to_tell && !self.style.quiet && !self.style.json {
             let rate = show_size((self.bytes as f64 / seconds.max(1e-6)) as u64);
             let files = if self.files == 1 { "file" } else { "files" };
             let mut line = format!(

@@ -176,6 +176,10 @@ impl Error {
             Self::Refused { code, .. } if status_of(*code) == Some(Status::Busy) => Some(
                 "a limit of the server is reached (--max-sessions, or --once): try again later".to_owned(),
             ),
+            Self::Refused { code, .. } if status_of(*code) == Some(Status::BadRegion) => Some(
+                "it may be larger than the server's --region-max: choose a smaller one with --region"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -287,12 +287,14 @@ fn serve(attached: &Attached, session: &Session, context: &Arc<Context>) -> Resu
     let writer = SlotWriter::new(attached, &session.pulse);
     let mut answerer = Answerer::new(writer, context);
     loop {
-        let request = match session.try_next()? {
+        let next = session.try_next();
+        if !matches!(next, Ok(Some(ref request)) if request.op != Op::Close) {
+            // Nothing follows for now, or for ever: what has been answered must not wait in a slot that is only partly filled.
+            answerer.flush()?;
+        }
+        let request = match next? {
             Some(request) => request,
-            None => {
-                answerer.flush()?;
-                session.wait_next()?
-            }
+            None => session.wait_next()?,
         };
         if request.op == Op::Close {
             explain!(

@@ -246,3 +246,37 @@ fn a_cancelled_request_ends_early_and_the_session_goes_on() {
         ]
     );
 }
+
+/// A client may say CLOSE right after its requests. The answers are then complete all the same: a server that ended the session (or was
+/// asked to stop) once kept the last, partly filled slot to itself.
+#[test]
+fn a_close_right_behind_the_requests_loses_nothing_of_their_answers() {
+    let world = World::new(|_| {});
+    let content = bytes(10_000);
+    world.write("file", &content);
+    let mut client = Client::connect(world.options(4096)).unwrap();
+    let query = |op, path: &[u8]| Query {
+        op,
+        path: path.to_vec(),
+        flags: 0,
+    };
+    client.submit(&query(Op::Get, b"file")).unwrap().unwrap();
+    client.submit(&query(Op::Close, b"")).unwrap().unwrap();
+    let mut received = Vec::new();
+    loop {
+        let record = client.next_record().unwrap();
+        if record.kind == shmeld::file::record::Kind::Data {
+            client.payload(&record, &mut received);
+        }
+        client.finish(&record).unwrap();
+        if record.kind == shmeld::file::record::Kind::Done {
+            break;
+        }
+    }
+    assert!(
+        received == content,
+        "{} of {} bytes",
+        received.len(),
+        content.len()
+    );
+}

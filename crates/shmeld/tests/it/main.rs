@@ -2,4 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod document;
+mod invented;
 mod library;
+mod raw_peer;
+mod regressions;
+mod regressions_of_life;
