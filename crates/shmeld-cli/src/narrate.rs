@@ -72,7 +72,10 @@ impl Throttle {
     /// Whether a message may be told, and how many were not before it.
     fn admit(&self) -> Option<u64> {
         let mut told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if told.second.is_none_or(|start| start.elapsed() >= Duration::from_secs(1)) {
+        if told
+            .second
+            .is_none_or(|start| start.elapsed() >= Duration::from_secs(1))
+        {
             (told.second, told.count) = (Some(Instant::now()), 0);
         }
         if told.count >= MESSAGES_A_SECOND_MAX || !is_writable(std::io::stderr()) {
@@ -110,9 +113,16 @@ impl Subscriber for Narrator {
         if event.metadata().target() == EXPLAIN {
             let elapsed = self.start.elapsed().as_secs_f64() * 1000.0;
             let step = format!("{} {}", fields.call, fields.object);
-            write(&format!("{:>10} {elapsed:9.2} ms  {step:<62} {}\n", self.program, fields.why));
+            write(&format!(
+                "{:>10} {elapsed:9.2} ms  {step:<62} {}\n",
+                self.program, fields.why
+            ));
         } else if let Some(left_out) = self.throttle.admit() {
-            let left_out = if left_out > 0 { format!(" ({left_out} messages left out)") } else { String::new() };
+            let left_out = if left_out > 0 {
+                format!(" ({left_out} messages left out)")
+            } else {
+                String::new()
+            };
             write(&format!("{}: {}{left_out}\n", self.program, fields.message));
         }
     }

@@ -162,5 +162,9 @@ impl<'p> Report<'p> {
 
 /// A name in a message: control bytes escaped, and the empty name visible.
 fn shown(name: &[u8]) -> String {
-    if name.is_empty() { "\"\"".to_owned() } else { escape(name) }
+    if name.is_empty() {
+        "\"\"".to_owned()
+    } else {
+        escape(name)
+    }
 }

@@ -154,7 +154,9 @@ impl Place {
     fn may_block(&self) -> bool {
         match self {
             Self::Stdout(_) => true,
-            Self::File(path) => std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir()),
+            Self::File(path) => {
+                std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+            }
             Self::Directory(_) => false,
         }
     }

@@ -1,7 +1,7 @@
 //! Bugs that were there once, each with its story: who is alive, who is silent, and who has a place.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -129,6 +129,7 @@ fn time_in_which_the_client_was_stopped_is_not_the_servers_silence() {
     command.args(["--exact", "--ignored", "--nocapture"]);
     command.arg("regressions_of_life::play_a_client_that_is_stopped");
     command.env(PLAYED_BY_A_CHILD, world.name().to_string());
+    command.stdout(Stdio::null());
     let mut client = Owned(command.spawn().unwrap());
     has_begun.recv_timeout(PATIENCE).unwrap();
     client.signal("STOP");
