@@ -99,7 +99,7 @@ impl Program {
         Interrupt::from_flag(flag)
     }
 
-    /// Ends the process after a signal that nobody noticed for [`UNNOTICED_MAX`], because the client is blocked in a write or open of a
+    /// Ends the process after a signal that nobody noticed for a second, because the client is blocked in a write or open of a
     /// pipe. Such an output has no name that could be left half made.
     pub fn end_when_blocked(&self, interrupt: Interrupt) {
         let program = self.clone();

@@ -1,6 +1,6 @@
 //! What people use: files between processes of one Linux machine through shared memory.
 //!
-//! * [`file`]: a server that offers a directory and a client that fetches from it;
+//! * [`mod@file`]: a server that offers a directory and a client that fetches from it;
 //! * [`ServerName`]: the name both sides agree on;
 //! * [`Error`]: what can go wrong, with the exit code of section "Exit codes" of the README.
 //!

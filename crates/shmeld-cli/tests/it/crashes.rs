@@ -7,7 +7,8 @@ use shmeld_os::posix::mqueue::{Access, MessageQueue};
 use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::{ErrorKind, ObjectName};
 
-use crate::midway::{MIB, SOON, put_large, wait_until_written};
+use crate::content;
+use crate::midway::{MIB, SOON, assert_same, put_large, wait_until_written};
 use crate::processes::Running;
 use crate::world::{World, eventually};
 
@@ -70,6 +71,31 @@ fn client_killed_in_the_middle_is_noticed_and_leaves_nothing() {
         world.assert_no_output();
         assert_served(&world, "small", &small);
     }
+    world.finish();
+}
+
+#[test]
+fn killed_client_leaves_the_file_that_was_there_before() {
+    let world = World::new("killed-over");
+    let large = put_large(&world, "large", LARGE_MEBIBYTES);
+    std::fs::write(world.output("large"), "what was there").unwrap();
+    let server = world.start_server();
+    kill_client_at(&world, "4096", 30 * MIB);
+    world.assert_output("large", b"what was there");
+    let client = world
+        .client()
+        .arg("-o")
+        .arg(world.output("large"))
+        .arg("large")
+        .start();
+    wait_until_written(&client, MIB);
+    server.kill();
+    assert_death_told(&client, Instant::now());
+    world.assert_output("large", b"what was there");
+    assert_eq!(content::names_below(&world.output("")).len(), 1);
+    let _next = world.start_server();
+    world.fetch(&["large"]).expect_code(0);
+    assert_same(&world.output("large"), &large);
     world.finish();
 }
 

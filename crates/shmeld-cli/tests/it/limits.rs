@@ -277,3 +277,50 @@ fn stalled_client_loses_its_place_if_another_needs_it() {
     client.finish().expect_code(4).expect_said("STALLED");
     world.finish();
 }
+
+/// Server and client once panicked when the disk under their log was full, the client after a whole transfer.
+#[test]
+fn log_that_cannot_be_written_costs_messages_and_nothing_else() {
+    let world = World::new("full-log");
+    let bytes = world.put_random("file", 100_000);
+    let server = world.server().after("exec 2>/dev/full").start();
+    let status = world
+        .shmeld("status")
+        .args(["--wait", "20s", "--name", world.name()]);
+    status.run().expect_code(0);
+    let client = world.client().arg("-o").arg(world.output("file"));
+    client
+        .args(["file"])
+        .after("exec 2>/dev/full")
+        .run()
+        .expect_code(0);
+    world.assert_output("file", &bytes);
+    let missing = world.client().args(["-o", "output/", "file", "nope"]);
+    missing.after("exec 2>/dev/full").run().expect_code(1);
+    server.signal("TERM");
+    server.finish().expect_code(0);
+    world.finish();
+}
+
+/// `shmeld ls` once ended with 0 although nothing of its list had been written.
+#[test]
+fn list_and_status_that_cannot_be_written_are_no_success() {
+    let world = World::new("full-stdout");
+    world.put_random("file", 1000);
+    let _server = world.start_server();
+    for command in ["ls", "status"] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let outcome = world
+            .shmeld(command)
+            .args(["--name", world.name()])
+            .stdout(full)
+            .run();
+        assert!(
+            matches!(outcome.code, Some(1..=4)),
+            "{command}: {:?}",
+            outcome.code
+        );
+        outcome.expect_said("space");
+    }
+    world.finish();
+}
