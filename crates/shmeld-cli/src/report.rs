@@ -149,7 +149,8 @@ impl<'p> Report<'p> {
             if missing > 0 {
                 line += &format!(", {missing} not delivered");
             }
-            eprintln!("{}: {line}", self.program.name);
+            // A standard error that cannot be written has no reader to tell.
+            let _ = writeln!(std::io::stderr(), "{}: {line}", self.program.name);
         }
         let code = self.code;
         self.json(|| {

@@ -153,7 +153,8 @@ fn shared_memory_full(_: &Error) -> String {
         Err(_) => format!("{} is full", shm::DIRECTORY),
     };
     format!(
-        "{space}. Remove unused objects, or enlarge it: mount -o remount,size=1G {} (in a container: --shm-size=1g)",
+        "{space}. Remove unused objects, or enlarge it: mount -o remount,size=1G {} (in a container: --shm-size=1g). \
+         With bytes free it is out of inodes: remount with nr_inodes=0",
         shm::DIRECTORY
     )
 }

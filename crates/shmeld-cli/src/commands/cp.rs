@@ -1,6 +1,6 @@
 //! `shmeld cp`: a private server in a process of its own, and a client in this one.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -238,7 +238,8 @@ impl PrivateServer {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {
-            eprintln!("shmeld: start of the server: {error}");
+            // A standard error that cannot be written to has nobody who reads.
+            let _ = writeln!(std::io::stderr(), "shmeld: start of the server: {error}");
             3
         })?;
         let mut line = String::new();

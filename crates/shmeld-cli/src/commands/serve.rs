@@ -32,7 +32,9 @@ pub fn run(program: &Program, args: &ServeArgs) -> u8 {
             .directory
             .canonicalize()
             .unwrap_or_else(|_| args.directory.clone());
-        eprintln!(
+        // A log that cannot be written stops no server.
+        let _ = writeln!(
+            std::io::stderr(),
             "{}: serving {} as {} (Ctrl-C ends it)",
             program.name,
             directory.display(),

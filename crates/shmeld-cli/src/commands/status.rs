@@ -49,7 +49,8 @@ pub fn run(program: &Program, args: &StatusArgs) -> u8 {
             status.misbehaved_total,
         )
     };
-    if written.is_err() {
+    if let Err(error) = written {
+        program.complain(&format!("write standard output: {error}"), None);
         exit::NOT_DELIVERED
     } else {
         exit::DONE

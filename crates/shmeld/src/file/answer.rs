@@ -44,6 +44,7 @@ impl<'s> Answerer<'s> {
             Op::List => self.list(request, &mut tally)?,
             Op::Status => self.status(request, &mut tally)?,
             Op::Close => Ok(()),
+            Op::Unknown => Err(Status::Unsupported.into()),
         };
         let done = Record {
             offset: tally.items,

@@ -84,6 +84,7 @@ pub(super) struct Pulse {
 
 const ABORT_STOPPING: u8 = 1;
 const ABORT_STALLED: u8 = 2;
+const ABORT_MISBEHAVED: u8 = 3;
 
 impl Pulse {
     fn new(stall: Duration) -> Self {
@@ -114,6 +115,7 @@ impl Pulse {
         match self.abort.load(Ordering::Relaxed) {
             0 => Ok(()),
             ABORT_STALLED => Err(End::Stalled),
+            ABORT_MISBEHAVED => Err(Misbehaviour::Flood.into()),
             _ => Err(End::Stopping),
         }
     }
@@ -173,6 +175,8 @@ impl Session {
         inbox.closing = request.op == Op::Close;
         let unanswered = inbox.requests.len() + usize::from(inbox.answering);
         if unanswered >= UNANSWERED_MAX && request.op != Op::Close {
+            // At its next look, not after the first eight are answered: such a client may never read them.
+            self.pulse.abort.store(ABORT_MISBEHAVED, Ordering::Relaxed);
             inbox.end.get_or_insert(End::Misbehaved(Misbehaviour::Flood));
         } else {
             inbox.made_get |= matches!(request.op, Op::Get | Op::Tree);

@@ -27,6 +27,8 @@ pub enum Op {
     Status,
     /// The end of the session.
     Close,
+    /// Something this version does not know: an op, or a flag that may change what an op means. It is answered with UNSUPPORTED.
+    Unknown,
 }
 
 impl Op {
@@ -37,12 +39,15 @@ impl Op {
             Self::List => 3,
             Self::Status => 4,
             Self::Close => 5,
+            Self::Unknown => u16::MAX,
         }
     }
-    fn from_code(code: u16) -> Option<Self> {
-        [Self::Get, Self::Tree, Self::List, Self::Status, Self::Close]
+    fn from_code(code: u16) -> Self {
+        let known = [Self::Get, Self::Tree, Self::List, Self::Status, Self::Close];
+        known
             .into_iter()
             .find(|op| op.code() == code)
+            .unwrap_or(Self::Unknown)
     }
 }
 
@@ -116,15 +121,9 @@ pub enum DecodeError {
     /// Another version.
     #[error("version {0} of the protocol")]
     Version(u16),
-    /// Unknown op.
-    #[error("unknown op {0}")]
-    Op(u16),
     /// Request id zero.
     #[error("request id 0")]
     Id,
-    /// Unknown flags.
-    #[error("unknown flags {0:#x}")]
-    Flags(u32),
     /// The path's length is not what is left of the message, or too long.
     #[error("a path length that is not what is left of the message")]
     PathLength,
@@ -176,13 +175,13 @@ impl Request {
         if raw.version.get() != VERSION {
             return Err(DecodeError::Version(raw.version.get()));
         }
-        let op = Op::from_code(raw.op.get()).ok_or(DecodeError::Op(raw.op.get()))?;
         if raw.request_id.get() == 0 {
             return Err(DecodeError::Id);
         }
-        if raw.flags.get() & !FLAGS_KNOWN != 0 {
-            return Err(DecodeError::Flags(raw.flags.get()));
-        }
+        let op = match Op::from_code(raw.op.get()) {
+            op if raw.flags.get() & !FLAGS_KNOWN == 0 => op,
+            _ => Op::Unknown,
+        };
         if raw.path_bytes.get() as usize != path.len() || path.len() > PATH_BYTES_MAX {
             return Err(DecodeError::PathLength);
         }
@@ -214,7 +213,8 @@ mod tests {
             Just(Op::Tree),
             Just(Op::List),
             Just(Op::Status),
-            Just(Op::Close)
+            Just(Op::Close),
+            Just(Op::Unknown)
         ];
         let path = proptest::collection::vec(1u8..=255, 0..=PATH_BYTES_MAX);
         (

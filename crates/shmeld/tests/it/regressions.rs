@@ -132,9 +132,7 @@ fn replayed_request_does_not_attach_a_region_whose_session_has_ended() {
     peer.store(Word::State, State::Offered.to_word());
     let slot = peer.slot();
     peer.send(Op::Get, 4, "poison");
-    eventually("the server says no", || {
-        peer.state() == ended(Status::Misbehaved)
-    });
+    eventually("the server says no", || peer.state() == ended(Status::Misbehaved));
     assert!(peer.slot() == slot, "the slot was filled again");
     assert_eq!(world.status().files_total, 1);
 }
@@ -177,11 +175,12 @@ fn region_whose_words_are_not_zero_at_the_start_is_not_attached() {
         let peer = RawPeer::new(world.name());
         peer.store(word, value);
         peer.send(Op::Get, 1, "file");
-        eventually("the server says no", || {
-            peer.state() == ended(Status::Misbehaved)
-        });
+        eventually("the server says no", || peer.state() == ended(Status::Misbehaved));
         assert_eq!(peer.load(word), value, "{word:?}");
-        assert!(peer.slot().iter().all(|byte| *byte == 0), "{word:?}: a slot was filled");
+        assert!(
+            peer.slot().iter().all(|byte| *byte == 0),
+            "{word:?}: a slot was filled"
+        );
         // Only those who asked for the status.
         assert_eq!(world.status().sessions_total, sessions + 1);
     }
@@ -226,8 +225,7 @@ fn links_of_region(region_bytes: u64) -> Vec<u64> {
     // A descriptor of another test may be closed at any moment.
     let paths = descriptors.filter_map(|entry| Some(entry.ok()?.path()));
     let regions = paths.filter(|path| {
-        std::fs::read_link(path)
-            .is_ok_and(|target| target.to_string_lossy().starts_with("/dev/shm/shmeld."))
+        std::fs::read_link(path).is_ok_and(|target| target.to_string_lossy().starts_with("/dev/shm/shmeld."))
     });
     regions
         .filter_map(|path| std::fs::metadata(path).ok())
@@ -251,11 +249,17 @@ fn name_of_the_region_is_gone_once_the_first_record_was_read() {
     client.submit(&query(Op::Get, "file", 0)).unwrap();
     eventually("the answer is there", || client.is_ready().unwrap());
     let links = links_of_region(REGION_BYTES);
-    assert!(!links.is_empty() && links.iter().all(|links| *links == 1), "{links:?}");
+    assert!(
+        !links.is_empty() && links.iter().all(|links| *links == 1),
+        "{links:?}"
+    );
     let record = client.next_record().unwrap();
     assert_eq!(record.kind, Kind::Begin);
     let links = links_of_region(REGION_BYTES);
-    assert!(!links.is_empty() && links.iter().all(|links| *links == 0), "{links:?}");
+    assert!(
+        !links.is_empty() && links.iter().all(|links| *links == 0),
+        "{links:?}"
+    );
     client.finish(&record).unwrap();
     assert_eq!(answer(&mut client).unwrap().last().unwrap().0.status, Status::Ok);
     client.close();
@@ -275,7 +279,10 @@ fn panic_in_a_source_ends_its_session_and_is_told() {
     for _ in 0..3 {
         let error = ask(&mut world.client(), Op::Get, "file", 0).unwrap_err();
         let io = u32::from(Status::Io.code());
-        assert!(matches!(error, Error::Ended { code, .. } if code == io), "{error}");
+        assert!(
+            matches!(error, Error::Ended { code, .. } if code == io),
+            "{error}"
+        );
         let mut next = world.client();
         let records = ask(&mut next, Op::Get, "not there", 0).unwrap();
         assert_eq!(records[0].0.status, Status::Fnf);
