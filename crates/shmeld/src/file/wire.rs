@@ -213,8 +213,7 @@ mod tests {
             Just(Op::Tree),
             Just(Op::List),
             Just(Op::Status),
-            Just(Op::Close),
-            Just(Op::Unknown)
+            Just(Op::Close)
         ];
         let path = proptest::collection::vec(1u8..=255, 0..=PATH_BYTES_MAX);
         (
@@ -265,6 +264,16 @@ mod tests {
             let bit = bit.index(message.len() * 8);
             message[bit / 8] ^= 1 << (bit % 8);
             prop_assert_ne!(Request::decode(&message), Ok(request));
+        }
+
+        #[test]
+        fn an_op_or_flag_of_the_future_is_decoded_as_unknown(request in any_request(), op in 6u16.., flag in 4u32..32) {
+            let mut message = request.encode();
+            message[6..8].copy_from_slice(&op.to_le_bytes());
+            prop_assert_eq!(Request::decode(&message).unwrap().op, Op::Unknown);
+            let mut message = request.encode();
+            message[64..68].copy_from_slice(&(request.flags | 1 << flag).to_le_bytes());
+            prop_assert_eq!(Request::decode(&message).unwrap().op, Op::Unknown);
         }
 
         #[test]
