@@ -280,3 +280,25 @@ fn a_close_right_behind_the_requests_loses_nothing_of_their_answers() {
         content.len()
     );
 }
+
+/// A newer client may ask for what this server does not know: it is told so, and its session goes on.
+#[test]
+fn an_op_or_flag_that_the_server_does_not_know_is_answered_with_unsupported() {
+    let world = World::new(|_| {});
+    let mut client = Client::connect(world.options(4096)).unwrap();
+    for (op, flags) in [(Op::Unknown, 0), (Op::Get, 1 << 20)] {
+        client
+            .submit(&Query {
+                op,
+                path: b"file".to_vec(),
+                flags,
+            })
+            .unwrap()
+            .unwrap();
+        let record = client.next_record().unwrap();
+        assert_eq!(record.kind, shmeld::file::record::Kind::Done);
+        assert_eq!(record.status, shmeld::file::Status::Unsupported);
+        client.finish(&record).unwrap();
+    }
+    client.close();
+}
