@@ -1,4 +1,4 @@
-//! `shmeld demo`: two real processes at work on real files, told step by step, every claim checked first.
+//! `shmeld demo`: two real processes at work on real files, told step by step; what arrived and what is left is looked at, not believed.
 
 use std::path::Path;
 use std::time::Instant;

@@ -146,9 +146,9 @@ impl Delivery<'_> {
             counted(same, "file"),
             grouped(client.bytes())
         ));
-        story.tell("start and the end of the client's process included. A turn is one filling of");
-        story.tell("the slot: the server waits for \"free\" and posts \"filled\", the client the");
-        story.tell("other way round.");
+        story.tell("start and the end of the client's process included. Turns are reckoned, at");
+        story.tell("3744 bytes each: the server waits for \"free\", fills the slot and posts");
+        story.tell("\"filled\"; the client waits for \"filled\", empties it and posts \"free\".");
     }
 
     fn compare(&self, name: &str, client: &ClientRun) -> Result<(), String> {

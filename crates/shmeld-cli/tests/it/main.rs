@@ -21,6 +21,7 @@ mod outcome;
 mod outputs;
 mod peers;
 mod processes;
+mod regressions;
 mod rule_book;
 mod signals;
 mod sizes;

@@ -68,7 +68,7 @@ fn memory_bytes(process: &Running) -> u64 {
     kibibytes * 1024
 }
 
-/// Every CLOSE was kept for a session that had no time to read it: 200,000 of them cost the server 30 MB, and nothing limited that.
+/// Every CLOSE was kept for a session that had no time to read it: 200,000 of them cost the server 24 MB, and nothing limited that.
 #[test]
 fn closes_without_number_cost_the_server_no_memory() {
     const GROWTH_MAX: u64 = 4 * MIB;
@@ -136,7 +136,11 @@ fn client_that_exits_right_after_its_close_is_never_dead() {
 fn server_whose_standard_error_is_full_goes_on_serving() {
     let world = World::new("full-stderr");
     let bytes = world.put_random("file", MIB as usize);
-    world.tool("mkfifo").arg(world.root().join("stderr")).run().expect_code(0);
+    world
+        .tool("mkfifo")
+        .arg(world.root().join("stderr"))
+        .run()
+        .expect_code(0);
     // Opened both ways: it is there for the server to open, and nobody ever reads.
     let mut fifo = OpenOptions::new()
         .read(true)
@@ -144,7 +148,9 @@ fn server_whose_standard_error_is_full_goes_on_serving() {
         .open(world.root().join("stderr"))
         .unwrap();
     let server = world.server().after("exec 2>stderr").start();
-    let status = world.shmeld("status").args(["--wait", "30s", "--name", world.name()]);
+    let status = world
+        .shmeld("status")
+        .args(["--wait", "30s", "--name", world.name()]);
     status.run().expect_code(0);
     while is_writable(&fifo) {
         fifo.write_all(&[b'.'; 4096]).unwrap();
@@ -236,13 +242,19 @@ fn leave_descriptors(world: &World, process: &Running, mut count: u32) {
 #[track_caller]
 fn limit_descriptors(world: &World, process: &Running, limit: u32) {
     let (pid, limit) = (process.pid().to_string(), format!("--nofile={limit}:"));
-    world.tool("prlimit").args(["--pid", &pid, &limit]).run().expect_code(0);
+    world
+        .tool("prlimit")
+        .args(["--pid", &pid, &limit])
+        .run()
+        .expect_code(0);
 }
 
 /// What a client that will not wait hears from a server that can open only so many more descriptors.
 #[track_caller]
 fn fetch_with_descriptors(world: &World, server: &Running, at_rest: usize, count: u32) -> Outcome {
-    eventually("the server is at rest", || descriptors_of(server).len() == at_rest);
+    eventually("the server is at rest", || {
+        descriptors_of(server).len() == at_rest
+    });
     leave_descriptors(world, server, count);
     let outcome = world.fetch(&["--wait", "0", "file"]);
     limit_descriptors(world, server, 1024);
@@ -263,7 +275,9 @@ fn server_out_of_descriptors_says_busy() {
     // More than once: the descriptor that it keeps for this must be there again.
     for _ in 0..3 {
         let outcome = fetch_with_descriptors(&world, &server, at_rest, 0).expect_code(3);
-        outcome.expect_said("(BUSY)").expect_said("hint: a limit of the server");
+        outcome
+            .expect_said("(BUSY)")
+            .expect_said("hint: a limit of the server");
     }
     world.assert_no_output();
     // A client that waits is served once there are descriptors.
@@ -308,7 +322,10 @@ fn tree_without_a_place_is_a_failure_and_none_of_its_files_is_delivered() {
     for name in ["tree/a", "tree/b", "tree/c/d"] {
         world.put(name, name.as_bytes());
     }
-    let copy = world.shmeld("cp").args(["-r", "--json"]).arg(world.source("tree"));
+    let copy = world
+        .shmeld("cp")
+        .args(["-r", "--json"])
+        .arg(world.source("tree"));
     let outcome = copy.arg(world.output("missing/tree")).run().expect_code(1);
     assert_eq!(outcome.names_of("delivered"), [""; 0]);
     assert_eq!(outcome.names_of("failed").len(), 1, "{}", outcome.stdout_text());
@@ -346,7 +363,9 @@ fn client_waits_until_the_end_of_time_if_it_is_told_to() {
     early.finish().expect_code(0);
     world.assert_output("early", &bytes);
     world.fetch(&["--wait", LONG, "file"]).expect_code(0);
-    let status = world.shmeld("status").args(["--wait", LONG, "--name", world.name()]);
+    let status = world
+        .shmeld("status")
+        .args(["--wait", LONG, "--name", world.name()]);
     status.run().expect_code(0);
     world.finish();
 }
