@@ -9,6 +9,8 @@ use std::time::Duration;
 use shmeld::ServerName;
 use shmeld::file::wire::{FLAG_VERIFY, Op};
 use shmeld::file::{Client, ClientOptions, Job, Query, Target, Transfer};
+use shmeld::os::Errno;
+use shmeld::os::error::{errno_name, errno_text};
 use shmeld::os::process::random_bytes;
 
 use super::get::run_jobs;
@@ -64,9 +66,10 @@ pub fn run(program: &Program, args: &CpArgs) -> u8 {
 /// Where a source goes; or why it is not copied.
 fn plan(given: &Path, args: &CpArgs, into_directory: bool, earlier: &[Source]) -> Result<Source, String> {
     let shown = given.display();
-    let real = given
-        .canonicalize()
-        .map_err(|error| format!("cp {shown}: {error}"))?;
+    let real = given.canonicalize().map_err(|error| {
+        let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+        format!("cp {shown}: {} ({})", errno_text(errno), errno_name(errno))
+    })?;
     let is_directory = real.is_dir();
     if is_directory && !args.recursive {
         return Err(format!("cp {shown}: a directory; copy it with -r"));
