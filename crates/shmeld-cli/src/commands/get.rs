@@ -157,7 +157,8 @@ impl Place {
             Self::File(path) => {
                 std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
             }
-            Self::Directory(_) => false,
+            // A FIFO may stand under one of the names.
+            Self::Directory(_) => true,
         }
     }
 

@@ -50,6 +50,7 @@ impl End {
             Self::Misbehaved(_) => Status::Misbehaved,
             Self::Stalled => Status::Stalled,
             Self::Stopping => Status::Stopping,
+            Self::Os(error) if error.kind() == shmeld_os::ErrorKind::Limit => Status::Busy,
             Self::Os(_) | Self::Panicked => Status::Io,
         }
     }
