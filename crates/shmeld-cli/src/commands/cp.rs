@@ -137,6 +137,8 @@ fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<
     let root = common_directory(sources);
     let name = private_name();
     let interrupt = program.interrupt();
+    // A FIFO may stand under one of the names.
+    program.end_when_blocked(interrupt.clone());
     let mut server = match PrivateServer::start(&name, &root, args.explain) {
         Ok(server) => server,
         Err(code) => return Ok(code),
