@@ -59,6 +59,8 @@ def hasty(session, region):
     session.request(fetch.CLOSE)
     session.request_id -= 1
     got = b"".join(payload for kind, *_, payload in session.records() if kind == fetch.DATA)
+    # The session may have ended before this process ever saw that it was attached.
+    session.close()
     print(len(got), "bytes")
 
 
