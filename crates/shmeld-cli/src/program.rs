@@ -26,7 +26,6 @@ pub mod exit {
 
 /// How long a signal may go unnoticed while the output is a pipe.
 const UNNOTICED_MAX: Duration = Duration::from_secs(1);
-const UNNOTICED_STEP: Duration = Duration::from_millis(250);
 
 /// What a command knows about the process it runs in.
 #[derive(Debug, Clone)]
@@ -103,19 +102,21 @@ impl Program {
     /// pipe. Such an output has no name that could be left half made.
     pub fn end_when_blocked(&self, interrupt: Interrupt) {
         let program = self.clone();
-        let watch = move || {
-            let mut unnoticed = Duration::ZERO;
-            while unnoticed < UNNOTICED_MAX {
-                std::thread::sleep(UNNOTICED_STEP);
-                unnoticed = if interrupt.is_unnoticed() {
-                    unnoticed + UNNOTICED_STEP
-                } else {
-                    Duration::ZERO
-                };
-            }
-            std::process::exit(i32::from(program.signal_code()));
+        // The handler writes a byte: the thread sleeps until there is something to watch. Without it a second signal is needed, no more.
+        let Ok((mut signals, writer)) = std::io::pipe() else {
+            return;
         };
-        // Without the thread a second signal is needed, no more.
+        for signal in [SIGINT, SIGTERM] {
+            let Ok(writer) = writer.try_clone() else { return };
+            let _ = signal_hook::low_level::pipe::register(signal, writer);
+        }
+        let watch = move || {
+            let came = signals.read_exact(&mut [0]).is_ok();
+            std::thread::sleep(UNNOTICED_MAX);
+            if came && interrupt.is_unnoticed() {
+                std::process::exit(i32::from(program.signal_code()));
+            }
+        };
         let _ = std::thread::Builder::new().name("watch".to_owned()).spawn(watch);
     }
 
