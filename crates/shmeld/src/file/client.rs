@@ -216,12 +216,17 @@ impl Client {
         self.offer.region()
     }
 
-    /// Copies the payload of the record out.
+    /// Copies the payload of the record out, behind what `target` holds.
     pub fn payload(&self, record: &Record, target: &mut Vec<u8>) {
-        let (slot, at) = self.reader.payload(self.region());
         let start = target.len();
         target.resize(start + record.length, 0);
-        slot.read(at, &mut target[start..]);
+        self.payload_into(&mut target[start..]);
+    }
+
+    /// Copies as much of the payload of the record out as `target` takes.
+    pub(super) fn payload_into(&self, target: &mut [u8]) {
+        let (slot, at) = self.reader.payload(self.region());
+        slot.read(at, target);
     }
 
     /// Moves a part of the payload of the record to a file, kernel to kernel. Returns the number of bytes.

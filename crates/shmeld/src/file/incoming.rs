@@ -7,12 +7,10 @@ use shmeld_core::Misbehaviour;
 use shmeld_os::{Errno, Error as OsError};
 
 use super::client::Client;
+use super::collected::Collected;
 use super::output::OutputFile;
 use super::record::{DIRECT_SLOT_BYTES_MIN, Entry, Record};
 use crate::{Error, Result};
-
-/// How many bytes are collected from small slots before they are written.
-const COLLECT_BYTES: usize = 256 * 1024;
 
 /// Where the bytes go.
 #[derive(Debug)]
@@ -33,9 +31,8 @@ pub(super) struct Incoming {
     sink: Sink,
     /// Position of the next byte expected.
     position: u64,
-    /// Bytes that end at `position` and have not been written yet.
-    collected: Vec<u8>,
     hasher: Option<blake3::Hasher>,
+    slot_bytes: usize,
     direct: bool,
     error: Option<Error>,
     failed: bool,
@@ -59,8 +56,8 @@ impl Incoming {
             entry,
             sink,
             position: 0,
-            collected: Vec::new(),
             hasher,
+            slot_bytes,
             direct,
             error,
             failed,
@@ -90,7 +87,6 @@ impl Incoming {
         (self.error, self.failed) = (Some(error.into()), true);
         // Dropping the output removes what there is of it.
         self.sink = Sink::Nowhere;
-        self.collected = Vec::new();
     }
 
     fn advance(&mut self, record: &Record, len: u64) -> Result<u64> {
@@ -105,28 +101,23 @@ impl Incoming {
         }
     }
 
-    /// Takes the bytes of a DATA record; `progress` is told about bytes that have been moved.
+    /// Takes the bytes of a DATA record, the next after what `collected` holds. Returns how many bytes got where they belong.
     pub(super) fn data(
         &mut self,
         client: &Client,
+        collected: &mut Collected,
         record: &Record,
-        mut progress: impl FnMut(u64),
-    ) -> Result<()> {
+    ) -> Result<u64> {
         let start = self.advance(record, record.length as u64)?;
         if self.failed || matches!(self.sink, Sink::Nowhere) && self.hasher.is_none() {
-            progress(record.length as u64);
-        } else if self.direct {
-            self.drain(client, record, start)?;
-            progress(record.length as u64);
-        } else {
-            client.payload(record, &mut self.collected);
-            if self.collected.len() >= COLLECT_BYTES {
-                let bytes = self.collected.len() as u64;
-                self.write_collected();
-                progress(bytes);
-            }
+            return Ok(record.length as u64);
         }
-        Ok(())
+        if self.direct {
+            self.drain(client, record, start)?;
+            return Ok(record.length as u64);
+        }
+        client.payload_into(collected.extend(record.length));
+        Ok(0)
     }
 
     /// Kernel to kernel. A short write is repeated for the rest: only that tells a lost page from a full disk.
@@ -150,25 +141,37 @@ impl Incoming {
         Ok(())
     }
 
-    fn write_collected(&mut self) {
-        if self.collected.is_empty() {
+    /// Writes what has been collected, if it is time; returns how many bytes that was. Called when the slot has gone back to the server,
+    /// which then reads on meanwhile.
+    pub(super) fn settle(&mut self, collected: &mut Collected) -> u64 {
+        if !collected.is_due(self.position, self.slot_bytes) {
+            return 0;
+        }
+        let bytes = collected.bytes().len() as u64;
+        self.write(collected);
+        bytes
+    }
+
+    fn write(&mut self, collected: &mut Collected) {
+        let bytes = collected.bytes();
+        if bytes.is_empty() {
             return;
         }
         if let Some(hasher) = &mut self.hasher {
-            hasher.update(&self.collected);
+            hasher.update(bytes);
         }
-        let start = self.position - self.collected.len() as u64;
+        let start = self.position - bytes.len() as u64;
         if let Sink::Output(output) = &mut self.sink
-            && let Err(errno) = output.write(start, &self.collected)
+            && let Err(errno) = output.write(start, bytes)
         {
-            return self.fail(errno);
+            self.fail(errno);
         }
-        self.collected.clear();
+        collected.clear();
     }
 
     /// Takes a run of zeros.
-    pub(super) fn hole(&mut self, client: &Client, record: &Record) -> Result<()> {
-        self.write_collected();
+    pub(super) fn hole(&mut self, client: &Client, collected: &mut Collected, record: &Record) -> Result<()> {
+        self.write(collected);
         self.advance(record, record.extent)?;
         if let Some(hasher) = &mut self.hasher {
             super::digest::hash_zeros(hasher, record.extent, || client.check_interrupt().map(|()| true))?;
@@ -184,8 +187,13 @@ impl Incoming {
     }
 
     /// The file has ended well on the server's side: checks that all of it arrived, and lets it appear.
-    pub(super) fn complete(mut self, record: &Record, digest: &[u8]) -> Result<Result<(), Error>> {
-        self.write_collected();
+    pub(super) fn complete(
+        mut self,
+        collected: &mut Collected,
+        record: &Record,
+        digest: &[u8],
+    ) -> Result<Result<(), Error>> {
+        self.write(collected);
         if let Some(error) = self.error.take() {
             return Ok(Err(error));
         }

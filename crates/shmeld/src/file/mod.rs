@@ -5,6 +5,7 @@ mod answer;
 mod answer_file;
 mod client;
 mod client_watch;
+mod collected;
 mod connection;
 mod context;
 mod digest;

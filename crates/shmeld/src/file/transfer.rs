@@ -9,6 +9,7 @@ use shmeld_core::Misbehaviour;
 use shmeld_os::name::escape;
 
 use super::client::Client;
+use super::collected::Collected;
 use super::incoming::{Incoming, Sink};
 use super::output::OutputOptions;
 use super::record::{Entry, Kind, Record};
@@ -64,6 +65,7 @@ pub struct Transfer<I: Iterator<Item = Job>> {
     options: OutputOptions,
     active: VecDeque<Active>,
     current: Option<Incoming>,
+    collected: Collected,
     events: VecDeque<Event>,
     /// Whether it makes sense to try to send: not again after a full queue until an answer is complete.
     may_send: bool,
@@ -78,6 +80,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             options,
             active: VecDeque::new(),
             current: None,
+            collected: Collected::default(),
             events: VecDeque::new(),
             may_send: true,
         }
@@ -145,14 +148,17 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         match (record.kind, &mut self.current) {
             (Kind::Begin, None) => self.begin(record)?,
             (Kind::Data, Some(incoming)) => {
-                let events = &mut self.events;
-                incoming.data(&self.client, record, |bytes| {
-                    events.push_back(Event::Progress { bytes })
-                })?;
+                let mut moved = incoming.data(&self.client, &mut self.collected, record)?;
+                self.client.finish(record)?;
+                moved += incoming.settle(&mut self.collected);
+                if moved > 0 {
+                    self.events.push_back(Event::Progress { bytes: moved });
+                }
                 self.give_up_if_failed();
+                return Ok(());
             }
             (Kind::Hole, Some(incoming)) => {
-                incoming.hole(&self.client, record)?;
+                incoming.hole(&self.client, &mut self.collected, record)?;
                 self.events.push_back(Event::Progress { bytes: record.extent });
                 self.give_up_if_failed();
             }
@@ -199,6 +205,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             Ok(sink) => (sink, None),
             Err(error) => (Sink::Nowhere, Some(error)),
         };
+        self.collected.clear();
         self.current = Some(Incoming::new(name, entry, sink, verify, direct, error));
         self.give_up_if_failed();
         Ok(())
@@ -239,7 +246,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             return Ok(());
         }
         let size = incoming.size();
-        match incoming.complete(record, &payload)? {
+        match incoming.complete(&mut self.collected, record, &payload)? {
             Ok(()) => self.events.push_back(Event::Delivered { name, size }),
             Err(error) => self.events.push_back(Event::Failed { name, error }),
         }
