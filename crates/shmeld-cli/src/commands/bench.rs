@@ -4,10 +4,11 @@ use std::io::{IsTerminal, Write};
 
 use shmeld::os::process;
 
-use super::bench_arena::Arena;
-use super::bench_numbers::Measure;
+use super::bench_arena::{Arena, Site};
+use super::bench_numbers::{Measure, Ratio};
+use super::bench_pairs::{Pairs, Side, run_pairs};
 use super::bench_race::{Contestant, Placement, Race};
-use super::bench_table::{Outcome, Row, RowResult, print_json, print_text};
+use super::bench_table::{Outcome, Row, RowResult, Runs, print_json, print_text};
 use super::demo_process::Trouble;
 use crate::args::BenchArgs;
 use crate::program::{Program, exit};
@@ -29,7 +30,7 @@ pub fn run(program: &Program, args: &BenchArgs) -> u8 {
         return 2;
     }
     let interrupt = program.interrupt();
-    let measured = Arena::build(args.size, &interrupt).and_then(|arena| measure(&arena, args));
+    let measured = Arena::build(Site::of_ourselves(&interrupt), args.size).and_then(|arena| measure(&arena, args));
     let printed = match measured {
         Ok(results) if args.json => print_json(args, &results),
         Ok(results) => print_text(args, &results),
@@ -106,28 +107,22 @@ fn is_there(program: &str) -> bool {
 fn race(arena: &Arena<'_>, row: &Row, placement: Placement, args: &BenchArgs) -> Result<Outcome, Trouble> {
     let progress = Progress::new(args);
     let mut race = Race::prepare(arena, placement)?;
-    for contestant in [row.ours, row.rival] {
-        race.rehearse(contestant)?;
-    }
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for pair in 1..=args.pairs {
+    let ours_peak = race.rehearse(row.ours)?;
+    let theirs_peak = race.rehearse(row.rival)?;
+    let bytes = (row.ours.bytes(arena), row.rival.bytes(arena));
+    let ratio = |pairs: &Pairs| Ratio::of(row.measure, (&pairs.ours, bytes.0), (&pairs.rival, bytes.1));
+    let pairs = run_pairs(args.pairs, |pairs| ratio(pairs).judgement(), |pair, side| {
         progress.show(&format!("{}: pair {pair} of {}", row.name, args.pairs));
-        // Whatever drifts during a pair hurts each of the two as often as the other.
-        let [coin] = process::random_bytes();
-        let ours_first = coin & 1 == 0;
-        for is_ours in [ours_first, !ours_first] {
-            if is_ours {
-                ours.push(race.run(row.ours)?);
-            } else {
-                theirs.push(race.run(row.rival)?);
-            }
-        }
-    }
+        race.run(match side {
+            Side::Ours => row.ours,
+            Side::Rival => row.rival,
+        })
+    })?;
+    let run = |samples, bytes, peak| Runs { samples, bytes, peak };
     Ok(Outcome::Measured {
-        ours_bytes: row.ours.bytes(arena),
-        theirs_bytes: row.rival.bytes(arena),
-        ours,
-        theirs,
+        ratio: ratio(&pairs),
+        ours: run(pairs.ours, bytes.0, ours_peak),
+        theirs: run(pairs.rival, bytes.1, theirs_peak),
     })
 }
 

@@ -1,6 +1,8 @@
-//! Where the runs of the bench happen: files on tmpfs and two semaphores, which go when the bench goes.
+//! Where the runs of the bench happen: files and two semaphores, which go when the bench goes.
 
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use shmeld::ServerName;
 use shmeld::file::Interrupt;
@@ -8,6 +10,7 @@ use shmeld::os::posix::semaphore::NamedSemaphore;
 use shmeld::os::posix::shm;
 use shmeld::os::{ObjectName, limits};
 
+use super::bench_cpu::Meters;
 use super::bench_lock_step::PAGE_BYTES;
 use super::demo_process::Trouble;
 use super::demo_stage::{TemporaryDirectory, random_tag, write_noise};
@@ -18,6 +21,30 @@ const LOCK_STEP_BYTES_MAX: u64 = 16 << 20;
 /// What regions and whatever else runs here may need beside the files.
 const SLACK_BYTES: u64 = 16 << 20;
 
+/// Who measures what, and on which file system.
+#[derive(Debug, Clone)]
+pub struct Site<'i> {
+    /// The directory in which the arena makes one of its own.
+    pub parent: PathBuf,
+    /// The `shmeld` that is measured.
+    pub program: PathBuf,
+    pub meters: Meters,
+    pub interrupt: &'i Interrupt,
+}
+
+impl<'i> Site<'i> {
+    /// This program, on tmpfs.
+    #[must_use]
+    pub fn of_ourselves(interrupt: &'i Interrupt) -> Self {
+        Self {
+            parent: PathBuf::from(shm::DIRECTORY),
+            program: PathBuf::from("/proc/self/exe"),
+            meters: Meters::TICKS,
+            interrupt,
+        }
+    }
+}
+
 /// See the module.
 #[derive(Debug)]
 pub struct Arena<'i> {
@@ -26,7 +53,7 @@ pub struct Arena<'i> {
     tag: String,
     /// The length of the file.
     pub bytes: u64,
-    pub interrupt: &'i Interrupt,
+    pub site: Site<'i>,
 }
 
 impl<'i> Arena<'i> {
@@ -34,16 +61,18 @@ impl<'i> Arena<'i> {
     ///
     /// # Errors
     /// Shared memory is too small, or what the kernel says, or we were told to stop.
-    pub fn build(bytes: u64, interrupt: &'i Interrupt) -> Result<Self, Trouble> {
-        check_space(bytes)?;
+    pub fn build(site: Site<'i>, bytes: u64) -> Result<Self, Trouble> {
+        if site.parent == Path::new(shm::DIRECTORY) {
+            check_space(bytes)?;
+        }
         let tag = random_tag();
-        let stage = TemporaryDirectory::create(Path::new(shm::DIRECTORY), &format!("shmeld-bench-{tag}"))?;
+        let stage = TemporaryDirectory::create(&site.parent, &format!("shmeld-bench-{tag}"))?;
         let arena = Self {
             semaphores: Semaphores::create(&tag)?,
             stage,
             tag,
             bytes,
-            interrupt,
+            site,
         };
         // A virtual machine hands out pages that nobody has touched yet ten times slower: the output of each run shall find some
         // that were used before. The page is a file like the others, because shared memory objects are files here.
@@ -56,10 +85,52 @@ impl<'i> Arena<'i> {
         ];
         for (path, bytes) in files {
             write_noise(&path, bytes, bytes).map_err(|error| format!("write {}: {error}", path.display()))?;
-            interrupt.check().map_err(|_| Trouble::Interrupted)?;
+            arena.settle(&path)?;
+            arena.check_interrupt()?;
         }
-        std::fs::remove_file(arena.output()).map_err(|error| error.to_string())?;
+        arena.remove_output()?;
         Ok(arena)
+    }
+
+    /// Whether the files lie in memory and nowhere else.
+    #[must_use]
+    pub fn is_on_tmpfs(&self) -> bool {
+        self.site.parent == Path::new(shm::DIRECTORY)
+    }
+
+    /// What the disk still has to do for `path` shall not happen during a later run.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn settle(&self, path: &Path) -> Result<(), String> {
+        if self.is_on_tmpfs() {
+            return Ok(());
+        }
+        File::open(path)
+            .and_then(|file| file.sync_all())
+            .map_err(|error| format!("sync {}: {error}", path.display()))
+    }
+
+    /// Removes what a run made. On a disk the journal is written too, so that nothing is left to be done during the next run.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn remove_output(&self) -> Result<(), String> {
+        let path = self.output();
+        fs::remove_file(&path).map_err(|error| format!("remove {}: {error}", path.display()))?;
+        self.settle(self.directory())
+    }
+
+    /// # Errors
+    /// We were told to stop.
+    pub fn check_interrupt(&self) -> Result<(), Trouble> {
+        self.site.interrupt.check().map_err(|_| Trouble::Interrupted)
+    }
+
+    /// The `shmeld` that is measured.
+    #[must_use]
+    pub fn command(&self) -> Command {
+        Command::new(&self.site.program)
     }
 
     #[must_use]

@@ -1,6 +1,11 @@
 //! What processes cost: seconds of a CPU, from /proc.
+//!
+//! /proc/PID/schedstat counts nanoseconds, but those of one thread that lives; a session's thread is gone before the client has ended.
+//! So these are ticks, and means over many runs. Who can ask the kernel for clocks of processes brings finer [`Meters`].
 
 use std::fs;
+
+use shmeld::os::process;
 
 /// `USER_HZ`: the unit of times in /proc on every machine this is built for, whatever the kernel's own clock is.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -12,6 +17,23 @@ const FIRST_TIME_FIELD: usize = 14 - 3;
 pub struct CpuTime {
     pub own: f64,
     pub children: f64,
+}
+
+/// How CPU seconds are found out.
+#[derive(Debug, Clone, Copy)]
+pub struct Meters {
+    /// What a running process has used so far.
+    pub process: fn(u32) -> f64,
+    /// What our children used that have ended and were waited for.
+    pub children: fn() -> f64,
+}
+
+impl Meters {
+    /// From /proc/PID/stat, in steps of 10 ms.
+    pub const TICKS: Self = Self {
+        process: |pid| of_process(pid).own,
+        children: || of_process(process::pid()).children,
+    };
 }
 
 /// Reads them; zero if the process is gone.

@@ -1,5 +1,7 @@
 //! From measured seconds to what may be said about them.
 
+use super::bench_pairs::Judgement;
+
 /// A measured run of one contestant.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
@@ -7,6 +9,28 @@ pub struct Sample {
     /// Seconds of a CPU that the reading process used, and the writing one; one process is both in `cp`.
     pub reader_cpu: f64,
     pub writer_cpu: f64,
+}
+
+impl Sample {
+    /// A run of which only the time is known.
+    #[must_use]
+    pub fn of(seconds: f64) -> Self {
+        Self {
+            seconds,
+            reader_cpu: 0.0,
+            writer_cpu: 0.0,
+        }
+    }
+}
+
+/// The most memory that processes had resident, files and regions that they mapped included, in bytes; zero if unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Peak {
+    /// All that were started for the run, together.
+    pub clients: u64,
+    pub largest_client: u64,
+    /// The server that stood ready.
+    pub server: u64,
 }
 
 /// What a row compares.
@@ -19,14 +43,15 @@ pub enum Measure {
 }
 
 /// Ours against theirs.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Ratio {
     /// The ratio of the medians.
     pub of_medians: f64,
     /// The quartiles of the ratios of the pairs.
     pub first_quartile: f64,
     pub third_quartile: f64,
-    pairs: usize,
+    /// Pair by pair, in the order in which they were run.
+    pub pairs: Vec<f64>,
 }
 
 /// Above this the quartiles do not agree.
@@ -50,7 +75,7 @@ impl Ratio {
             of_medians: cost(ours.1, median_seconds(ours.0)) / cost(theirs.1, median_seconds(theirs.0)),
             first_quartile: quantile(&ratios, 0.25),
             third_quartile: quantile(&ratios, 0.75),
-            pairs: ratios.len(),
+            pairs: ratios,
         }
     }
 
@@ -63,7 +88,17 @@ impl Ratio {
     /// Whether there are enough pairs for quartiles to mean something.
     #[must_use]
     pub fn has_quartiles(&self) -> bool {
-        self.pairs >= PAIRS_MIN
+        self.pairs.len() >= PAIRS_MIN
+    }
+
+    /// What [`run_pairs`](super::bench_pairs::run_pairs) wants to know.
+    #[must_use]
+    pub fn judgement(&self) -> Judgement {
+        match (self.has_quartiles(), self.is_steady()) {
+            (false, _) => Judgement::TooFew,
+            (true, true) => Judgement::Steady,
+            (true, false) => Judgement::Unsteady,
+        }
     }
 
     /// Whether the quartiles agree well enough to quote the ratio.
@@ -79,14 +114,15 @@ pub fn median_seconds(samples: &[Sample]) -> f64 {
     quantile(&seconds, 0.5)
 }
 
-/// The mean, because the kernel counts CPU time in ticks of 10 ms: many roundings average out, one does not.
+/// The mean, because the kernel may count CPU time in ticks of 10 ms: many roundings average out, one does not.
 #[must_use]
 pub fn mean(samples: &[Sample], of: impl Fn(&Sample) -> f64) -> f64 {
     samples.iter().map(of).sum::<f64>() / samples.len().max(1) as f64
 }
 
 /// The value below which a part of the values lies, interpolated between neighbours. 0 for no values.
-fn quantile(values: &[f64], part: f64) -> f64 {
+#[must_use]
+pub fn quantile(values: &[f64], part: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     let Some(last) = sorted.len().checked_sub(1) else {
@@ -103,12 +139,7 @@ mod tests {
     use super::*;
 
     fn samples(seconds: &[f64]) -> Vec<Sample> {
-        let sample = |seconds: &f64| Sample {
-            seconds: *seconds,
-            reader_cpu: 0.0,
-            writer_cpu: 0.0,
-        };
-        seconds.iter().map(sample).collect()
+        seconds.iter().map(|seconds| Sample::of(*seconds)).collect()
     }
 
     #[test]
@@ -144,5 +175,6 @@ mod tests {
         let one = samples(&[1.0]);
         let ratio = Ratio::of(Measure::Time, (&one, 1), (&one, 1));
         assert!(!ratio.has_quartiles() && !ratio.is_steady());
+        assert_eq!(ratio.judgement(), Judgement::TooFew);
     }
 }

@@ -2,19 +2,18 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use shmeld::os::process;
-
 use super::bench_arena::Arena;
-use super::bench_cpu;
-use super::bench_numbers::Sample;
-use super::demo_process::{Owned, ServerProcess, Trouble, Watch, ourselves, spawn};
+use super::bench_memory::MemoryWatch;
+use super::bench_numbers::{Peak, Sample};
+use super::demo_process::{Owned, ServerProcess, Trouble, Watch, spawn};
 use super::demo_stage::same_bytes;
 
 /// A run that takes longer is stuck.
-const RUN_LIMIT: Duration = Duration::from_secs(3600);
+const RUN_LIMIT: Duration = Duration::from_secs(600);
 /// How long a client may take to end when its server does.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -57,7 +56,9 @@ impl Placement {
         }
     }
 
-    fn of_others(self) -> Option<u32> {
+    /// Where everything but lock-step runs; `None` is where the scheduler puts it.
+    #[must_use]
+    pub fn of_others(self) -> Option<u32> {
         match self {
             Self::Two(..) => None,
             Self::One(cpu) => Some(cpu),
@@ -80,7 +81,9 @@ impl<'a> Race<'a> {
     /// It did not come up.
     pub fn prepare(arena: &'a Arena<'a>, placement: Placement) -> Result<Self, String> {
         let cpu = placement.of_others();
-        let server = ServerProcess::start(arena.directory(), &arena.server_name(), &["--quiet"], None, cpu)?;
+        let directory = arena.directory();
+        let name = arena.server_name();
+        let server = ServerProcess::start_as(arena.command(), directory, &name, &["--quiet"], None, cpu)?;
         Ok(Self {
             arena,
             placement,
@@ -98,16 +101,22 @@ impl<'a> Race<'a> {
         if arrived.len() != contestant.bytes(self.arena) {
             return Err(Trouble::Failed(format!("only {} bytes arrived", arrived.len())));
         }
-        self.remove_output()?;
+        self.arena.remove_output()?;
         Ok(sample)
     }
 
-    /// A run that is not measured: it warms everything up, and what came is compared, because the speed of a wrong copy means nothing.
+    /// A run that is not timed: it warms everything up, its memory is watched, and what came is compared, because the speed of a wrong
+    /// copy means nothing.
     ///
     /// # Errors
     /// As for [`Race::run`]; or other bytes came.
-    pub fn rehearse(&mut self, contestant: Contestant) -> Result<(), Trouble> {
+    pub fn rehearse(&mut self, contestant: Contestant) -> Result<Peak, Trouble> {
+        let watch = MemoryWatch::begin(self.server.pid());
         self.transfer(contestant)?;
+        let mut peak = watch.end();
+        if !matches!(contestant, Contestant::Ours { .. }) {
+            peak.server = 0;
+        }
         let source = match contestant {
             Contestant::LockStep => self.arena.short_source(),
             Contestant::Ours { .. } | Contestant::Copy => self.arena.source(),
@@ -115,12 +124,14 @@ impl<'a> Race<'a> {
         if !same_bytes(&source, &self.arena.output()).map_err(|error| error.to_string())? {
             return Err(Trouble::Failed("other bytes arrived than were sent".to_owned()));
         }
-        self.remove_output()?;
-        Ok(())
+        self.arena.remove_output()?;
+        Ok(peak)
     }
 
-    fn remove_output(&self) -> Result<(), String> {
-        fs::remove_file(self.arena.output()).map_err(|error| error.to_string())
+    /// The server's process.
+    #[must_use]
+    pub fn server_pid(&self) -> u32 {
+        self.server.pid()
     }
 
     fn transfer(&mut self, contestant: Contestant) -> Result<Sample, Trouble> {
@@ -130,29 +141,39 @@ impl<'a> Race<'a> {
             Contestant::Copy => {
                 let mut command = Command::new("cp");
                 command.arg(self.arena.source()).arg(self.arena.output());
-                time(
-                    self.arena,
-                    &mut command,
-                    self.placement.of_others(),
-                    Duration::ZERO,
-                    || (),
-                )
+                time(self.arena, &mut command, self.placement.of_others(), || ())
             }
         }
     }
 
     fn transfer_ours(&mut self, region_bytes: u64) -> Result<Sample, Trouble> {
-        let mut command = ourselves();
+        let mut command = self.get(Arena::SOURCE, &self.arena.output());
+        command.args(["--region", &region_bytes.to_string()]);
+        self.time_client(&mut command)
+    }
+
+    /// A client that fetches `name` into `output`.
+    #[must_use]
+    pub fn get(&self, name: &str, output: &Path) -> Command {
+        let mut command = self.arena.command();
         command.args(["get", "--quiet", "--name", &self.arena.server_name().to_string()]);
-        command.args(["--region", &region_bytes.to_string(), Arena::SOURCE, "-o"]);
-        command.arg(self.arena.output());
+        command.arg(name).arg("-o").arg(output);
+        command
+    }
+
+    /// Runs a client of the server, with the server's CPU time too.
+    ///
+    /// # Errors
+    /// It failed, or we were told to stop.
+    pub fn time_client(&mut self, command: &mut Command) -> Result<Sample, Trouble> {
         let pid = self.server.pid();
-        let before = bench_cpu::of_process(pid).own;
+        let used = self.arena.site.meters.process;
+        let before = used(pid);
         let cpu = self.placement.of_others();
-        let (arena, server) = (self.arena, &mut self.server);
-        let sample = time(arena, &mut command, cpu, PATIENCE, || server.begin_stop())?;
+        let server = &mut self.server;
+        let sample = time(self.arena, command, cpu, || server.begin_stop())?;
         Ok(Sample {
-            writer_cpu: bench_cpu::of_process(pid).own - before,
+            writer_cpu: used(pid) - before,
             ..sample
         })
     }
@@ -170,20 +191,21 @@ impl<'a> Race<'a> {
         }
         let mut command = self.lock_step("reader");
         command.arg(self.arena.output());
-        let sample = time(self.arena, &mut command, Some(reader_cpu), Duration::ZERO, || ())?;
-        let before = bench_cpu::of_process(process::pid()).children;
+        let sample = time(self.arena, &mut command, Some(reader_cpu), || ())?;
+        let used = self.arena.site.meters.children;
+        let before = used();
         let status = writer.wait(PATIENCE)?;
         if !status.success() {
             return Err(Trouble::Failed(format!("lock-step: the writer: {status}")));
         }
         Ok(Sample {
-            writer_cpu: bench_cpu::of_process(process::pid()).children - before,
+            writer_cpu: used() - before,
             ..sample
         })
     }
 
     fn lock_step(&self, role: &str) -> Command {
-        let mut command = ourselves();
+        let mut command = self.arena.command();
         command.args(["lock-step", role, &self.arena.short_bytes().to_string()]);
         let semaphores = &self.arena.semaphores;
         command.args([semaphores.filled.to_string(), semaphores.free.to_string()]);
@@ -192,19 +214,23 @@ impl<'a> Race<'a> {
     }
 }
 
-fn time(
+/// Runs a process from start to exit. `on_stop` is called if we are told to stop meanwhile, and shall make it end by itself.
+///
+/// # Errors
+/// It failed, or we were told to stop.
+pub fn time(
     arena: &Arena<'_>,
     command: &mut Command,
     cpu: Option<u32>,
-    patience: Duration,
     on_stop: impl FnOnce(),
 ) -> Result<Sample, Trouble> {
     let watch = Watch {
-        interrupt: arena.interrupt,
+        interrupt: arena.site.interrupt,
         limit: RUN_LIMIT,
-        patience,
+        patience: PATIENCE,
     };
-    let before = bench_cpu::of_process(process::pid()).children;
+    let used = arena.site.meters.children;
+    let before = used();
     let finished = watch.run(command, cpu, on_stop)?;
     if !finished.status.success() {
         let program = command.get_program().display();
@@ -212,7 +238,7 @@ fn time(
     }
     Ok(Sample {
         seconds: finished.elapsed.as_secs_f64(),
-        reader_cpu: bench_cpu::of_process(process::pid()).children - before,
+        reader_cpu: used() - before,
         writer_cpu: 0.0,
     })
 }

@@ -114,7 +114,21 @@ impl ServerProcess {
         log: Option<File>,
         cpu: Option<u32>,
     ) -> Result<Self, String> {
-        let mut command = ourselves();
+        Self::start_as(ourselves(), directory, name, options, log, cpu)
+    }
+
+    /// [`ServerProcess::start`] with the program that `command` names.
+    ///
+    /// # Errors
+    /// It did not come up.
+    pub fn start_as(
+        mut command: Command,
+        directory: &Path,
+        name: &ServerName,
+        options: &[&str],
+        log: Option<File>,
+        cpu: Option<u32>,
+    ) -> Result<Self, String> {
         command.args(["serve", "--until-stdin-closes", "--name", &name.to_string()]);
         command.args(options).arg("--").arg(directory);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());

@@ -1,11 +1,13 @@
-//! One file a command.
+//! One file a command. Parts of `bench` and `demo` are public for the comparison in benches/compare, which measures the same way.
 
 pub mod bench;
-mod bench_arena;
-mod bench_cpu;
+pub mod bench_arena;
+pub mod bench_cpu;
 pub mod bench_lock_step;
-mod bench_numbers;
-mod bench_race;
+pub mod bench_memory;
+pub mod bench_numbers;
+pub mod bench_pairs;
+pub mod bench_race;
 mod bench_table;
 pub mod cp;
 pub mod demo;
@@ -13,9 +15,9 @@ mod demo_compare;
 mod demo_leftovers;
 mod demo_material;
 mod demo_page;
-mod demo_process;
+pub mod demo_process;
 mod demo_run;
-mod demo_stage;
+pub mod demo_stage;
 mod demo_story;
 mod demo_tree;
 pub mod documents;

@@ -170,6 +170,18 @@ pub fn allocate(fd: impl AsFd, offset: u64, len: u64, keep_size: bool) -> Result
         .map_err(|errno| fail_on("fallocate", &fd, errno))
 }
 
+/// `ftruncate(fd, bytes)`: gives a file its length. What is added reads as zeros and takes no room; what was reserved beyond is given
+/// back, also if the length does not change.
+///
+/// # Errors
+/// EFBIG; EINVAL for what is no regular file.
+///
+/// See [ftruncate(2)](https://man7.org/linux/man-pages/man2/ftruncate.2.html).
+#[doc(alias = "ftruncate")]
+pub fn set_size(fd: impl AsFd, bytes: u64) -> Result<()> {
+    retry_on_intr(|| rustix::fs::ftruncate(&fd, bytes)).map_err(|errno| fail_on("ftruncate", &fd, errno))
+}
+
 /// `fsync(fd)`: returns when a file, or the names in a directory, would survive a power cut.
 ///
 /// # Errors

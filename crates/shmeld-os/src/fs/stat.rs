@@ -192,6 +192,22 @@ const PSEUDO_MAGICS: &[u64] = &[
 
 /// In-memory file system of `/dev/shm`, from `linux/magic.h`.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
+/// ext4 and its ancestors, which cannot reserve; the attempt says so.
+const EXT4_MAGIC: u64 = 0xef53;
+
+/// `fstatfs(fd)`: whether a file that is going to be written from start to end gets there faster if its storage is reserved beforehand.
+///
+/// Measured: on ext4 a reserved file of 4 MiB and more is written in 0.6 to 0.65 of the time, because its pages come in large folios;
+/// on tmpfs the reservation costs what it saves. No other file system has been measured, so none is in the list.
+///
+/// # Errors
+/// Whatever the kernel says about the descriptor.
+///
+/// See [fstatfs(2)](https://man7.org/linux/man-pages/man2/fstatfs.2.html).
+#[doc(alias = "fstatfs")]
+pub fn is_faster_reserved(fd: impl AsFd) -> Result<bool> {
+    Ok(file_system_magic(fd)? == EXT4_MAGIC)
+}
 
 /// `fstatfs(fd)`: whether a descriptor lies on a file system of made-up files (proc, sysfs, cgroup,
 /// debugfs, tracefs, securityfs, bpf, configfs, efivarfs and their like).

@@ -16,6 +16,7 @@ mod output;
 pub mod path;
 mod pattern;
 pub mod record;
+mod reservation;
 mod server;
 mod session;
 mod sessions;

@@ -1,7 +1,7 @@
 //! One output file: invisible until it is whole. A final name holds the whole file or what was there before.
 
 use std::ffi::OsStr;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileTypeExt;
@@ -13,6 +13,7 @@ use shmeld_os::{Errno, Error, ErrorKind, process};
 
 use super::digest::ZEROS;
 use super::record::Entry;
+use super::reservation::Reservation;
 
 /// How outputs are made.
 #[derive(Debug, Clone, Copy, Default)]
@@ -95,6 +96,7 @@ pub(super) struct OutputFile {
     replaced_mode: Option<u32>,
     /// End of what was written; holes may lie behind it.
     written_end: u64,
+    reservation: Reservation,
 }
 
 impl OutputFile {
@@ -129,6 +131,7 @@ impl OutputFile {
             options,
             replaced_mode,
             written_end: 0,
+            reservation: Reservation::new(0),
         })
     }
 
@@ -143,6 +146,7 @@ impl OutputFile {
             options,
             replaced_mode: None,
             written_end: 0,
+            reservation: Reservation::new(0),
         })
     }
 
@@ -156,6 +160,14 @@ impl OutputFile {
             options: OutputOptions::default(),
             replaced_mode: None,
             written_end: 0,
+            reservation: Reservation::new(0),
+        }
+    }
+
+    /// Says how long the file is going to be.
+    pub(super) fn expect(&mut self, size: u64) {
+        if !matches!(self.state, State::Stream) {
+            self.reservation = Reservation::new(size);
         }
     }
 
@@ -168,13 +180,12 @@ impl OutputFile {
     }
 
     /// Where the kernel shall put bytes meant for `position`: `None` in a stream.
-    pub(super) fn target(&self, position: u64) -> (BorrowedFd<'_>, Option<u64>) {
-        let position = if matches!(self.state, State::Stream) {
-            None
-        } else {
-            Some(position)
-        };
-        (self.file.as_fd(), position)
+    pub(super) fn target(&mut self, position: u64) -> (BorrowedFd<'_>, Option<u64>) {
+        if matches!(self.state, State::Stream) {
+            return (self.file.as_fd(), None);
+        }
+        self.reservation.reserve(&self.file, position);
+        (self.file.as_fd(), Some(position))
     }
 
     /// Notes that bytes up to `end` have been written through [`OutputFile::target`].
@@ -194,7 +205,8 @@ impl OutputFile {
     /// A run of zeros: left out of a file, written into a stream piece by piece (`between` may end it).
     pub(super) fn hole(&mut self, len: u64, mut between: impl FnMut() -> bool) -> Result<(), Errno> {
         if !matches!(self.state, State::Stream) {
-            return Ok(());
+            let given_back = self.reservation.abandon(&self.file, self.written_end);
+            return given_back.map_err(|error| error.errno());
         }
         let mut left = len;
         while left > 0 {
@@ -217,13 +229,7 @@ impl OutputFile {
             return Ok(());
         };
         if self.written_end < entry.size {
-            let file = File::from(
-                self.file
-                    .try_clone()
-                    .map_err(|error| io_error("dup", &place, &self.name, &error))?,
-            );
-            file.set_len(entry.size)
-                .map_err(|error| io_error("ftruncate", &place, &self.name, &error))?;
+            fs::set_size(&self.file, entry.size)?;
         }
         let mode = self.options.mode(entry.mode) & self.replaced_mode.unwrap_or(0o777);
         fs::set_mode(&self.file, mode)?;
@@ -341,10 +347,6 @@ fn open_node(path: &Path, kind: FileKind) -> Result<Option<OwnedFd>, Error> {
 
 fn refused(place: &Place, name: &[u8], errno: Errno) -> Error {
     Error::new("open", place.join(name).to_string_lossy(), errno)
-}
-
-fn io_error(operation: &'static str, place: &Place, name: &[u8], error: &std::io::Error) -> Error {
-    os_error(operation, &place.join(name), error)
 }
 
 /// An error of std with operation and object.

@@ -88,7 +88,7 @@ impl Active {
 
     /// Where the bytes of the file that begins now go.
     pub(super) fn open_sink(&mut self, entry: &Entry, options: OutputOptions) -> Result<Sink> {
-        let output = match &self.job.target {
+        let mut output = match &self.job.target {
             Target::Discard => return Ok(Sink::Nowhere),
             Target::Stream(file) => OutputFile::stream(file.clone()),
             Target::File(path) => create_at(path, options)?,
@@ -117,6 +117,7 @@ impl Active {
                 tree.file(&entry.name)?
             }
         };
+        output.expect(entry.size);
         Ok(Sink::Output(output))
     }
 
