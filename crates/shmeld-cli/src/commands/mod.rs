@@ -27,6 +27,7 @@ pub mod serve;
 pub mod status;
 
 use shmeld::file::{ClientOptions, OutputOptions};
+use shmeld::os::process;
 
 use crate::args::{ClientArgs, OutputArgs};
 use crate::program::Program;
@@ -43,9 +44,12 @@ fn client_options(program: &Program, args: &ClientArgs, region_bytes: u64, wait:
     }
 }
 
+/// From here on the process has the user's umask again: what is made now gets its mode at once.
 fn output_options(program: &Program, args: &OutputArgs) -> OutputOptions {
+    process::set_umask(program.umask);
     OutputOptions {
         umask: program.umask,
+        process_umask: Some(program.umask),
         preserve: args.preserve,
         no_clobber: args.no_clobber,
         sync: args.sync,

@@ -18,8 +18,10 @@ use super::reservation::Reservation;
 /// How outputs are made.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct OutputOptions {
-    /// The umask that the user had: the bits that a new file does not get.
+    /// The bits that a new file or directory does not get: the user's umask.
     pub umask: u32,
+    /// The umask that the process has, if it is known to stay: a file that gets the right mode when it is made needs no `fchmod`.
+    pub process_umask: Option<u32>,
     /// Keep the modification time, and the mode without regard to the umask.
     pub preserve: bool,
     /// Refuse to replace what is there.
@@ -36,6 +38,11 @@ impl OutputOptions {
         } else {
             source_mode & 0o777 & !self.umask
         }
+    }
+
+    /// What a file made with this mode has then, as far as that is known.
+    fn made(&self, mode: u32) -> Option<u32> {
+        self.process_umask.map(|umask| mode & !umask)
     }
 }
 
@@ -92,8 +99,9 @@ pub(super) struct OutputFile {
     name: Vec<u8>,
     state: State,
     options: OutputOptions,
-    /// Mode of the regular file that is going to be replaced: the new one is not opened wider than that.
-    replaced_mode: Option<u32>,
+    /// The mode that the file is going to have, and the one it was made with as far as that is known.
+    mode: u32,
+    made_mode: Option<u32>,
     /// End of what was written; holes may lie behind it.
     written_end: u64,
     reservation: Reservation,
@@ -101,8 +109,13 @@ pub(super) struct OutputFile {
 
 impl OutputFile {
     /// A file that will appear in `place` under `name`.
-    pub(super) fn create(place: &Place, name: &[u8], options: OutputOptions) -> Result<Self, Error> {
-        let mut replaced_mode = None;
+    pub(super) fn create(
+        place: &Place,
+        name: &[u8],
+        source_mode: u32,
+        options: OutputOptions,
+    ) -> Result<Self, Error> {
+        let mut mode = options.mode(source_mode);
         match fs::stat_at(&place.directory, name) {
             Ok(stat) => {
                 if let Some(node) = open_node(&place.join(name), stat.kind)? {
@@ -115,36 +128,49 @@ impl OutputFile {
                 }
                 match stat.kind {
                     FileKind::Directory => return Err(refused(place, name, Errno::ISDIR)),
-                    FileKind::File => replaced_mode = Some(stat.mode),
+                    // The new file is not opened wider than the one that it replaces.
+                    FileKind::File => mode &= stat.mode,
                     _ => {}
                 }
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let (file, state) = create_hidden(place, name)?;
+        let (file, state) = create_hidden(place, name, mode)?;
+        let made_mode = match state {
+            State::Unnamed => options.made(mode),
+            _ => None,
+        };
         Ok(Self {
             file: Rc::new(file),
             place: Some(place.clone()),
             name: name.to_vec(),
             state,
             options,
-            replaced_mode,
+            mode,
+            made_mode,
             written_end: 0,
             reservation: Reservation::new(0),
         })
     }
 
     /// A file in a directory that nobody knows yet: it needs no detour.
-    pub(super) fn create_aside(place: &Place, name: &[u8], options: OutputOptions) -> Result<Self, Error> {
-        let file = fs::create_new(&place.directory, name, 0o600)?;
+    pub(super) fn create_aside(
+        place: &Place,
+        name: &[u8],
+        source_mode: u32,
+        options: OutputOptions,
+    ) -> Result<Self, Error> {
+        let mode = options.mode(source_mode);
+        let file = fs::create_new(&place.directory, name, mode)?;
         Ok(Self {
             file: Rc::new(file),
             place: Some(place.clone()),
             name: name.to_vec(),
             state: State::Aside,
             options,
-            replaced_mode: None,
+            mode,
+            made_mode: options.made(mode),
             written_end: 0,
             reservation: Reservation::new(0),
         })
@@ -158,7 +184,8 @@ impl OutputFile {
             name: Vec::new(),
             state: State::Stream,
             options: OutputOptions::default(),
-            replaced_mode: None,
+            mode: 0,
+            made_mode: None,
             written_end: 0,
             reservation: Reservation::new(0),
         }
@@ -231,8 +258,9 @@ impl OutputFile {
         if self.written_end < entry.size {
             fs::set_size(&self.file, entry.size)?;
         }
-        let mode = self.options.mode(entry.mode) & self.replaced_mode.unwrap_or(0o777);
-        fs::set_mode(&self.file, mode)?;
+        if self.made_mode != Some(self.mode) {
+            fs::set_mode(&self.file, self.mode)?;
+        }
         if self.options.preserve {
             fs::set_times(&self.file, entry.modified)?;
         }
@@ -297,8 +325,9 @@ pub(super) fn hidden_name(name: &[u8]) -> Vec<u8> {
     hidden
 }
 
-fn create_hidden(place: &Place, name: &[u8]) -> Result<(OwnedFd, State), Error> {
-    match fs::create_unnamed(&place.directory, 0o600) {
+/// An unnamed file can have its mode at once, because nobody else can open it.
+fn create_hidden(place: &Place, name: &[u8], mode: u32) -> Result<(OwnedFd, State), Error> {
+    match fs::create_unnamed(&place.directory, mode) {
         Ok(file) => Ok((file, State::Unnamed)),
         // Not every file system has unnamed files, and old kernels say so in several ways.
         Err(error)

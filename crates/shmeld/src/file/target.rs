@@ -91,7 +91,7 @@ impl Active {
         let mut output = match &self.job.target {
             Target::Discard => return Ok(Sink::Nowhere),
             Target::Stream(file) => OutputFile::stream(file.clone()),
-            Target::File(path) => create_at(path, options)?,
+            Target::File(path) => create_at(path, entry.mode, options)?,
             Target::Under(directory) => {
                 let pattern = self.job.query.flags & FLAG_PATTERN != 0;
                 let name = if pattern {
@@ -101,12 +101,12 @@ impl Active {
                 };
                 check_relative(&name).map_err(|error| unusable(&name, error))?;
                 let root = open_or_create_directory(directory, options.umask)?;
-                create_below(&root, &name, options)?
+                create_below(&root, &name, entry.mode, options)?
             }
             Target::Tree(_) | Target::TreeUnder(_) if entry.name == b"." => {
                 let (place, name) = self.tree_place(options)?;
                 check_relative(&name).map_err(|error| unusable(&name, error))?;
-                OutputFile::create(&place, &name, options)?
+                OutputFile::create(&place, &name, entry.mode, options)?
             }
             Target::Tree(_) | Target::TreeUnder(_) => {
                 check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
@@ -114,7 +114,7 @@ impl Active {
                     .tree
                     .as_mut()
                     .ok_or(Misbehaviour::Record("a tree without its own directory"))?;
-                tree.file(&entry.name)?
+                tree.file(entry)?
             }
         };
         output.expect(entry.size);
@@ -170,10 +170,10 @@ fn place_of(path: &Path) -> Result<(Place, Vec<u8>)> {
     }
 }
 
-fn create_at(path: &Path, options: OutputOptions) -> Result<OutputFile> {
+fn create_at(path: &Path, mode: u32, options: OutputOptions) -> Result<OutputFile> {
     let (place, name) = place_of(path)?;
     check_relative(&name).map_err(|error| unusable(&name, error))?;
-    Ok(OutputFile::create(&place, &name, options)?)
+    Ok(OutputFile::create(&place, &name, mode, options)?)
 }
 
 /// The directory of a checked name below `root`, made if absent, and the last component.
@@ -187,7 +187,7 @@ fn below<'n>(root: &Place, name: &'n [u8], options: OutputOptions) -> Result<(Pl
     }
 }
 
-fn create_below(root: &Place, name: &[u8], options: OutputOptions) -> Result<OutputFile> {
+fn create_below(root: &Place, name: &[u8], mode: u32, options: OutputOptions) -> Result<OutputFile> {
     let (place, base) = below(root, name, options)?;
-    Ok(OutputFile::create(&place, base, options)?)
+    Ok(OutputFile::create(&place, base, mode, options)?)
 }

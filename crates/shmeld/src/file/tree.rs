@@ -94,12 +94,12 @@ impl TreeOutput {
         Ok((place, base))
     }
 
-    pub(super) fn file(&mut self, name: &[u8]) -> Result<OutputFile, Error> {
-        let (place, base) = self.place_of(name)?;
+    pub(super) fn file(&mut self, entry: &Entry) -> Result<OutputFile, Error> {
+        let (place, base) = self.place_of(&entry.name)?;
         if self.aside.is_some() {
-            OutputFile::create_aside(&place, base, self.options)
+            OutputFile::create_aside(&place, base, entry.mode, self.options)
         } else {
-            OutputFile::create(&place, base, self.options)
+            OutputFile::create(&place, base, entry.mode, self.options)
         }
     }
 
