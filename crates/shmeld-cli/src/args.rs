@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use shmeld::ServerName;
 use shmeld::os::ObjectName;
 
-use crate::values::{Wait, parse_duration, parse_region, parse_size, parse_wait};
+use crate::values::{
+    RegionSize, Wait, parse_duration, parse_region, parse_region_size, parse_size, parse_wait,
+};
 
 /// What every program says about exit codes at the end of its long help.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 something asked for was not delivered; 2 usage; 3 system or server (none within --wait, \
@@ -172,9 +174,9 @@ pub struct GetArgs {
     /// Fetch directories with everything below them
     #[arg(short, long)]
     pub recursive: bool,
-    /// Size of the shared memory region: one page for shm_client, 1MiB for shmeld get
-    #[arg(long, value_name = "SIZE", value_parser = parse_region)]
-    pub region: Option<u64>,
+    /// Size of the shared memory region, or auto; one page for shm_client, auto (1MiB if there is room) for shmeld get
+    #[arg(long, value_name = "SIZE", value_parser = parse_region_size)]
+    pub region: Option<RegionSize>,
     #[command(flatten)]
     pub outputs: OutputArgs,
     #[command(flatten)]
@@ -193,9 +195,9 @@ pub struct CpArgs {
     /// Copy directories with everything below them
     #[arg(short, long)]
     pub recursive: bool,
-    /// Size of the shared memory region
-    #[arg(long, value_name = "SIZE", default_value = "1MiB", value_parser = parse_region)]
-    pub region: u64,
+    /// Size of the shared memory region, or auto: 1MiB, but one page for little files or where there is no room for more
+    #[arg(long, value_name = "SIZE", default_value = "auto", value_parser = parse_region_size)]
+    pub region: RegionSize,
     #[command(flatten)]
     pub outputs: OutputArgs,
     /// Print one JSON object a line on standard output

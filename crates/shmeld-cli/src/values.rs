@@ -43,6 +43,27 @@ pub fn parse_region(text: &str) -> Result<u64, String> {
     Ok(bytes)
 }
 
+/// Which region a client takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RegionSize {
+    /// A page where all is known to be small, else what was measured to be fast; a page too where there is no room for more.
+    Auto,
+    /// This many bytes and nothing else.
+    Bytes(u64),
+}
+
+/// `auto`, or the size of a region.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_region_size(text: &str) -> Result<RegionSize, String> {
+    if text == "auto" {
+        Ok(RegionSize::Auto)
+    } else {
+        parse_region(text).map(RegionSize::Bytes)
+    }
+}
+
 /// A time to wait; `None` is for ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wait(pub Option<Duration>);
@@ -112,6 +133,9 @@ mod tests {
         for text in ["", "K", "-1", "1.5M", "1KB", "1 M", "99999999999G"] {
             assert!(parse_size(text).is_err(), "{text}");
         }
+        assert_eq!(parse_region_size("auto"), Ok(RegionSize::Auto));
+        assert_eq!(parse_region_size("64K"), Ok(RegionSize::Bytes(65536)));
+        assert!(parse_region_size("Auto").is_err());
         assert!(parse_region("4097").is_err() && parse_region("0").is_err() && parse_region("2G").is_err());
     }
 

@@ -6,11 +6,12 @@ use clap::Parser;
 use shmeld_cli::args::ShmClient;
 use shmeld_cli::commands::get;
 use shmeld_cli::program::{Program, finish};
+use shmeld_cli::values::RegionSize;
 
 /// The whole region, header, semaphores and buffer together, is one page.
-const REGION_BYTES: u64 = 4096;
+const REGION: RegionSize = RegionSize::Bytes(4096);
 
 fn main() -> ExitCode {
     let program = Program::start("shm_client");
-    finish(get::run(&program, &ShmClient::parse().get, REGION_BYTES))
+    finish(get::run(&program, &ShmClient::parse().get, REGION))
 }

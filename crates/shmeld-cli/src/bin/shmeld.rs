@@ -6,15 +6,13 @@ use clap::Parser;
 use shmeld_cli::args::{Command, Shmeld};
 use shmeld_cli::commands::{bench, bench_lock_step, cp, demo, documents, get, ls, serve, status};
 use shmeld_cli::program::{Program, finish};
-
-/// The region of `shmeld get`: larger than a page, because it may be.
-const REGION_BYTES: u64 = 1 << 20;
+use shmeld_cli::values::RegionSize;
 
 fn main() -> ExitCode {
     let program = Program::start("shmeld");
     finish(match Shmeld::parse().command {
         Command::Serve(args) => serve::run(&program, &args),
-        Command::Get(args) => get::run(&program, &args, REGION_BYTES),
+        Command::Get(args) => get::run(&program, &args, RegionSize::Auto),
         Command::Cp(args) => cp::run(&program, &args),
         Command::Ls(args) => ls::run(&program, &args),
         Command::Status(args) => status::run(&program, &args),

@@ -14,11 +14,15 @@ use shmeld::os::error::{errno_name, errno_text};
 use shmeld::os::process::random_bytes;
 
 use super::get::run_jobs;
-use super::output_options;
+use super::{REGION_BYTES, output_options};
 use crate::args::CpArgs;
 use crate::narrate::{self, Loudness};
 use crate::program::{Program, exit};
 use crate::report::{Report, Style};
+use crate::values::RegionSize;
+
+/// Up to so many bytes a page is as fast as a large region, which takes 0.4 ms to make.
+const LITTLE_BYTES: u64 = 256 * 1024;
 
 /// One thing to copy: as given, made absolute, and where it goes.
 struct Source {
@@ -143,10 +147,16 @@ fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<
         Ok(server) => server,
         Err(code) => return Ok(code),
     };
+    let region_bytes = match args.region {
+        RegionSize::Bytes(bytes) => bytes,
+        RegionSize::Auto if is_little(sources) => 4096,
+        RegionSize::Auto => REGION_BYTES,
+    };
     let options = ClientOptions {
         name,
         wait: Some(Duration::ZERO),
-        region_bytes: args.region,
+        region_bytes,
+        or_one_page: args.region == RegionSize::Auto,
         interrupt,
         ..ClientOptions::default()
     };
@@ -190,6 +200,18 @@ fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<
     let code = run_jobs(transfer, Report::new(program, "cp", style));
     server.stop();
     Ok(code)
+}
+
+/// Whether making a large region would cost more than it saves.
+fn is_little(sources: &[Source]) -> bool {
+    let bytes = |source: &Source| match source.real.metadata() {
+        Ok(found) if found.is_file() => found.len(),
+        _ => u64::MAX,
+    };
+    let total = sources
+        .iter()
+        .fold(0_u64, |sum, source| sum.saturating_add(bytes(source)));
+    total <= LITTLE_BYTES
 }
 
 /// The innermost directory that holds all sources: the server offers no more than that.

@@ -17,13 +17,13 @@ use crate::args::GetArgs;
 use crate::narrate::{self, Loudness};
 use crate::program::Program;
 use crate::report::{Report, Style};
-use crate::values::Wait;
+use crate::values::{RegionSize, Wait};
 
 const WAIT: Wait = Wait(Some(Duration::from_secs(30)));
 
-/// Runs the command; `region_bytes` is the size of the region if none is given.
+/// Runs the command; `region` is the one taken if none is given.
 #[must_use]
-pub fn run(program: &Program, args: &GetArgs, region_bytes: u64) -> u8 {
+pub fn run(program: &Program, args: &GetArgs, region: RegionSize) -> u8 {
     narrate::install(
         program.name,
         Loudness::from_options(args.client.quiet || args.client.json, args.client.explain),
@@ -45,7 +45,7 @@ pub fn run(program: &Program, args: &GetArgs, region_bytes: u64) -> u8 {
         quiet: args.client.quiet,
         summary: true,
     };
-    let options = client_options(program, &args.client, args.region.unwrap_or(region_bytes), WAIT);
+    let options = client_options(program, &args.client, args.region.unwrap_or(region), WAIT);
     if place.may_block() {
         program.end_when_blocked(options.interrupt.clone());
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde_json::json;
 use shmeld::file::record::{Entry, EntryKind};
 use shmeld::file::wire::{FLAG_RECURSIVE, Op};
-use shmeld::file::{Client, Event, Job, OutputOptions, Query, Target, Transfer};
+use shmeld::file::{Client, ClientOptions, Event, Job, OutputOptions, Query, Target, Transfer};
 use shmeld::os::name::escape;
 
 use super::client_options;
@@ -15,7 +15,7 @@ use crate::args::LsArgs;
 use crate::narrate::{self, Loudness};
 use crate::program::Program;
 use crate::report::{Report, Style};
-use crate::values::Wait;
+use crate::values::{RegionSize, Wait};
 
 /// The region of a listing: many entries fit one slot.
 const REGION_BYTES: u64 = 64 * 1024;
@@ -27,7 +27,11 @@ pub fn run(program: &Program, args: &LsArgs) -> u8 {
         program.name,
         Loudness::from_options(args.client.quiet, args.client.explain),
     );
-    let options = client_options(program, &args.client, REGION_BYTES, Wait(Some(Duration::ZERO)));
+    let wait = Wait(Some(Duration::ZERO));
+    let options = ClientOptions {
+        region_bytes: REGION_BYTES,
+        ..client_options(program, &args.client, RegionSize::Auto, wait)
+    };
     let client = match Client::connect(options) {
         Ok(client) => client,
         Err(error) => return program.fail(&error),

@@ -9,7 +9,7 @@ use super::client_options;
 use crate::args::StatusArgs;
 use crate::narrate::{self, Loudness};
 use crate::program::{Program, exit};
-use crate::values::{Wait, show_size};
+use crate::values::{RegionSize, Wait, show_size};
 
 /// Runs the command.
 #[must_use]
@@ -18,7 +18,12 @@ pub fn run(program: &Program, args: &StatusArgs) -> u8 {
         program.name,
         Loudness::from_options(args.client.quiet, args.client.explain),
     );
-    let options = client_options(program, &args.client, 4096, Wait(Some(Duration::ZERO)));
+    let options = client_options(
+        program,
+        &args.client,
+        RegionSize::Bytes(4096),
+        Wait(Some(Duration::ZERO)),
+    );
     let status = match Client::connect(options).and_then(fetch_status) {
         Ok(status) => status,
         Err(error) => return program.fail(&error),

@@ -7,9 +7,10 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use shmeld_core::attach::Offer;
+use shmeld_core::layout::PAGE_BYTES;
 use shmeld_core::{Misbehaviour, Region};
 use shmeld_os::name::escape;
-use shmeld_os::{Errno, explain};
+use shmeld_os::{Errno, ErrorKind, explain};
 
 use super::connection::{Connection, Interrupt};
 use super::record::{Kind, Record};
@@ -31,6 +32,8 @@ pub struct ClientOptions {
     pub server_uids: Vec<u32>,
     /// Size of the region.
     pub region_bytes: u64,
+    /// Take a region of one page instead, if the shared memory has no room for that one or the server does not admit it.
+    pub or_one_page: bool,
     /// How long a live server may be silent while it owes an answer.
     pub silence_max: Duration,
     /// The caller's wish to stop.
@@ -43,7 +46,8 @@ impl Default for ClientOptions {
             name: ServerName::default(),
             wait: Some(Duration::from_secs(30)),
             server_uids: Vec::new(),
-            region_bytes: shmeld_core::layout::PAGE_BYTES,
+            region_bytes: PAGE_BYTES,
+            or_one_page: false,
             silence_max: Duration::from_secs(30),
             interrupt: Interrupt::default(),
         }
@@ -85,10 +89,10 @@ impl Client {
     ///
     /// # Errors
     /// No server within `wait`, a foreign one, or the kernel refuses the region.
-    pub fn connect(options: ClientOptions) -> Result<Self> {
+    pub fn connect(mut options: ClientOptions) -> Result<Self> {
         let deadline = options.wait.and_then(|wait| Instant::now().checked_add(wait));
         let connection = Connection::find(&options.name, &options.server_uids, deadline, &options.interrupt)?;
-        let offer = Offer::publish(options.region_bytes)?;
+        let offer = publish(&mut options)?;
         let reader = SlotReader::new(offer.region());
         Ok(Self {
             options,
@@ -105,7 +109,7 @@ impl Client {
         })
     }
 
-    /// Size of the region.
+    /// Size of the region as it is.
     #[must_use]
     pub fn region_bytes(&self) -> u64 {
         self.options.region_bytes
@@ -287,5 +291,21 @@ impl Client {
         );
         // If the queue is full or gone the lease says the same as soon as this process ends.
         let _ = self.connection.send(&message, Instant::now() + CLOSE_PATIENCE);
+    }
+}
+
+/// Makes a region of the size wanted, or of a page if there is no room and a page will do; the options say which it became.
+pub(super) fn publish(options: &mut ClientOptions) -> Result<Offer> {
+    match Offer::publish(options.region_bytes) {
+        Err(shmeld_core::Error::Os(error))
+            if error.kind() == ErrorKind::NoSpace
+                && options.or_one_page
+                && options.region_bytes > PAGE_BYTES =>
+        {
+            tracing::info!(target: "shmeld::client", "{error}: using a region of one page instead");
+            options.region_bytes = PAGE_BYTES;
+            Ok(Offer::publish(PAGE_BYTES)?)
+        }
+        other => Ok(other?),
     }
 }

@@ -5,14 +5,13 @@
 use std::time::{Duration, Instant};
 
 use shmeld_core::Misbehaviour;
-use shmeld_core::attach::Offer;
-use shmeld_core::layout::Word;
+use shmeld_core::layout::{PAGE_BYTES, Word};
 use shmeld_core::session::{OfferStep, OfferView, SliceStep, SliceView, State, offer_step, slice_step};
 use shmeld_core::sync::Ordering;
 use shmeld_core::wait::{SLICE, Waited, Words};
 use shmeld_os::explain;
 
-use super::client::Client;
+use super::client::{Client, publish};
 use super::connection::Connection;
 use super::slot_reader::SlotReader;
 use super::status::Status;
@@ -161,8 +160,21 @@ impl Client {
         Ok(())
     }
 
-    /// A busy server is asked again with a new region while `wait` lasts.
+    /// A busy server is asked again with a new region while `wait` lasts, one that admits no such region with a page.
     fn refused(&mut self, code: u32) -> Result<()> {
+        if code == u32::from(Status::BadRegion.code())
+            && self.options.or_one_page
+            && self.options.region_bytes > PAGE_BYTES
+        {
+            tracing::info!(
+                target: "shmeld::client",
+                "server {} admits no region of {} bytes: using one of one page instead",
+                self.options.name,
+                self.options.region_bytes,
+            );
+            self.options.region_bytes = PAGE_BYTES;
+            return self.offer_again();
+        }
         let busy = code == u32::from(Status::Busy.code());
         if !busy || self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
             return Err(Error::Refused {
@@ -171,7 +183,11 @@ impl Client {
             });
         }
         self.options.interrupt.sleep(BUSY_NAP)?;
-        self.offer = Offer::publish(self.options.region_bytes)?;
+        self.offer_again()
+    }
+
+    fn offer_again(&mut self) -> Result<()> {
+        self.offer = publish(&mut self.options)?;
         self.reader = SlotReader::new(self.offer.region());
         self.owed_for = Duration::ZERO;
         self.resend()

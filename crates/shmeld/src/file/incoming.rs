@@ -31,7 +31,8 @@ pub(super) struct Incoming {
     sink: Sink,
     /// Position of the next byte expected.
     position: u64,
-    hasher: Option<blake3::Hasher>,
+    /// Boxed: it is two kilobytes that most transfers do not need and would carry around.
+    hasher: Option<Box<blake3::Hasher>>,
     slot_bytes: usize,
     direct: bool,
     error: Option<Error>,
@@ -47,7 +48,7 @@ impl Incoming {
         slot_bytes: usize,
         error: Option<Error>,
     ) -> Self {
-        let hasher = verify.then(blake3::Hasher::new);
+        let hasher = verify.then(|| Box::new(blake3::Hasher::new()));
         // Bytes that are to be hashed are hashed in private memory: in the region they could change afterwards.
         let direct = slot_bytes >= DIRECT_SLOT_BYTES_MIN && !verify;
         let failed = matches!(sink, Sink::Failed) || error.is_some();
