@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
+use shmeld::counters::{Tick, Ticks};
 use shmeld::file::Event;
 use shmeld::os::name::escape;
 
@@ -37,6 +38,8 @@ pub struct Report<'p> {
     announced: u64,
     pub refused: u64,
     pub failed: u64,
+    /// What the ring cost; null if the session did not end well.
+    ring: serde_json::Value,
     code: u8,
 }
 
@@ -57,6 +60,7 @@ impl<'p> Report<'p> {
             announced: 0,
             refused: 0,
             failed: 0,
+            ring: serde_json::Value::Null,
             code: exit::DONE,
         }
     }
@@ -93,6 +97,17 @@ impl<'p> Report<'p> {
                 self.json(|| json!({"event": "failed", "name": escape(name), "error": error.to_string()}));
             }
         }
+    }
+
+    /// Takes down what the ring cost, for `--json`.
+    pub fn take_ticks(&mut self, ticks: &Ticks) {
+        self.ring = json!({
+            "slots": ticks.get(Tick::Slot),
+            "spins": ticks.get(Tick::Spin),
+            "sleeps": ticks.get(Tick::Sleep),
+            "spurious_wakes": ticks.get(Tick::SpuriousWake),
+            "wakes": ticks.get(Tick::Wake),
+        });
     }
 
     fn progress(&mut self, bytes: u64) {
@@ -152,10 +167,10 @@ impl<'p> Report<'p> {
             // A standard error that cannot be written has no reader to tell.
             let _ = writeln!(std::io::stderr(), "{}: {line}", self.program.name);
         }
-        let code = self.code;
+        let (code, ring) = (self.code, self.ring.take());
         self.json(|| {
             json!({"event": "summary", "files": self.files, "bytes": self.bytes, "refused": self.refused,
-                   "failed": self.failed, "seconds": seconds, "exit_code": code})
+                   "failed": self.failed, "seconds": seconds, "ring": ring, "exit_code": code})
         });
         code
     }

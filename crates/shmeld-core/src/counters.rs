@@ -1,5 +1,7 @@
 //! What a server counts about itself. Plain numbers for humans and monitors: no decision depends on them.
 
+use std::cell::Cell;
+
 use crate::sync::{AtomicU64, Ordering};
 
 /// One number that several threads add to.
@@ -18,6 +20,40 @@ impl Counter {
     }
 }
 
+/// Something that costs time on the way of a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tick {
+    /// A slot was published or given back.
+    Slot,
+    /// A wait spun.
+    Spin,
+    /// A wait slept: a system call.
+    Sleep,
+    /// A sleep ended before its time and there was nothing to do.
+    SpuriousWake,
+    /// The peer was woken: a system call.
+    Wake,
+}
+
+/// How often each [`Tick`] happened on this side of a ring. Plain cells: a region is used by one thread at a time.
+#[derive(Debug, Default)]
+pub struct Ticks([Cell<u64>; 5]);
+
+impl Ticks {
+    /// Counts one.
+    #[inline]
+    pub fn count(&self, tick: Tick) {
+        let cell = &self.0[tick as usize];
+        cell.set(cell.get() + 1);
+    }
+
+    /// How often it happened.
+    #[must_use]
+    pub fn get(&self, tick: Tick) -> u64 {
+        self.0[tick as usize].get()
+    }
+}
+
 /// The counters of a server since its start.
 #[derive(Debug, Default)]
 pub struct Counters {
@@ -33,6 +69,16 @@ pub struct Counters {
     pub refused_names: Counter,
     /// Regions answered with REFUSED, or not at all.
     pub refused_regions: Counter,
+    /// Slots published, and what the waiting for free ones cost; sessions add to these after each request.
+    pub slots: Counter,
+    /// Waits that spun.
+    pub spins: Counter,
+    /// Waits that slept.
+    pub sleeps: Counter,
+    /// Sleeps that ended for nothing.
+    pub spurious_wakes: Counter,
+    /// Clients woken.
+    pub wakes: Counter,
     /// Queue messages that are no request.
     pub junk_messages: Counter,
     /// Sessions ended because the peer broke the protocol.

@@ -10,10 +10,12 @@ use std::time::Duration;
 
 use shmeld_os::futex::{self, Wake};
 use shmeld_os::mapping::Mapping;
+use shmeld_os::process;
 use shmeld_os::{Errno, futex::Faulted};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::copy::copy_bytes;
+use crate::counters::{Tick, Ticks};
 use crate::layout::{CANCEL_OFFSET, Geometry, PAGE_BYTES, RawHeader, Word};
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::wait::Words;
@@ -23,6 +25,7 @@ use crate::wait::Words;
 pub struct Region {
     mapping: Mapping,
     geometry: Geometry,
+    ticks: Ticks,
 }
 
 impl Region {
@@ -37,13 +40,23 @@ impl Region {
         assert!(
             mapping.len() as u64 >= PAGE_BYTES && mapping.as_ptr().addr().is_multiple_of(PAGE_BYTES as usize)
         );
-        Ok(Self { mapping, geometry })
+        Ok(Self {
+            mapping,
+            geometry,
+            ticks: Ticks::default(),
+        })
     }
 
     /// How the region is divided into slots.
     #[must_use]
     pub fn geometry(&self) -> &Geometry {
         &self.geometry
+    }
+
+    /// What this side's waiting has cost so far.
+    #[must_use]
+    pub fn ticks(&self) -> &Ticks {
+        &self.ticks
     }
 
     /// A bounded view of slot `index`.
@@ -142,6 +155,19 @@ impl Words for Region {
     #[inline]
     fn faulted(&self) -> bool {
         self.mapping.faulted()
+    }
+    #[inline]
+    fn count(&self, tick: Tick) {
+        self.ticks.count(tick);
+    }
+    #[inline]
+    fn tell_cpu(&self, word: Word) -> u32 {
+        let my_cpu = process::current_cpu().wrapping_add(1);
+        // Only if it changed: the peer reads this line all the time, and each store would take it away from it.
+        if self.load(word, Ordering::Relaxed) != my_cpu {
+            self.store(word, my_cpu, Ordering::Relaxed);
+        }
+        my_cpu
     }
 }
 

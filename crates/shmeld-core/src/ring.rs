@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use shmeld_os::futex::Faulted;
 
+use crate::counters::Tick;
 use crate::error::Misbehaviour;
 use crate::layout::Word;
 use crate::sync::Ordering;
@@ -16,6 +17,9 @@ use crate::wait::{self, Semaphore, Waited, Words};
 
 /// How often the waiting side takes all units out of its semaphore: libc posters stop at 2^31 - 1.
 const FORGET_UNITS_EVERY_SLOTS: u32 = 1 << 20;
+/// How often a side that need not wait says on which CPU it runs. Its peer would take it for "unknown" otherwise and sleep before each
+/// slot, however fast the next one comes. Seldom, because asking costs a little; often enough for a process that is moved.
+const TELL_CPU_EVERY_SLOTS: u32 = 64;
 
 /// One side's private view of both sequence words. Pure: no memory is touched here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,6 +138,16 @@ impl Producer {
         self.cursor.accept(self.cursor.capacity.wrapping_sub(in_flight))
     }
 
+    /// Whether a slot may be filled now. Looks at the client's word only if the last look left none: each look takes the line of that
+    /// word away from the client, whose next release then waits for it.
+    ///
+    /// # Errors
+    /// [`Misbehaviour::Sequence`] if the client's word is impossible.
+    #[inline]
+    pub fn is_free(&mut self, words: &impl Words) -> Result<bool, Misbehaviour> {
+        Ok(self.cursor.ready > 0 || self.free_slots(words)? > 0)
+    }
+
     /// Whether everything published has been released again.
     ///
     /// # Errors
@@ -167,6 +181,11 @@ impl Producer {
     #[inline]
     pub fn publish(&mut self, words: &impl Words) -> Result<(), Faulted> {
         let written = self.cursor.advance();
+        words.count(Tick::Slot);
+        // The first slot has number 1, and comes with the answer to the first wait.
+        if written % TELL_CPU_EVERY_SLOTS == 1 {
+            words.tell_cpu(Word::ServerCpu);
+        }
         // Release: the bytes of the slot become visible before the new count. Pairs with the Acquire load in `Consumer::filled_slots`.
         words.store(Word::Written, written, Ordering::Release);
         if written.is_multiple_of(FORGET_UNITS_EVERY_SLOTS) {
@@ -214,6 +233,15 @@ impl Consumer {
         self.cursor.accept(written.wrapping_sub(self.cursor.mine))
     }
 
+    /// Whether a slot may be used now. Looks at the server's word only if the last look left none.
+    ///
+    /// # Errors
+    /// [`Misbehaviour::Sequence`] if the server's word is impossible.
+    #[inline]
+    pub fn is_filled(&mut self, words: &impl Words) -> Result<bool, Misbehaviour> {
+        Ok(self.cursor.ready > 0 || self.filled_slots(words)? > 0)
+    }
+
     /// Waits for a filled slot, or for `otherwise` (a look at the state word), until `slice_end`.
     ///
     /// # Errors
@@ -244,6 +272,10 @@ impl Consumer {
     #[inline]
     pub fn release(&mut self, words: &impl Words) -> Result<(), Faulted> {
         let read = self.cursor.advance();
+        words.count(Tick::Slot);
+        if read % TELL_CPU_EVERY_SLOTS == 1 {
+            words.tell_cpu(Word::ClientCpu);
+        }
         // Release: our reads of the slot are over before the server may overwrite it. Pairs with the Acquire in `Producer::free_slots`.
         words.store(Word::Read, read, Ordering::Release);
         if read.is_multiple_of(FORGET_UNITS_EVERY_SLOTS) {

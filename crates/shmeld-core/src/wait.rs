@@ -32,8 +32,8 @@
 use std::time::{Duration, Instant};
 
 use shmeld_os::futex::{Faulted, Wake};
-use shmeld_os::process;
 
+use crate::counters::Tick;
 use crate::layout::Word;
 use crate::sync::Ordering;
 
@@ -67,6 +67,16 @@ pub trait Words {
     fn futex_wake(&self, word: Word) -> Result<u32, Faulted>;
     /// Whether memory of the region was found gone.
     fn faulted(&self) -> bool;
+    /// Counts what waiting costs, where somebody wants to know.
+    #[inline]
+    fn count(&self, tick: Tick) {
+        let _ = tick;
+    }
+    /// Publishes in `word` which CPU runs us, and returns that number + 1. 0, "unknown", where nobody would read it.
+    fn tell_cpu(&self, word: Word) -> u32 {
+        let _ = word;
+        0
+    }
 }
 
 /// Which of the two semaphores.
@@ -123,6 +133,7 @@ pub fn post(words: &impl Words, semaphore: Semaphore) -> Result<(), Faulted> {
     let units_before = words.fetch_add(semaphore.value(), 1, Ordering::AcqRel);
     // Where there were units, the post that brought the first of them has ended the sleep of whoever slept on zero.
     if units_before == 0 && words.load(semaphore.waiters(), Ordering::Relaxed) != 0 {
+        words.count(Tick::Wake);
         words.futex_wake(semaphore.value())?;
     }
     Ok(())
@@ -145,7 +156,7 @@ pub fn wait(
     slice_end: Instant,
     mut ready: impl FnMut() -> bool,
 ) -> Waited {
-    if ready() || peer_runs_elsewhere(words, semaphore) && spin(&mut ready) {
+    if ready() || peer_runs_elsewhere(words, semaphore) && spin(words, &mut ready) {
         // Zeros in the place of a vanished region can look ready.
         return if words.faulted() {
             Waited::Faulted
@@ -160,14 +171,15 @@ pub fn wait(
 /// worth a spin.
 fn peer_runs_elsewhere(words: &impl Words, semaphore: Semaphore) -> bool {
     let (mine, peers) = semaphore.cpus();
-    let my_cpu = process::current_cpu().wrapping_add(1);
-    words.store(mine, my_cpu, Ordering::Relaxed);
+    let my_cpu = words.tell_cpu(mine);
     let peer_cpu = words.load(peers, Ordering::Relaxed);
     peer_cpu != 0 && peer_cpu != my_cpu
 }
 
-fn spin(ready: &mut impl FnMut() -> bool) -> bool {
-    let start = Instant::now();
+fn spin(words: &impl Words, ready: &mut impl FnMut() -> bool) -> bool {
+    words.count(Tick::Spin);
+    // The clock starts after the first looks: a look at it takes as long as a line needs from CPU to CPU.
+    let mut start = None;
     loop {
         for _ in 0..SPINS_PER_CLOCK_READ {
             if ready() {
@@ -175,7 +187,7 @@ fn spin(ready: &mut impl FnMut() -> bool) -> bool {
             }
             std::hint::spin_loop();
         }
-        if start.elapsed() >= SPIN_BUDGET {
+        if start.get_or_insert_with(Instant::now).elapsed() >= SPIN_BUDGET {
             return false;
         }
     }
@@ -204,6 +216,7 @@ pub fn sleep(
             };
         }
         let rest = slice_end.saturating_duration_since(Instant::now());
+        words.count(Tick::Sleep);
         let wake = words.futex_wait(semaphore.value(), 0, rest);
         words.store(semaphore.waiters(), 0, Ordering::Relaxed);
         if wake == Wake::Fault || words.faulted() {
@@ -215,6 +228,7 @@ pub fn sleep(
         if matches!(wake, Wake::TimedOut | Wake::Interrupted) || rest.is_zero() {
             return Waited::SliceOver;
         }
+        words.count(Tick::SpuriousWake);
         fruitless_wakes += 1;
         if fruitless_wakes >= FRUITLESS_WAKES_MAX {
             // A wake storm: with the nap it costs one per cent of a CPU instead of all of it.

@@ -13,4 +13,5 @@ mod name;
 
 pub use error::{Error, Result};
 pub use name::ServerName;
+pub use shmeld_core::counters;
 pub use shmeld_os as os;

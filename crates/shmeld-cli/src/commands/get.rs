@@ -72,6 +72,7 @@ pub fn run_jobs(mut transfer: Transfer<impl Iterator<Item = Job>>, mut report: R
         match transfer.next_event() {
             Ok(Some(event)) => report.take(&event),
             Ok(None) => {
+                report.take_ticks(transfer.client().ticks());
                 transfer.close();
                 return report.finish(None);
             }

@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
 use shmeld_core::attach::Offer;
+use shmeld_core::counters::Ticks;
 use shmeld_core::layout::PAGE_BYTES;
 use shmeld_core::{Misbehaviour, Region};
 use shmeld_os::name::escape;
@@ -119,6 +120,12 @@ impl Client {
     #[must_use]
     pub fn slot_bytes(&self) -> usize {
         self.offer.region().geometry().slot_bytes()
+    }
+
+    /// What waiting for slots has cost this side so far.
+    #[must_use]
+    pub fn ticks(&self) -> &Ticks {
+        self.offer.region().ticks()
     }
 
     /// How many requests are sent and not yet answered.

@@ -45,6 +45,21 @@ pub struct ServerStatus {
     pub files_total: u64,
     /// Bytes of file content published.
     pub bytes_total: u64,
+    /// Slots of regions published.
+    #[serde(default)]
+    pub slots_total: u64,
+    /// Waits for a free slot that spun.
+    #[serde(default)]
+    pub spins_total: u64,
+    /// Waits for a free slot that slept.
+    #[serde(default)]
+    pub sleeps_total: u64,
+    /// Sleeps that ended for nothing.
+    #[serde(default)]
+    pub spurious_wakes_total: u64,
+    /// System calls that woke a client.
+    #[serde(default)]
+    pub wakes_total: u64,
     /// Names answered with a status other than OK.
     pub refused_names_total: u64,
     /// Regions refused.
@@ -71,6 +86,11 @@ impl Context {
             requests_total: counters.requests.get(),
             files_total: counters.files.get(),
             bytes_total: counters.bytes.get(),
+            slots_total: counters.slots.get(),
+            spins_total: counters.spins.get(),
+            sleeps_total: counters.sleeps.get(),
+            spurious_wakes_total: counters.spurious_wakes.get(),
+            wakes_total: counters.wakes.get(),
             refused_names_total: counters.refused_names.get(),
             refused_regions_total: counters.refused_regions.get(),
             junk_messages_total: counters.junk_messages.get(),

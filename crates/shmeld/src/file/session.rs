@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use shmeld_core::Misbehaviour;
 use shmeld_core::attach::{Attached, Candidate, ClientProbe, NotAttached};
+use shmeld_core::counters::{Counters, Tick};
 use shmeld_core::layout::{Header, Word};
 use shmeld_core::session::State;
 use shmeld_core::sync::Ordering as WordOrdering;
 use shmeld_core::wait::{Semaphore, Words, post};
+use shmeld_core::{Misbehaviour, Region};
 use shmeld_os::explain;
 
 use super::answer::Answerer;
@@ -291,7 +292,9 @@ fn serve(attached: &Attached, session: &Session, context: &Arc<Context>) -> Resu
     region.store(Word::State, State::Attached.to_word(), WordOrdering::Release);
     let writer = SlotWriter::new(attached, &session.pulse);
     let mut answerer = Answerer::new(writer, context);
+    let mut told = [0; 5];
     loop {
+        tell_ticks(region, &context.counters, &mut told);
         let next = session.try_next();
         if !matches!(next, Ok(Some(ref request)) if request.op != Op::Close) {
             // Nothing follows for now, or for ever: what has been answered must not wait in a slot that is only partly filled.
@@ -311,6 +314,21 @@ fn serve(attached: &Attached, session: &Session, context: &Arc<Context>) -> Resu
         }
         session.pulse.check()?;
         answerer.answer(&request)?;
+    }
+}
+
+/// Adds what the ring cost since `told` to the server's counters.
+fn tell_ticks(region: &Region, counters: &Counters, told: &mut [u64; 5]) {
+    let totals = [
+        (Tick::Slot, &counters.slots),
+        (Tick::Spin, &counters.spins),
+        (Tick::Sleep, &counters.sleeps),
+        (Tick::SpuriousWake, &counters.spurious_wakes),
+        (Tick::Wake, &counters.wakes),
+    ];
+    for ((tick, total), told) in totals.into_iter().zip(told) {
+        let now = region.ticks().get(tick);
+        total.add(now - std::mem::replace(told, now));
     }
 }
 

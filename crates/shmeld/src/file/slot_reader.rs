@@ -30,14 +30,14 @@ impl SlotReader {
 
     /// Whether a record can be read without waiting.
     pub(super) fn is_ready(&mut self, region: &Region) -> Result<bool, Misbehaviour> {
-        Ok(self.in_slot || self.consumer.filled_slots(region)? > 0)
+        Ok(self.in_slot || self.consumer.is_filled(region)?)
     }
 
     /// The next record, if a slot is ready. [`SlotReader::finish`] must follow before the next one.
     pub(super) fn next(&mut self, region: &Region) -> Result<Option<Record>, Misbehaviour> {
         loop {
             if !self.in_slot {
-                if self.consumer.filled_slots(region)? == 0 {
+                if !self.consumer.is_filled(region)? {
                     return Ok(None);
                 }
                 (self.in_slot, self.at) = (true, 0);

@@ -88,7 +88,7 @@ impl<'s> SlotWriter<'s> {
     /// Waits for a free slot. Each slice looks at the client's lease, the clock and the server's own end.
     fn claim(&mut self) -> Result<(), End> {
         let mut owed_for = Duration::ZERO;
-        while self.producer.free_slots(self.region())? == 0 {
+        while !self.producer.is_free(self.attached.region())? {
             self.pulse.set_waiting_for_client(true);
             let start = Instant::now();
             match self.producer.wait_free(self.region(), start + SLICE)? {

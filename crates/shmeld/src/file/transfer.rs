@@ -110,6 +110,12 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         }
     }
 
+    /// The session behind it.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// Ends the session properly.
     pub fn close(self) {
         self.client.close();
