@@ -77,6 +77,11 @@ pub trait Words {
         let _ = word;
         0
     }
+    /// Told before each wait whether the peer was last seen on our CPU.
+    #[inline]
+    fn shares_cpu(&self, semaphore: Semaphore, shared: bool) {
+        let _ = (semaphore, shared);
+    }
 }
 
 /// Which of the two semaphores.
@@ -173,7 +178,9 @@ fn peer_runs_elsewhere(words: &impl Words, semaphore: Semaphore) -> bool {
     let (mine, peers) = semaphore.cpus();
     let my_cpu = words.tell_cpu(mine);
     let peer_cpu = words.load(peers, Ordering::Relaxed);
-    peer_cpu != 0 && peer_cpu != my_cpu
+    let elsewhere = peer_cpu != 0 && peer_cpu != my_cpu;
+    words.shares_cpu(semaphore, peer_cpu != 0 && !elsewhere);
+    elsewhere
 }
 
 fn spin(words: &impl Words, ready: &mut impl FnMut() -> bool) -> bool {

@@ -68,6 +68,29 @@ pub fn ignore_broken_pipe_and_file_size() {
     }
 }
 
+/// `sched_setaffinity(0, allowed - {cpu})`, then back to what was allowed: makes the scheduler move this thread to another CPU, if it may
+/// run on one. Nothing else changes; where the thread goes later is the scheduler's business again.
+///
+/// Returns whether there was another CPU to move to.
+///
+/// See [sched_setaffinity(2)](https://man7.org/linux/man-pages/man2/sched_setaffinity.2.html).
+#[doc(alias = "sched_setaffinity")]
+pub fn leave_cpu(cpu: u32) -> bool {
+    let Ok(allowed) = sched_getaffinity(None) else {
+        return false;
+    };
+    let mut others = allowed;
+    let cpu = cpu as usize;
+    if cpu >= CpuSet::MAX_CPU || !allowed.is_set(cpu) || allowed.count() < 2 {
+        return false;
+    }
+    others.unset(cpu);
+    let moved = sched_setaffinity(None, &others).is_ok();
+    // If this fails, the thread may run on all CPUs but one, which hurts less than the error would help.
+    let _ = sched_setaffinity(None, &allowed);
+    moved
+}
+
 /// `sched_setaffinity(0, {cpu})`: keeps this thread, and the threads it starts, on one CPU. For measurements.
 ///
 /// # Errors
@@ -145,6 +168,21 @@ mod tests {
     fn random_bytes_differ_each_time() {
         assert_ne!(random_bytes::<16>(), random_bytes::<16>());
         assert_eq!(random_bytes::<0>(), []);
+    }
+
+    #[test]
+    fn a_thread_leaves_its_cpu_if_it_may_and_may_come_back() {
+        let allowed = cpus_allowed_list();
+        let thread = std::thread::spawn(move || {
+            // Pinned, there is nowhere to go, and pinned it stays.
+            restrict_to_cpu(allowed[0]).expect("allowed");
+            assert!(!leave_cpu(allowed[0]));
+            assert_eq!(cpus_allowed_list(), [allowed[0]]);
+        });
+        thread.join().expect("thread");
+        let before = cpus_allowed_list();
+        assert_eq!(leave_cpu(current_cpu()), before.len() > 1);
+        assert_eq!(cpus_allowed_list(), before);
     }
 
     #[test]

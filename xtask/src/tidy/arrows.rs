@@ -5,13 +5,18 @@
 use super::finding::Finding;
 
 /// Each crate of ours with those of ours that lie below it.
-const FLOORS: [(&str, &[&str]); 7] = [
+const FLOORS: [(&str, &[&str]); 9] = [
     ("shmeld-os", &[]),
     ("shmeld-core", &["shmeld-os"]),
     ("shmeld", &["shmeld-os", "shmeld-core"]),
     ("shmeld-cli", &["shmeld-os", "shmeld-core", "shmeld"]),
     ("shmeld-python", &["shmeld-os", "shmeld-core", "shmeld"]),
     ("shmeld-zenoh", &["shmeld-os", "shmeld-core", "shmeld"]),
+    ("shmeld-ring-bench", &["shmeld-os", "shmeld-core"]),
+    (
+        "shmeld-compare",
+        &["shmeld-os", "shmeld-core", "shmeld", "shmeld-cli"],
+    ),
     ("xtask", &[]),
 ];
 const SYSTEM_CRATES: [&str; 2] = ["rustix", "libc"];
