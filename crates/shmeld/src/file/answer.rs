@@ -99,6 +99,9 @@ impl<'s> Answerer<'s> {
             Ok(walk) => walk,
             Err(refusal) => return Ok(Err(refusal)),
         };
+        if request.op == Op::Tree {
+            walk.will_open_files();
+        }
         while let Some(item) = walk.next_item() {
             if self.writer.is_cancelled(request.request_id) {
                 return Ok(Err(Status::Cancelled.into()));

@@ -105,6 +105,9 @@ pub trait Walk: Send {
     /// The next item, or `None` at the end.
     fn next_item(&mut self) -> Option<WalkItem>;
 
+    /// Says that all files will be opened: then a walk may open each at once instead of looking at it first.
+    fn will_open_files(&mut self) {}
+
     /// Opens the file that was the last item.
     ///
     /// # Errors

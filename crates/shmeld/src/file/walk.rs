@@ -26,8 +26,9 @@ pub(super) struct DirectoryWalk {
     start: Option<(OwnedFd, Stat)>,
     levels: Vec<Level>,
     path: Vec<u8>,
-    /// The file that was the last item, opened already.
-    last: Option<(OwnedFd, Stat)>,
+    opens_files: bool,
+    /// The file that was the last item, opened already, and its name.
+    last: Option<(OwnedFd, Stat, Vec<u8>)>,
 }
 
 impl DirectoryWalk {
@@ -38,6 +39,7 @@ impl DirectoryWalk {
             start: Some((start, stat)),
             levels: Vec::new(),
             path: Vec::new(),
+            opens_files: false,
             last: None,
         }
     }
@@ -49,7 +51,7 @@ impl DirectoryWalk {
             FileKind::Directory if self.levels_max > 0 => self.descend(start).err(),
             FileKind::Directory => None,
             FileKind::File => {
-                self.last = Some((start, stat));
+                self.last = Some((start, stat, b".".to_vec()));
                 None
             }
             kind => Some(Refusal::new(Status::NotAFile, describe(kind))),
@@ -70,12 +72,27 @@ impl DirectoryWalk {
         Ok(())
     }
 
+    fn prefix_bytes(&self) -> usize {
+        self.levels.last().map_or(0, |level| level.prefix_bytes)
+    }
+
+    /// Opens a file that was listed as one: that and a look at what was opened is all, where a look at the name would come first. `None` if
+    /// that fails or something else has the name by now; then the name is looked at after all.
+    fn open_listed(&mut self, name: &[u8]) -> Option<WalkItem> {
+        let level = self.levels.last()?;
+        let file = fs::open_child(&level.directory, name).ok()?;
+        let stat = fs::stat(&file).ok()?;
+        if stat.kind != FileKind::File {
+            return None;
+        }
+        let entry = Entry::from_stat(&stat, self.path.clone());
+        self.last = Some((file, stat, self.path.clone()));
+        Some(WalkItem { entry, refusal: None })
+    }
+
     /// Looks at the entry `name` of the innermost directory.
-    fn visit(&mut self, name: &[u8]) -> WalkItem {
-        let Some(level) = self.levels.last() else {
-            unreachable!("visit is called inside a directory")
-        };
-        self.path.truncate(level.prefix_bytes);
+    fn visit(&mut self, name: &[u8], listed: FileKind) -> WalkItem {
+        self.path.truncate(self.prefix_bytes());
         self.path.extend_from_slice(name);
         let refused = |path: &[u8], refusal: Refusal| WalkItem {
             entry: Entry::refusal(path, &refusal),
@@ -84,6 +101,15 @@ impl DirectoryWalk {
         if self.path.len() > NAME_BYTES_MAX {
             return refused(&self.path, Status::NameTooLong.into());
         }
+        if self.opens_files
+            && listed == FileKind::File
+            && let Some(item) = self.open_listed(name)
+        {
+            return item;
+        }
+        let Some(level) = self.levels.last() else {
+            unreachable!("visit is called inside a directory")
+        };
         let stat = match fs::stat_at(&level.directory, name) {
             Ok(stat) => stat,
             Err(error) => return refused(&self.path, refusal_of(error.errno())),
@@ -137,7 +163,7 @@ impl Walk for DirectoryWalk {
         loop {
             let level = self.levels.last_mut()?;
             match level.entries.next() {
-                Some(Ok(entry)) => return Some(self.visit(&entry.name)),
+                Some(Ok(entry)) => return Some(self.visit(&entry.name, entry.kind)),
                 Some(Err(error)) => {
                     // A directory that cannot be read to its end is reported once and left.
                     let refusal = refusal_of(error.errno());
@@ -156,9 +182,13 @@ impl Walk for DirectoryWalk {
         }
     }
 
+    fn will_open_files(&mut self) {
+        self.opens_files = true;
+    }
+
     fn open_last(&mut self) -> Result<Box<dyn SourceFile>, Refusal> {
-        if let Some((file, stat)) = self.last.take() {
-            return self.source.admit(file, stat, b".".to_vec());
+        if let Some((file, stat, name)) = self.last.take() {
+            return self.source.admit(file, stat, name);
         }
         // The last item lies in the innermost directory: a file does not open a level of its own.
         let level = self.levels.last().ok_or_else(|| Refusal::from(Status::Fnf))?;
