@@ -9,6 +9,7 @@
     reason = "a developers' tool talks on the terminal"
 )]
 
+mod bench;
 mod check;
 mod command;
 mod leftovers;
@@ -22,44 +23,63 @@ use std::process::ExitCode;
 struct Task {
     name: &'static str,
     about: &'static str,
-    run: fn(&Path) -> Result<(), String>,
+    run: Run,
 }
 
-const TASKS: [Task; 4] = [
+/// What a task does with the workspace's folder.
+enum Run {
+    Alone(fn(&Path) -> Result<(), String>),
+    /// With the arguments behind the task's name.
+    With(fn(&Path, &[String]) -> Result<(), String>),
+}
+
+const TASKS: [Task; 5] = [
     Task {
         name: "test",
         about: "everything that CI runs: fmt, clippy, build, test, tidy, leftovers",
-        run: check::run,
+        run: Run::Alone(check::run),
     },
     Task {
         name: "check",
         about: "the same as test",
-        run: check::run,
+        run: Run::Alone(check::run),
     },
     Task {
         name: "tidy",
         about: "the house rules that rustfmt and clippy do not know",
-        run: tidy::run,
+        run: Run::Alone(tidy::run),
     },
     Task {
         name: "leftovers",
         about: "fails if a POSIX object named shmeld* is still there",
-        run: leftovers::run,
+        run: Run::Alone(leftovers::run),
+    },
+    Task {
+        name: "bench",
+        about: "shmeld bench; with --compare every row against its rival (--compare --help)",
+        run: Run::With(bench::run),
     },
 ];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let name = match arguments.as_slice() {
-        [] => return help(),
-        [only] if ["help", "-h", "--help"].contains(&only.as_str()) => return help(),
-        [only] => only.as_str(),
-        [_, extra, ..] => return usage(&format!("unexpected argument `{extra}`")),
+    let Some((name, rest)) = arguments.split_first() else {
+        return help();
     };
+    if ["help", "-h", "--help"].contains(&name.as_str()) && rest.is_empty() {
+        return help();
+    }
     let Some(task) = TASKS.iter().find(|task| task.name == name) else {
         return usage(&format!("no task `{name}`"));
     };
-    match workspace_root().and_then(|root| (task.run)(&root)) {
+    if let (Run::Alone(_), Some(extra)) = (&task.run, rest.first()) {
+        return usage(&format!("unexpected argument `{extra}`"));
+    }
+    let run = |root: PathBuf| match task.run {
+        Run::Alone(run) => run(&root),
+        Run::With(run) => run(&root, rest),
+    };
+    match workspace_root().and_then(run) {
         Ok(()) => ExitCode::SUCCESS,
         Err(reason) => {
             eprintln!("xtask {name}: failed: {reason}");

@@ -1,10 +1,12 @@
 //! `shmeld bench`: how fast it is on this machine, as ratios to what everybody has: lock-step semaphores and `cp`.
 
 use std::io::{IsTerminal, Write};
+use std::time::Instant;
 
 use shmeld::os::process;
 
 use super::bench_arena::{Arena, Site};
+use super::bench_cpu::{self, everybodys_seconds};
 use super::bench_numbers::{Measure, Ratio};
 use super::bench_pairs::{Pairs, Side, run_pairs};
 use super::bench_race::{Contestant, Placement, Race};
@@ -30,7 +32,8 @@ pub fn run(program: &Program, args: &BenchArgs) -> u8 {
         return 2;
     }
     let interrupt = program.interrupt();
-    let measured = Arena::build(Site::of_ourselves(&interrupt), args.size).and_then(|arena| measure(&arena, args));
+    let measured =
+        Arena::build(Site::of_ourselves(&interrupt), args.size).and_then(|arena| measure(&arena, args));
     let printed = match measured {
         Ok(results) if args.json => print_json(args, &results),
         Ok(results) => print_text(args, &results),
@@ -111,16 +114,28 @@ fn race(arena: &Arena<'_>, row: &Row, placement: Placement, args: &BenchArgs) ->
     let theirs_peak = race.rehearse(row.rival)?;
     let bytes = (row.ours.bytes(arena), row.rival.bytes(arena));
     let ratio = |pairs: &Pairs| Ratio::of(row.measure, (&pairs.ours, bytes.0), (&pairs.rival, bytes.1));
-    let pairs = run_pairs(args.pairs, |pairs| ratio(pairs).judgement(), |pair, side| {
-        progress.show(&format!("{}: pair {pair} of {}", row.name, args.pairs));
-        race.run(match side {
-            Side::Ours => row.ours,
-            Side::Rival => row.rival,
-        })
-    })?;
+    let server = race.server_pid();
+    let others = || {
+        let ours = bench_cpu::of_process(process::pid());
+        everybodys_seconds() - ours.own - ours.children - bench_cpu::of_process(server).own
+    };
+    let (start, before) = (Instant::now(), others());
+    let pairs = run_pairs(
+        args.pairs,
+        |pairs| ratio(pairs).judgement(),
+        |pair, side| {
+            progress.show(&format!("{}: pair {pair} of {}", row.name, args.pairs));
+            race.run(match side {
+                Side::Ours => row.ours,
+                Side::Rival => row.rival,
+            })
+        },
+    )?;
+    let others_cpus = (others() - before) / start.elapsed().as_secs_f64();
     let run = |samples, bytes, peak| Runs { samples, bytes, peak };
     Ok(Outcome::Measured {
         ratio: ratio(&pairs),
+        others_cpus,
         ours: run(pairs.ours, bytes.0, ours_peak),
         theirs: run(pairs.rival, bytes.1, theirs_peak),
     })

@@ -63,6 +63,29 @@ fn parse(stat: &str) -> Option<CpuTime> {
     })
 }
 
+/// A row during which others kept more CPUs busy than this is disturbed: two processes suffer from a third on two CPUs, one does not.
+pub const OTHERS_CPUS_MAX: f64 = 0.1;
+
+/// What everybody used since the machine started, all CPUs together, in steps of 10 ms; time that a hypervisor gave to others included.
+#[must_use]
+pub fn everybodys_seconds() -> f64 {
+    fs::read_to_string("/proc/stat").map_or(0.0, |stat| busy_ticks(&stat) as f64 / TICKS_PER_SECOND)
+}
+
+/// `cpu  user nice system idle iowait irq softirq steal ...`
+fn busy_ticks(stat: &str) -> u64 {
+    let fields = stat.lines().next().unwrap_or_default().split_ascii_whitespace();
+    let ticks: Vec<u64> = fields
+        .skip(1)
+        .take(8)
+        .filter_map(|field| field.parse().ok())
+        .collect();
+    let [user, nice, system, _, _, interrupt, soft_interrupt, steal] = ticks[..] else {
+        return 0;
+    };
+    user + nice + system + interrupt + soft_interrupt + steal
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,5 +103,15 @@ mod tests {
         let own = fs::read_to_string("/proc/self/stat").expect("/proc");
         assert!(parse(&own).is_some());
         assert_eq!(of_process(u32::MAX), CpuTime::default());
+    }
+
+    #[test]
+    fn waiting_is_not_being_busy() {
+        let stat = "cpu  1 2 4 1000 2000 8 16 32 0 0\ncpu0 9 9 9 9 9 9 9 9 9 9\n";
+        assert_eq!(
+            (busy_ticks(stat), busy_ticks("cpu 1 2"), busy_ticks("")),
+            (63, 0, 0)
+        );
+        assert!(everybodys_seconds() > 0.0);
     }
 }

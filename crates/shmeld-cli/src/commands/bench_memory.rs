@@ -1,7 +1,8 @@
 //! How much memory processes took at most, watched from outside while they ran.
 //!
-//! `ru_maxrss` will not do: a child starts with the peak of whoever started it. `VmHWM` of /proc/PID/status belongs to the program, only
-//! grows, and is lost when the process ends: so it is read every millisecond, which disturbs, and therefore never during a timed run.
+//! `ru_maxrss` will not do: a child starts with the peak of whoever started it. /proc/PID/status belongs to the program, but is lost when
+//! the process ends: so it is read every millisecond, which disturbs, and therefore never during a timed run. `VmHWM` is the kernel's own
+//! peak of all that was resident; it keeps none without shared memory, so that is the largest `VmRSS` - `RssShmem` that was seen.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,15 +13,22 @@ use std::time::Duration;
 
 use shmeld::os::process;
 
-use super::bench_numbers::Peak;
+use super::bench_numbers::{Memory, Peak};
 
 /// How often is looked.
 const INTERVAL: Duration = Duration::from_millis(1);
 
-/// The most that a process had resident until now, files and shared memory that it mapped included; `None` if it is gone.
-#[must_use]
-pub fn peak_bytes(pid: u32) -> Option<u64> {
-    status_bytes(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?, "VmHWM")
+/// What a process has now, and its peak; `None` if it is gone.
+fn memory_of(pid: u32) -> Option<Memory> {
+    parse(&fs::read_to_string(format!("/proc/{pid}/status")).ok()?)
+}
+
+fn parse(status: &str) -> Option<Memory> {
+    let now = status_bytes(status, "VmRSS")?;
+    Some(Memory {
+        resident: status_bytes(status, "VmHWM")?,
+        beyond_regions: now.saturating_sub(status_bytes(status, "RssShmem")?),
+    })
 }
 
 /// A line such as `VmHWM:     5120 kB`.
@@ -42,10 +50,8 @@ fn descendants(pid: u32) -> Vec<u32> {
         };
         for thread in threads.flatten() {
             let children = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-            let children = children
-                .split_ascii_whitespace()
-                .filter_map(|child| child.parse().ok());
-            unseen.extend(children);
+            let children = children.split_ascii_whitespace();
+            unseen.extend(children.filter_map(|child| child.parse::<u32>().ok()));
         }
         found.push(pid);
     }
@@ -59,7 +65,7 @@ pub struct MemoryWatch {
     server: u32,
     others: Vec<u32>,
     done: Arc<AtomicBool>,
-    thread: Option<JoinHandle<BTreeMap<u32, u64>>>,
+    thread: Option<JoinHandle<BTreeMap<u32, Memory>>>,
 }
 
 impl MemoryWatch {
@@ -73,9 +79,8 @@ impl MemoryWatch {
             let mut peaks = BTreeMap::new();
             while !seen_by_thread.load(Ordering::Relaxed) {
                 for pid in descendants(process::pid()) {
-                    // The last value is the peak. It is no maximum: before it becomes its program a child has the memory of its parent.
-                    if let Some(bytes) = peak_bytes(pid) {
-                        peaks.insert(pid, bytes);
+                    if let Some(memory) = memory_of(pid) {
+                        note(&mut peaks, pid, memory);
                     }
                 }
                 std::thread::sleep(INTERVAL);
@@ -86,7 +91,10 @@ impl MemoryWatch {
             server,
             others,
             done,
-            thread: std::thread::Builder::new().name("memory".to_owned()).spawn(look).ok(),
+            thread: std::thread::Builder::new()
+                .name("memory".to_owned())
+                .spawn(look)
+                .ok(),
         }
     }
 
@@ -95,18 +103,30 @@ impl MemoryWatch {
     pub fn end(mut self) -> Peak {
         self.done.store(true, Ordering::Relaxed);
         let joined = self.thread.take().map(JoinHandle::join);
-        let peaks = joined.and_then(std::result::Result::ok).unwrap_or_default();
-        let clients: Vec<u64> = peaks
-            .iter()
-            .filter(|(pid, _)| !self.others.contains(pid))
-            .map(|(_, bytes)| *bytes)
-            .collect();
-        Peak {
-            clients: clients.iter().sum(),
-            largest_client: clients.iter().copied().max().unwrap_or_default(),
-            server: peak_bytes(self.server).unwrap_or_default(),
-        }
+        let peaks = joined.and_then(Result::ok).unwrap_or_default();
+        let server = peaks.get(&self.server).copied().unwrap_or_default();
+        let clients = peaks.iter().filter(|(pid, _)| !self.others.contains(pid));
+        clients.fold(
+            Peak {
+                server: server.max(memory_of(self.server).unwrap_or_default()),
+                ..Peak::default()
+            },
+            |peak, (_, memory)| Peak {
+                clients: peak.clients + *memory,
+                largest_client: peak.largest_client.max(*memory),
+                ..peak
+            },
+        )
     }
+}
+
+/// Keeps the peaks. The kernel's own goes down only when a child becomes its program: before, it has the memory of its parent.
+fn note(peaks: &mut BTreeMap<u32, Memory>, pid: u32, seen: Memory) {
+    let peak = peaks.entry(pid).or_default();
+    if seen.resident < peak.resident {
+        *peak = Memory::default();
+    }
+    *peak = peak.max(seen);
 }
 
 #[cfg(test)]
@@ -120,8 +140,31 @@ mod tests {
         assert_eq!(status_bytes(status, "VmHWM"), Some(5120 * 1024));
         assert_eq!(status_bytes(status, "VmRSS"), None);
         assert_eq!(status_bytes("VmHWM:\tmany", "VmHWM"), None);
-        assert!(peak_bytes(process::pid()).is_some_and(|bytes| bytes > 100_000));
-        assert_eq!(peak_bytes(u32::MAX), None);
+        assert!(memory_of(process::pid()).is_some_and(|memory| memory.resident > 100_000));
+        assert_eq!(memory_of(u32::MAX), None);
+    }
+
+    #[test]
+    fn shared_memory_is_not_beyond_the_region() {
+        let status = "VmHWM:\t 900 kB\nVmRSS:\t 800 kB\nRssAnon:\t 100 kB\nRssShmem:\t 300 kB\n";
+        let expected = Memory {
+            resident: 900 << 10,
+            beyond_regions: 500 << 10,
+        };
+        assert_eq!(parse(status), Some(expected));
+    }
+
+    #[test]
+    fn what_a_child_had_before_it_became_its_program_is_forgotten() {
+        let memory = |resident, beyond_regions| Memory {
+            resident,
+            beyond_regions,
+        };
+        let mut peaks = BTreeMap::new();
+        for seen in [memory(900, 900), memory(100, 80), memory(300, 60)] {
+            note(&mut peaks, 7, seen);
+        }
+        assert_eq!(peaks[&7], memory(300, 80));
     }
 
     #[test]
@@ -133,7 +176,7 @@ mod tests {
             .expect("cat");
         let watch = MemoryWatch::begin(child.id());
         assert!(watch.others.contains(&child.id()));
-        assert!(watch.end().server > 0);
+        assert!(watch.end().server.resident > 0);
         drop(child.stdin.take());
         child.wait().expect("ended");
     }

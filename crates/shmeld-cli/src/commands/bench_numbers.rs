@@ -23,14 +23,45 @@ impl Sample {
     }
 }
 
-/// The most memory that processes had resident, files and regions that they mapped included, in bytes; zero if unknown.
+/// The most memory that a process had, in bytes; zero if unknown.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// All that was resident, files and regions that it mapped included.
+    pub resident: u64,
+    /// The same without shared memory: what it needs beyond its regions.
+    pub beyond_regions: u64,
+}
+
+/// The most memory of the processes of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Peak {
     /// All that were started for the run, together.
-    pub clients: u64,
-    pub largest_client: u64,
+    pub clients: Memory,
+    pub largest_client: Memory,
     /// The server that stood ready.
-    pub server: u64,
+    pub server: Memory,
+}
+
+impl Memory {
+    /// Each figure the larger one of both.
+    #[must_use]
+    pub fn max(self, other: Self) -> Self {
+        Self {
+            resident: self.resident.max(other.resident),
+            beyond_regions: self.beyond_regions.max(other.beyond_regions),
+        }
+    }
+}
+
+impl std::ops::Add for Memory {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            resident: self.resident + other.resident,
+            beyond_regions: self.beyond_regions + other.beyond_regions,
+        }
+    }
 }
 
 /// What a row compares.
@@ -77,6 +108,31 @@ impl Ratio {
             third_quartile: quantile(&ratios, 0.75),
             pairs: ratios,
         }
+    }
+
+    /// How many digits behind the point tell something.
+    #[must_use]
+    pub fn digits(&self) -> usize {
+        if self.of_medians >= 10.0 { 1 } else { 2 }
+    }
+
+    /// The ratios pair by pair, in lines of at most `columns` characters.
+    #[must_use]
+    pub fn lines_of_pairs(&self, columns: usize) -> Vec<String> {
+        let digits = self.digits();
+        let mut lines = vec![String::new()];
+        for ratio in &self.pairs {
+            let text = format!("{ratio:.digits$}");
+            match lines.last_mut() {
+                Some(line) if line.is_empty() => line.push_str(&text),
+                Some(line) if line.len() + 1 + text.len() <= columns => {
+                    line.push(' ');
+                    line.push_str(&text);
+                }
+                _ => lines.push(text),
+            }
+        }
+        lines
     }
 
     /// How far the quartiles are apart, as a part of the ratio.
@@ -168,6 +224,15 @@ mod tests {
         let ratio = Ratio::of(Measure::Time, (&ours, 1), (&theirs, 1));
         assert_eq!((ratio.first_quartile, ratio.third_quartile), (1.5, 2.5));
         assert!(!ratio.is_steady());
+    }
+
+    #[test]
+    fn pairs_are_shown_in_lines_that_fit() {
+        let ratio = Ratio::of(Measure::Time, (&samples(&[1.0; 7]), 1), (&samples(&[2.0; 7]), 1));
+        let lines = ratio.lines_of_pairs(14);
+        assert_eq!(lines, ["0.50 0.50 0.50", "0.50 0.50 0.50", "0.50"]);
+        let large = Ratio::of(Measure::Time, (&samples(&[30.0]), 1), (&samples(&[1.0]), 1));
+        assert_eq!(large.lines_of_pairs(1), ["30.0"]);
     }
 
     #[test]

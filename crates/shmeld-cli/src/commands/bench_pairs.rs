@@ -69,7 +69,9 @@ mod tests {
     use super::*;
 
     fn count(pairs_min: u32, judge: impl Fn(&Pairs) -> Judgement) -> (usize, usize) {
-        let pairs = run_pairs(pairs_min, judge, |pair, _| Ok::<_, ()>(Sample::of(f64::from(pair))));
+        let pairs = run_pairs(pairs_min, judge, |pair, _| {
+            Ok::<_, ()>(Sample::of(f64::from(pair)))
+        });
         let pairs = pairs.expect("no run fails");
         (pairs.ours.len(), pairs.rival.len())
     }
@@ -91,7 +93,11 @@ mod tests {
 
     #[test]
     fn run_that_fails_ends_it() {
-        let failed = run_pairs(9, |_| Judgement::Steady, |pair, _| if pair < 3 { Ok(Sample::of(1.0)) } else { Err(pair) });
+        let failed = run_pairs(
+            9,
+            |_| Judgement::Steady,
+            |pair, _| if pair < 3 { Ok(Sample::of(1.0)) } else { Err(pair) },
+        );
         assert_eq!(failed.map(|pairs| pairs.ours.len()), Err(3));
     }
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::bench_arena::Arena;
 use super::bench_memory::MemoryWatch;
-use super::bench_numbers::{Peak, Sample};
+use super::bench_numbers::{Memory, Peak, Sample};
 use super::demo_process::{Owned, ServerProcess, Trouble, Watch, spawn};
 use super::demo_stage::same_bytes;
 
@@ -71,7 +71,8 @@ impl Placement {
 pub struct Race<'a> {
     arena: &'a Arena<'a>,
     placement: Placement,
-    server: ServerProcess,
+    /// For ours only.
+    server: Option<ServerProcess>,
 }
 
 impl<'a> Race<'a> {
@@ -87,8 +88,18 @@ impl<'a> Race<'a> {
         Ok(Self {
             arena,
             placement,
-            server,
+            server: Some(server),
         })
+    }
+
+    /// For rivals that need no server of ours.
+    #[must_use]
+    pub fn without_server(arena: &'a Arena<'a>, placement: Placement) -> Self {
+        Self {
+            arena,
+            placement,
+            server: None,
+        }
     }
 
     /// A measured run. The clock runs from the start of the reading process to its exit; the output is removed after that.
@@ -111,11 +122,11 @@ impl<'a> Race<'a> {
     /// # Errors
     /// As for [`Race::run`]; or other bytes came.
     pub fn rehearse(&mut self, contestant: Contestant) -> Result<Peak, Trouble> {
-        let watch = MemoryWatch::begin(self.server.pid());
+        let watch = MemoryWatch::begin(self.server_pid());
         self.transfer(contestant)?;
         let mut peak = watch.end();
         if !matches!(contestant, Contestant::Ours { .. }) {
-            peak.server = 0;
+            peak.server = Memory::default();
         }
         let source = match contestant {
             Contestant::LockStep => self.arena.short_source(),
@@ -128,13 +139,17 @@ impl<'a> Race<'a> {
         Ok(peak)
     }
 
-    /// The server's process.
+    /// The server's process; 0 if there is none.
     #[must_use]
     pub fn server_pid(&self) -> u32 {
-        self.server.pid()
+        self.server.as_ref().map_or(0, ServerProcess::pid)
     }
 
-    fn transfer(&mut self, contestant: Contestant) -> Result<Sample, Trouble> {
+    /// Runs a contestant and leaves its output where it is.
+    ///
+    /// # Errors
+    /// A process failed, or we were told to stop.
+    pub fn transfer(&mut self, contestant: Contestant) -> Result<Sample, Trouble> {
         match contestant {
             Contestant::Ours { region_bytes } => self.transfer_ours(region_bytes),
             Contestant::LockStep => self.transfer_in_lock_step(),
@@ -166,12 +181,16 @@ impl<'a> Race<'a> {
     /// # Errors
     /// It failed, or we were told to stop.
     pub fn time_client(&mut self, command: &mut Command) -> Result<Sample, Trouble> {
-        let pid = self.server.pid();
+        let pid = self.server_pid();
         let used = self.arena.site.meters.process;
         let before = used(pid);
         let cpu = self.placement.of_others();
         let server = &mut self.server;
-        let sample = time(self.arena, command, cpu, || server.begin_stop())?;
+        let sample = time(self.arena, command, cpu, || {
+            if let Some(server) = server {
+                server.begin_stop();
+            }
+        })?;
         Ok(Sample {
             writer_cpu: used(pid) - before,
             ..sample

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use super::bench_numbers::{Measure, Ratio, Sample, mean, median_seconds};
+use super::bench_cpu::OTHERS_CPUS_MAX;
+use super::bench_numbers::{Measure, Peak, Ratio, Sample, mean, median_seconds};
 use super::bench_race::{Contestant, Placement};
 use crate::args::BenchArgs;
 use crate::values::show_size;
@@ -27,11 +28,22 @@ pub enum Outcome {
     Skipped(&'static str),
     /// Paired runs.
     Measured {
-        ours_bytes: u64,
-        ours: Vec<Sample>,
-        theirs_bytes: u64,
-        theirs: Vec<Sample>,
+        ratio: Ratio,
+        ours: Runs,
+        theirs: Runs,
+        /// How many CPUs everybody else kept busy meanwhile.
+        others_cpus: f64,
     },
+}
+
+/// The runs of one contestant.
+#[derive(Debug)]
+pub struct Runs {
+    pub samples: Vec<Sample>,
+    /// What each run moved.
+    pub bytes: u64,
+    /// Memory, in a run that was not timed.
+    pub peak: Peak,
 }
 
 /// A row and what came of it.
@@ -52,10 +64,6 @@ impl Contestant {
     }
 }
 
-fn ratio_of(row: &Row, ours: (&[Sample], u64), theirs: (&[Sample], u64)) -> Ratio {
-    Ratio::of(row.measure, ours, theirs)
-}
-
 fn mib_per_second(bytes: u64, seconds: f64) -> f64 {
     bytes as f64 / f64::from(1 << 20) / seconds.max(f64::MIN_POSITIVE)
 }
@@ -68,14 +76,14 @@ pub fn print_text(args: &BenchArgs, results: &[RowResult]) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "shmeld bench: {} on tmpfs, {} pairs of runs a row in random order\n",
+        "shmeld bench: {} on tmpfs, {} pairs of runs a row or more, in random order\n",
         show_size(args.size),
         args.pairs
     )?;
     writeln!(
         out,
-        "{:<27} {:>9} {:>9} {:>9}   CPU s client+server",
-        "", "bytes", "median s", "MiB/s"
+        "{:<25} {:>9} {:>8} {:>6}  {:<14} {:>9}",
+        "", "bytes", "median s", "MiB/s", "CPU s, +server", "peak MiB"
     )?;
     for RowResult { row, outcome } in results {
         write_row(&mut out, row, outcome)?;
@@ -83,33 +91,46 @@ pub fn print_text(args: &BenchArgs, results: &[RowResult]) -> io::Result<()> {
     writeln!(
         out,
         "Whole client processes from start to exit, warm files, memory touched before.\n\
+         Peak: resident memory of the processes, region and program files included.\n\
          Lock-step: 3744 bytes a turn through one page, a blocking semaphore each way."
     )
 }
 
 fn write_row(out: &mut impl Write, row: &Row, outcome: &Outcome) -> io::Result<()> {
-    let (ours, ours_bytes, theirs, theirs_bytes) = match outcome {
+    let (ratio, ours, theirs, others_cpus) = match outcome {
         Outcome::Skipped(need) => return writeln!(out, "{}\n  skipped: {need}\n", row.name),
         Outcome::Measured {
+            ratio,
             ours,
-            ours_bytes,
             theirs,
-            theirs_bytes,
-        } => (ours, *ours_bytes, theirs, *theirs_bytes),
+            others_cpus,
+        } => (ratio, ours, theirs, *others_cpus),
     };
     writeln!(out, "{}", row.name)?;
-    write_contestant(out, row.ours, ours, ours_bytes)?;
-    write_contestant(out, row.rival, theirs, theirs_bytes)?;
-    let ratio = ratio_of(row, (ours, ours_bytes), (theirs, theirs_bytes));
-    let (digits, what) = match row.measure {
-        Measure::Throughput => (1, "times the throughput"),
-        Measure::Time => (2, "times the time"),
+    write_contestant(out, row.ours, ours)?;
+    write_contestant(out, row.rival, theirs)?;
+    let what = match row.measure {
+        Measure::Throughput => "times the throughput",
+        Measure::Time => "times the time",
     };
+    let digits = ratio.digits();
     writeln!(
         out,
-        "  = {:.digits$} {what} (quartiles {:.digits$} to {:.digits$})",
-        ratio.of_medians, ratio.first_quartile, ratio.third_quartile
+        "  = {:.digits$} {what} (quartiles {:.digits$} to {:.digits$}, {} pairs)",
+        ratio.of_medians,
+        ratio.first_quartile,
+        ratio.third_quartile,
+        ratio.pairs.len()
     )?;
+    for line in ratio.lines_of_pairs(76) {
+        writeln!(out, "    {line}")?;
+    }
+    if others_cpus > OTHERS_CPUS_MAX {
+        writeln!(
+            out,
+            "  disturbed: other programs kept {others_cpus:.1} CPUs busy meanwhile"
+        )?;
+    }
     if !ratio.has_quartiles() {
         writeln!(out, "  too few pairs for quartiles")?;
     } else if !ratio.is_steady() {
@@ -122,26 +143,36 @@ fn write_row(out: &mut impl Write, row: &Row, outcome: &Outcome) -> io::Result<(
     writeln!(out)
 }
 
-fn write_contestant(
-    out: &mut impl Write,
-    contestant: Contestant,
-    samples: &[Sample],
-    bytes: u64,
-) -> io::Result<()> {
-    let seconds = median_seconds(samples);
-    let reader = mean(samples, |sample| sample.reader_cpu);
-    let writer = mean(samples, |sample| sample.writer_cpu);
-    let cpu = if contestant == Contestant::Copy {
-        format!("{reader:.3}")
-    } else {
-        format!("{reader:.3} + {writer:.3}")
+fn write_contestant(out: &mut impl Write, contestant: Contestant, runs: &Runs) -> io::Result<()> {
+    let seconds = median_seconds(&runs.samples);
+    let reader = mean(&runs.samples, |sample| sample.reader_cpu);
+    let writer = mean(&runs.samples, |sample| sample.writer_cpu);
+    let (cpu, peak) = match contestant {
+        Contestant::Ours { .. } => (format!("{reader:.3} + {writer:.3}"), show_peak(runs.peak)),
+        Contestant::LockStep => (
+            format!("{reader:.3} + {writer:.3}"),
+            show_mib(runs.peak.clients.resident),
+        ),
+        Contestant::Copy => (format!("{reader:.3}"), show_mib(runs.peak.clients.resident)),
     };
     writeln!(
         out,
-        "  {:<25} {:>9} {seconds:>9.4} {:>9.0}   {cpu}",
+        "  {:<23} {:>9} {seconds:>8.4} {:>6.0}  {cpu:<14} {peak:>9}",
         contestant.name(),
-        show_size(bytes),
-        mib_per_second(bytes, seconds)
+        show_size(runs.bytes),
+        mib_per_second(runs.bytes, seconds)
+    )
+}
+
+fn show_mib(bytes: u64) -> String {
+    format!("{:.1}", bytes as f64 / f64::from(1 << 20))
+}
+
+fn show_peak(peak: Peak) -> String {
+    format!(
+        "{}+{}",
+        show_mib(peak.clients.resident),
+        show_mib(peak.server.resident)
     )
 }
 
@@ -164,40 +195,42 @@ fn row_as_json(result: &RowResult) -> Value {
     match &result.outcome {
         Outcome::Skipped(need) => json!({"name": row.name, "measure": measure, "skipped": need}),
         Outcome::Measured {
+            ratio,
             ours,
-            ours_bytes,
             theirs,
-            theirs_bytes,
-        } => {
-            let ratio = ratio_of(row, (ours, *ours_bytes), (theirs, *theirs_bytes));
-            json!({
-                "name": row.name,
-                "measure": measure,
-                "ratio": ratio.of_medians,
-                "first_quartile": ratio.first_quartile,
-                "third_quartile": ratio.third_quartile,
-                "steady": ratio.is_steady(),
-                "ours": contestant_as_json(row.ours, ours, *ours_bytes),
-                "rival": contestant_as_json(row.rival, theirs, *theirs_bytes),
-            })
-        }
+            others_cpus,
+        } => json!({
+            "name": row.name,
+            "measure": measure,
+            "ratio": ratio.of_medians,
+            "first_quartile": ratio.first_quartile,
+            "third_quartile": ratio.third_quartile,
+            "steady": ratio.is_steady(),
+            "ratios": ratio.pairs,
+            "others_cpus": others_cpus,
+            "ours": contestant_as_json(row.ours, ours),
+            "rival": contestant_as_json(row.rival, theirs),
+        }),
     }
 }
 
-fn contestant_as_json(contestant: Contestant, samples: &[Sample], bytes: u64) -> Value {
-    let seconds: Vec<f64> = samples.iter().map(|sample| sample.seconds).collect();
+fn contestant_as_json(contestant: Contestant, runs: &Runs) -> Value {
+    let seconds: Vec<f64> = runs.samples.iter().map(|sample| sample.seconds).collect();
     json!({
         "name": contestant.name(),
-        "bytes": bytes,
+        "bytes": runs.bytes,
         "seconds": seconds,
-        "median_seconds": median_seconds(samples),
-        "reader_cpu_seconds": mean(samples, |sample| sample.reader_cpu),
-        "writer_cpu_seconds": mean(samples, |sample| sample.writer_cpu),
+        "median_seconds": median_seconds(&runs.samples),
+        "reader_cpu_seconds": mean(&runs.samples, |sample| sample.reader_cpu),
+        "writer_cpu_seconds": mean(&runs.samples, |sample| sample.writer_cpu),
+        "peak_bytes": runs.peak.clients.resident,
+        "server_peak_bytes": runs.peak.server.resident,
     })
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::bench_numbers::Memory;
     use super::*;
 
     fn measured(ours: f64, theirs: [f64; 5]) -> Outcome {
@@ -206,11 +239,25 @@ mod tests {
             reader_cpu: 0.1,
             writer_cpu: 0.2,
         };
+        let (ours, theirs) = (vec![sample(ours); 5], theirs.map(sample).to_vec());
+        let memory = |resident| Memory {
+            resident,
+            beyond_regions: 0,
+        };
+        let run = |samples| Runs {
+            samples,
+            bytes: 1 << 28,
+            peak: Peak {
+                clients: memory(123 << 20),
+                largest_client: memory(0),
+                server: memory(45 << 20),
+            },
+        };
         Outcome::Measured {
-            ours_bytes: 1 << 28,
-            ours: vec![sample(ours); 5],
-            theirs_bytes: 1 << 28,
-            theirs: theirs.map(sample).to_vec(),
+            ratio: Ratio::of(Measure::Time, (&ours, 1 << 28), (&theirs, 1 << 28)),
+            ours: run(ours),
+            theirs: run(theirs),
+            others_cpus: 0.5,
         }
     }
 
@@ -242,7 +289,13 @@ mod tests {
     fn quartiles_that_disagree_are_pointed_out() {
         let steady = text(&measured(0.1, [0.2; 5]));
         assert!(
-            steady.contains("= 0.50 times the time (quartiles 0.50 to 0.50)"),
+            steady.contains("= 0.50 times the time (quartiles 0.50 to 0.50, 5 pairs)"),
+            "{steady}"
+        );
+        assert!(steady.contains("    0.50 0.50 0.50 0.50 0.50\n"), "{steady}");
+        assert!(steady.contains("123.0+45.0"), "{steady}");
+        assert!(
+            steady.contains("disturbed: other programs kept 0.5 CPUs busy"),
             "{steady}"
         );
         assert!(!steady.contains("unsteady"), "{steady}");
@@ -263,6 +316,8 @@ mod tests {
             outcome: measured(0.1, [0.1, 0.1, 0.2, 0.4, 0.4]),
         };
         let object = row_as_json(&result);
+        assert_eq!(object["ratios"].as_array().map(Vec::len), Some(5));
+        assert_eq!(object["ours"]["server_peak_bytes"], 45 << 20);
         assert_eq!(object["rival"]["seconds"], json!([0.1, 0.1, 0.2, 0.4, 0.4]));
         assert_eq!(
             (&object["ratio"], &object["steady"]),

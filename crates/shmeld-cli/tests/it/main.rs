@@ -5,6 +5,7 @@
     reason = "a test that cannot go on stops where it stands, and tells what happened"
 )]
 
+mod bench;
 mod changing;
 mod command_line;
 mod content;

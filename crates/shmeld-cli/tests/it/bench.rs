@@ -1,0 +1,41 @@
+//! `shmeld bench`: that it measures, says what it measured, and leaves nothing behind. How fast anything is is no test's business.
+
+use crate::world::World;
+
+#[test]
+fn a_tiny_bench_measures_every_row_and_leaves_nothing_behind() {
+    let world = World::new("bench");
+    let outcome = world
+        .shmeld("bench")
+        .args(["--size", "1MiB", "--pairs", "1", "--json"])
+        .run()
+        .expect_code(0);
+    let object: serde_json::Value = serde_json::from_str(&outcome.stdout_text()).unwrap();
+    assert_eq!(
+        (&object["size"], &object["pairs"]),
+        (&(1 << 20).into(), &1.into())
+    );
+    let rows = object["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 3, "{object}");
+    for row in rows.iter().filter(|row| row["skipped"].is_null()) {
+        // One pair was asked for: quartiles mean nothing then, and no further pairs are run for their sake.
+        assert_eq!(row["ratios"].as_array().unwrap().len(), 1, "{row}");
+        assert!(row["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{row}");
+        assert_eq!(row["steady"], false, "{row}");
+        assert!(row["ours"]["peak_bytes"].as_u64().is_some(), "{row}");
+        assert!(row["others_cpus"].as_f64().is_some(), "{row}");
+    }
+    world.finish();
+}
+
+#[test]
+fn a_bench_of_no_bytes_is_refused() {
+    let world = World::new("bench-zero");
+    world
+        .shmeld("bench")
+        .args(["--size", "0"])
+        .run()
+        .expect_code(2)
+        .expect_said("--size is at least 1");
+    world.finish();
+}
