@@ -69,7 +69,8 @@ pub fn ignore_broken_pipe_and_file_size() {
 }
 
 /// `sched_setaffinity(0, allowed - {cpu})`, then back to what was allowed: makes the scheduler move this thread to another CPU, if it may
-/// run on one. Nothing else changes; where the thread goes later is the scheduler's business again.
+/// run on one. Where the thread goes later is the scheduler's business again. What was allowed is from then on the thread's own wish: a
+/// cpuset that becomes wider does not widen it, and a `taskset` at the very same moment is undone.
 ///
 /// Returns whether there was another CPU to move to.
 ///

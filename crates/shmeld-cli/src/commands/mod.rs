@@ -33,11 +33,11 @@ use crate::args::{ClientArgs, OutputArgs};
 use crate::program::Program;
 use crate::values::{RegionSize, Wait};
 
-/// What the options of a client mean to the library. `wait` is the command's default.
 /// The region that `auto` means for more than a little. Measured on tmpfs and ext4: from 512 KiB to 2 MiB nothing changes, smaller ones
 /// are slower because the sides wait for each other more often, larger ones because they no longer fit the second-level cache.
 const REGION_BYTES: u64 = 1 << 20;
 
+/// What the options of a client mean to the library. `wait` is the command's default.
 fn client_options(program: &Program, args: &ClientArgs, region: RegionSize, wait: Wait) -> ClientOptions {
     let (region_bytes, or_one_page) = match region {
         RegionSize::Auto => (REGION_BYTES, true),
@@ -55,10 +55,12 @@ fn client_options(program: &Program, args: &ClientArgs, region: RegionSize, wait
 
 /// From here on the process has the user's umask again: what is made now gets its mode at once.
 fn output_options(program: &Program, args: &OutputArgs) -> OutputOptions {
-    process::set_umask(program.umask);
+    // Directories are filled before they get their modes: the owner's bits must not be missing meanwhile.
+    let process_umask = program.umask & 0o077;
+    process::set_umask(process_umask);
     OutputOptions {
         umask: program.umask,
-        process_umask: Some(program.umask),
+        process_umask: Some(process_umask),
         preserve: args.preserve,
         no_clobber: args.no_clobber,
         sync: args.sync,

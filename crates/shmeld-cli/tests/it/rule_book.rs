@@ -1,7 +1,7 @@
 //! The strict rule book, as a bystander sees it: which system calls client and server make, and how much
 //! memory they share. POSIX objects only, one page, one mapping, a futex call only to sleep or to wake.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::world::{World, has_or_skip};
 
@@ -12,10 +12,28 @@ impl Trace {
     fn read(world: &World, name: &str) -> Self {
         let text = std::fs::read_to_string(world.root().join(name)).unwrap();
         // With -f each line begins with the number of the thread.
-        let calls = text
+        let mut calls: Vec<String> = Vec::new();
+        // Where each thread's call stands that another thread's call cut in two: it counts from its beginning.
+        let mut unfinished: BTreeMap<&str, usize> = BTreeMap::new();
+        for (thread, call) in text
             .lines()
-            .filter_map(|line| line.split_once(char::is_whitespace));
-        Trace(calls.map(|(_, call)| call.trim_start().to_owned()).collect())
+            .filter_map(|line| line.split_once(char::is_whitespace))
+        {
+            let call = call.trim_start();
+            let resumed = call
+                .strip_prefix("<... ")
+                .and_then(|rest| rest.split_once("resumed>"));
+            if let (Some((_, rest)), Some(index)) = (resumed, unfinished.remove(thread)) {
+                calls[index].push_str(rest);
+                continue;
+            }
+            let begun = call.strip_suffix(" <unfinished ...>");
+            if begun.is_some() {
+                unfinished.insert(thread, calls.len());
+            }
+            calls.push(begun.unwrap_or(call).to_owned());
+        }
+        Trace(calls)
     }
 
     /// The names of all calls.

@@ -42,7 +42,10 @@ impl OutputOptions {
 
     /// What a file made with this mode has then, as far as that is known.
     fn made(&self, mode: u32) -> Option<u32> {
-        self.process_umask.map(|umask| mode & !umask)
+        // A default ACL can take bits too, which nobody sees from here. Without `preserve` that is what the user wants, and what `cp` does.
+        self.process_umask
+            .filter(|_| !self.preserve)
+            .map(|umask| mode & !umask)
     }
 }
 
@@ -105,6 +108,8 @@ pub(super) struct OutputFile {
     /// End of what was written; holes may lie behind it.
     written_end: u64,
     reservation: Reservation,
+    /// Whether another file has the name already.
+    replaces: bool,
 }
 
 impl OutputFile {
@@ -116,6 +121,7 @@ impl OutputFile {
         options: OutputOptions,
     ) -> Result<Self, Error> {
         let mut mode = options.mode(source_mode);
+        let mut replaces = false;
         match fs::stat_at(&place.directory, name) {
             Ok(stat) => {
                 if let Some(node) = open_node(&place.join(name), stat.kind)? {
@@ -126,6 +132,7 @@ impl OutputFile {
                 if options.no_clobber {
                     return Err(refused(place, name, Errno::EXIST));
                 }
+                replaces = true;
                 match stat.kind {
                     FileKind::Directory => return Err(refused(place, name, Errno::ISDIR)),
                     // The new file is not opened wider than the one that it replaces.
@@ -151,6 +158,7 @@ impl OutputFile {
             made_mode,
             written_end: 0,
             reservation: Reservation::new(0),
+            replaces,
         })
     }
 
@@ -173,6 +181,7 @@ impl OutputFile {
             made_mode: options.made(mode),
             written_end: 0,
             reservation: Reservation::new(0),
+            replaces: false,
         })
     }
 
@@ -188,12 +197,15 @@ impl OutputFile {
             made_mode: None,
             written_end: 0,
             reservation: Reservation::new(0),
+            replaces: false,
         }
     }
 
     /// Says how long the file is going to be.
     pub(super) fn expect(&mut self, size: u64) {
-        if !matches!(self.state, State::Stream) {
+        // ext4 writes a file that replaces another to the disk before the rename, so that a power cut leaves the one or the other; but
+        // only what was not reserved (seen: size 0 after the cut). Speed is not worth somebody's old file.
+        if !matches!(self.state, State::Stream) && !self.replaces {
             self.reservation = Reservation::new(size);
         }
     }

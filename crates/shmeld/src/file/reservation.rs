@@ -38,7 +38,12 @@ impl Reservation {
         }
         let pays = self.pays.is_some() || fs::is_faster_reserved(&file).unwrap_or(false);
         let len = AHEAD_BYTES.min(self.size - start);
-        self.pays = Some(pays && fs::allocate(&file, start, len, true).is_ok());
+        let reserved = pays && fs::allocate(&file, start, len, true).is_ok();
+        if pays && !reserved {
+            // A full disk or quota keeps what it had room for. The file ends at `start`: it has no holes yet, and grows by its bytes only.
+            let _ = fs::set_size(&file, start);
+        }
+        self.pays = Some(reserved);
         self.end = start + len;
     }
 

@@ -293,8 +293,16 @@ fn serve(attached: &Attached, session: &Session, context: &Arc<Context>) -> Resu
     let writer = SlotWriter::new(attached, &session.pulse);
     let mut answerer = Answerer::new(writer, context);
     let mut told = [0; 5];
+    let tell = || tell_ticks(region, &context.counters, &mut told);
+    let outcome = answer_all(&mut answerer, session, tell);
+    tell_ticks(region, &context.counters, &mut told);
+    outcome
+}
+
+/// Answers one request after the other until CLOSE; `between` is called before each.
+fn answer_all(answerer: &mut Answerer<'_>, session: &Session, mut between: impl FnMut()) -> Result<(), End> {
     loop {
-        tell_ticks(region, &context.counters, &mut told);
+        between();
         let next = session.try_next();
         if !matches!(next, Ok(Some(ref request)) if request.op != Op::Close) {
             // Nothing follows for now, or for ever: what has been answered must not wait in a slot that is only partly filled.

@@ -164,8 +164,11 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
                 return Ok(());
             }
             (Kind::Hole, Some(incoming)) => {
+                let collected = self.collected.bytes().len() as u64;
                 incoming.hole(&self.client, &mut self.collected, record)?;
-                self.events.push_back(Event::Progress { bytes: record.extent });
+                // No overflow: the hole has been found to lie within the file.
+                let bytes = record.extent + collected;
+                self.events.push_back(Event::Progress { bytes });
                 self.give_up_if_failed();
             }
             (Kind::End, Some(_)) => self.end(record)?,
@@ -252,6 +255,10 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             return Ok(());
         }
         let size = incoming.size();
+        let bytes = self.collected.bytes().len() as u64;
+        if bytes > 0 {
+            self.events.push_back(Event::Progress { bytes });
+        }
         match incoming.complete(&mut self.collected, record, &payload)? {
             Ok(()) => self.events.push_back(Event::Delivered { name, size }),
             Err(error) => self.events.push_back(Event::Failed { name, error }),
