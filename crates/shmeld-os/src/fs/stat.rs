@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, FileType};
-use rustix::io::retry_on_intr;
+use rustix::io::{Errno, retry_on_intr};
 
 use super::label::{fail_at, fail_on, fail_path};
 use crate::Result;
@@ -143,6 +143,18 @@ pub fn stat_at(dir: impl AsFd, name: &[u8]) -> Result<Stat> {
     let raw = retry_on_intr(|| rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW))
         .map_err(|errno| fail_at("fstatat", &dir, name, errno))?;
     Ok(raw.into())
+}
+
+/// As [`stat_at`], for a name that often does not exist: then `None`, which costs no error with the path in it.
+///
+/// # Errors
+/// As there, but for the name that does not exist.
+pub fn find_at(dir: impl AsFd, name: &[u8]) -> Result<Option<Stat>> {
+    match retry_on_intr(|| rustix::fs::statat(&dir, name, AtFlags::SYMLINK_NOFOLLOW)) {
+        Ok(raw) => Ok(Some(raw.into())),
+        Err(Errno::NOENT) => Ok(None),
+        Err(errno) => Err(fail_at("fstatat", &dir, name, errno)),
+    }
 }
 
 /// `stat(path)`: describes what a path leads to, symbolic links followed.

@@ -122,26 +122,22 @@ impl OutputFile {
     ) -> Result<Self, Error> {
         let mut mode = options.mode(source_mode);
         let mut replaces = false;
-        match fs::stat_at(&place.directory, name) {
-            Ok(stat) => {
-                if let Some(node) = open_node(&place.join(name), stat.kind)? {
-                    let mut output = Self::stream(Rc::new(node));
-                    (output.place, output.name) = (Some(place.clone()), name.to_vec());
-                    return Ok(output);
-                }
-                if options.no_clobber {
-                    return Err(refused(place, name, Errno::EXIST));
-                }
-                replaces = true;
-                match stat.kind {
-                    FileKind::Directory => return Err(refused(place, name, Errno::ISDIR)),
-                    // The new file is not opened wider than the one that it replaces.
-                    FileKind::File => mode &= stat.mode,
-                    _ => {}
-                }
+        if let Some(stat) = fs::find_at(&place.directory, name)? {
+            if let Some(node) = open_node(&place.join(name), stat.kind)? {
+                let mut output = Self::stream(Rc::new(node));
+                (output.place, output.name) = (Some(place.clone()), name.to_vec());
+                return Ok(output);
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            if options.no_clobber {
+                return Err(refused(place, name, Errno::EXIST));
+            }
+            replaces = true;
+            match stat.kind {
+                FileKind::Directory => return Err(refused(place, name, Errno::ISDIR)),
+                // The new file is not opened wider than the one that it replaces.
+                FileKind::File => mode &= stat.mode,
+                _ => {}
+            }
         }
         let (file, state) = create_hidden(place, name, mode)?;
         let made_mode = match state {

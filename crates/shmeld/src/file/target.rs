@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use shmeld_core::Misbehaviour;
+use shmeld_os::ErrorKind;
 use shmeld_os::name::escape;
 
 use super::client::Query;
@@ -87,7 +88,12 @@ impl Active {
     }
 
     /// Where the bytes of the file that begins now go.
-    pub(super) fn open_sink(&mut self, entry: &Entry, options: OutputOptions) -> Result<Sink> {
+    pub(super) fn open_sink(
+        &mut self,
+        entry: &Entry,
+        options: OutputOptions,
+        recent: &mut Option<Recent>,
+    ) -> Result<Sink> {
         let mut output = match &self.job.target {
             Target::Discard => return Ok(Sink::Nowhere),
             Target::Stream(file) => OutputFile::stream(file.clone()),
@@ -100,8 +106,7 @@ impl Active {
                     tidy(&self.job.query.path)
                 };
                 check_relative(&name).map_err(|error| unusable(&name, error))?;
-                let root = open_or_create_directory(directory, options.umask)?;
-                create_below(&root, &name, entry.mode, options)?
+                create_below(recent, directory, &name, entry.mode, options)?
             }
             Target::Tree(_) | Target::TreeUnder(_) if entry.name == b"." => {
                 let (place, name) = self.tree_place(options)?;
@@ -187,7 +192,41 @@ fn below<'n>(root: &Place, name: &'n [u8], options: OutputOptions) -> Result<(Pl
     }
 }
 
-fn create_below(root: &Place, name: &[u8], mode: u32, options: OutputOptions) -> Result<OutputFile> {
-    let (place, base) = below(root, name, options)?;
-    Ok(OutputFile::create(&place, base, mode, options)?)
+/// The directory that the last file went to: the next one mostly goes there too.
+#[derive(Debug)]
+pub(super) struct Recent {
+    root: PathBuf,
+    below: Vec<u8>,
+    place: Place,
+}
+
+/// A file under a checked name below the directory that the user named.
+fn create_below(
+    recent: &mut Option<Recent>,
+    root: &Path,
+    name: &[u8],
+    mode: u32,
+    options: OutputOptions,
+) -> Result<OutputFile> {
+    let slash = name.iter().rposition(|byte| *byte == b'/');
+    let (directory, base) = slash.map_or((&b""[..], name), |slash| (&name[..slash], &name[slash + 1..]));
+    if let Some(recent) = recent
+        && recent.root == root
+        && recent.below == directory
+    {
+        match OutputFile::create(&recent.place, base, mode, options) {
+            // Somebody has removed the directory: it is made again.
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            created => return Ok(created?),
+        }
+    }
+    let top = open_or_create_directory(root, options.umask)?;
+    let (place, base) = below(&top, name, options)?;
+    let output = OutputFile::create(&place, base, mode, options)?;
+    *recent = Some(Recent {
+        root: root.to_owned(),
+        below: directory.to_vec(),
+        place,
+    });
+    Ok(output)
 }

@@ -14,7 +14,7 @@ use super::incoming::{Incoming, Sink};
 use super::output::OutputOptions;
 use super::record::{Entry, Kind, Record};
 use super::status::{Refusal, Status};
-use super::target::{Active, Job, shown_name};
+use super::target::{Active, Job, Recent, shown_name};
 use super::wire::{FLAG_PATTERN, FLAG_VERIFY, Op};
 use crate::{Error, Result};
 
@@ -66,6 +66,7 @@ pub struct Transfer<I: Iterator<Item = Job>> {
     active: VecDeque<Active>,
     current: Option<Incoming>,
     collected: Collected,
+    recent: Option<Recent>,
     events: VecDeque<Event>,
     /// Whether it makes sense to try to send: not again after a full queue until an answer is complete.
     may_send: bool,
@@ -81,6 +82,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             active: VecDeque::new(),
             current: None,
             collected: Collected::default(),
+            recent: None,
             events: VecDeque::new(),
             may_send: true,
         }
@@ -180,9 +182,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
     }
 
     fn active(&mut self) -> Result<&mut Active> {
-        self.active
-            .front_mut()
-            .ok_or_else(|| Misbehaviour::Record("an answer that nobody asked for").into())
+        first(&mut self.active)
     }
 
     fn read_entry(&mut self, record: &Record) -> Result<Entry> {
@@ -198,13 +198,13 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         }
         let options = self.options;
         let direct = self.client.slot_bytes();
-        let active = self.active()?;
+        let active = first(&mut self.active)?;
         let name = shown_name(&active.job, &entry);
         let verify = active.job.query.flags & FLAG_VERIFY != 0;
         let sink = if active.failed {
             Ok(Sink::Failed)
         } else {
-            active.open_sink(&entry, options)
+            active.open_sink(&entry, options, &mut self.recent)
         };
         self.events.push_back(Event::Begun {
             name: name.clone(),
@@ -318,4 +318,11 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         }
         Ok(())
     }
+}
+
+/// The request whose answer is arriving.
+fn first(active: &mut VecDeque<Active>) -> Result<&mut Active> {
+    active
+        .front_mut()
+        .ok_or_else(|| Misbehaviour::Record("an answer that nobody asked for").into())
 }
