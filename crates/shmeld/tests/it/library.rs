@@ -302,3 +302,41 @@ fn an_op_or_flag_that_the_server_does_not_know_is_answered_with_unsupported() {
     }
     client.close();
 }
+
+/// The directory of the last file is kept open for the next one. Removed meanwhile, it would swallow what comes; it is made again.
+#[test]
+fn directory_that_is_removed_between_two_files_is_made_again() {
+    let world = World::new(|_| ());
+    let out = world.root.join("out/list");
+    for name in ["one", "two"] {
+        world.write(name, &bytes(5000));
+    }
+    let jobs = ["one", "two"].map(|name| Job {
+        query: Query {
+            op: Op::Get,
+            path: name.into(),
+            flags: 0,
+        },
+        target: Target::Under(out.clone()),
+    });
+    let client = Client::connect(world.options(4096)).unwrap();
+    let mut transfer = Transfer::new(client, jobs.into_iter(), OutputOptions::default());
+    let mut delivered = 0;
+    while let Some(event) = transfer.next_event().unwrap() {
+        if matches!(event, Event::Delivered { .. }) {
+            delivered += 1;
+            if delivered == 1 {
+                std::fs::remove_dir_all(&out).unwrap();
+            }
+        } else {
+            assert!(
+                !matches!(event, Event::Failed { .. } | Event::Refused { .. }),
+                "{event:?}"
+            );
+        }
+    }
+    transfer.close();
+    assert_eq!(delivered, 2);
+    assert_eq!(std::fs::read(out.join("two")).unwrap(), bytes(5000));
+    assert!(!out.join("one").exists());
+}
