@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use shmeld_core::Misbehaviour;
-use shmeld_os::ErrorKind;
 use shmeld_os::name::escape;
 
 use super::client::Query;
@@ -210,15 +209,13 @@ fn create_below(
 ) -> Result<OutputFile> {
     let slash = name.iter().rposition(|byte| *byte == b'/');
     let (directory, base) = slash.map_or((&b""[..], name), |slash| (&name[..slash], &name[slash + 1..]));
+    // An error may be that somebody has removed the directory, which file systems say in several ways: it is looked for, and made, again.
     if let Some(recent) = recent
         && recent.root == root
         && recent.below == directory
+        && let Ok(output) = OutputFile::create(&recent.place, base, mode, options)
     {
-        match OutputFile::create(&recent.place, base, mode, options) {
-            // Somebody has removed the directory: it is made again.
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            created => return Ok(created?),
-        }
+        return Ok(output);
     }
     let top = open_or_create_directory(root, options.umask)?;
     let (place, base) = below(&top, name, options)?;
