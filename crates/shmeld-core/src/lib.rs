@@ -17,6 +17,7 @@ compile_error!(
 );
 
 pub mod attach;
+mod company;
 pub mod copy;
 pub mod counters;
 mod error;

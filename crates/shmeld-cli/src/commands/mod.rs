@@ -33,7 +33,7 @@ use crate::args::{ClientArgs, OutputArgs};
 use crate::program::Program;
 use crate::values::{RegionSize, Wait};
 
-/// The region that `auto` means for more than a little. Measured on tmpfs and ext4: from 512 KiB to 2 MiB nothing changes, smaller ones
+/// The region that `auto` means for more than a little. Measured on tmpfs and ext4: from 768 KiB to 2 MiB nothing changes, smaller ones
 /// are slower because the sides wait for each other more often, larger ones because they no longer fit the second-level cache.
 const REGION_BYTES: u64 = 1 << 20;
 

@@ -111,8 +111,12 @@ const OTHER_WAITS: [&str; 10] = [
     "rt_sigtimedwait",
 ];
 
-/// One transfer with both sides under strace; returns the traces of server and client.
+/// One transfer through a page with both sides under strace; returns the traces of server and client.
 fn traced_transfer(world: &World, sizes: &[usize]) -> (Trace, Trace) {
+    traced_transfer_through("4096", world, sizes)
+}
+
+fn traced_transfer_through(region: &str, world: &World, sizes: &[usize]) -> (Trace, Trace) {
     let names: Vec<String> = sizes.iter().map(|size| format!("f{size}")).collect();
     for (name, size) in names.iter().zip(sizes) {
         world.put_random(name, *size);
@@ -124,7 +128,8 @@ fn traced_transfer(world: &World, sizes: &[usize]) -> (Trace, Trace) {
         .wrapped(&strace("server.trace"))
         .start();
     server.wait_for_stderr("serving");
-    let client = world.client().arg("-o").arg(world.output("")).args(&names);
+    let client = world.client().args(["--region", region, "-o"]);
+    let client = client.arg(world.output("")).args(&names);
     client.wrapped(&strace("client.trace")).run().expect_code(0);
     server.finish().expect_code(0);
     for (name, size) in names.iter().zip(sizes) {
@@ -300,5 +305,47 @@ fn larger_region_is_the_same_code_with_one_larger_mapping() {
         "{shared:?}"
     );
     trace.refuse(&FOREIGN);
+    world.finish();
+}
+
+#[test]
+fn large_slot_costs_at_most_three_system_calls_on_each_side() {
+    if !has_or_skip("strace") {
+        return;
+    }
+    let world = World::new("calls");
+    let (server, client) = traced_transfer_through("1M", &world, &[32 << 20]);
+    for (trace, moves) in [(&server, "pread64("), (&client, "pwrite64(")] {
+        let is_slot = |call: &String| call.starts_with(moves) && call.contains(" 253952");
+        let first = trace.0.iter().position(is_slot).unwrap();
+        let last = trace.0.iter().rposition(is_slot).unwrap();
+        let slots = trace.0.iter().filter(|call| is_slot(call)).count();
+        assert!(slots > 100, "{slots} slots");
+        assert!(
+            last - first <= 3 * slots,
+            "{} calls for {slots} slots",
+            last - first
+        );
+    }
+    world.finish();
+}
+
+/// Each time a slot of the page had come, the client looked at the server's lease: 70,000 system calls in 256 MiB.
+#[test]
+fn slots_that_come_need_no_look_at_a_lease() {
+    if !has_or_skip("strace") {
+        return;
+    }
+    let world = World::new("leases");
+    // 280 slots.
+    let (server, client) = traced_transfer(&world, &[1 << 20]);
+    for trace in [&server, &client] {
+        let looks = trace
+            .calls("fcntl")
+            .iter()
+            .filter(|call| call.contains("GETLK"))
+            .count();
+        assert!(looks < 100, "{looks} looks");
+    }
     world.finish();
 }

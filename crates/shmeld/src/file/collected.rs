@@ -1,8 +1,6 @@
 //! Bytes of a file that came in small pieces and wait in private memory to be written in one go.
 
-/// How many bytes are collected before they are written: as many as the server reads in one go into its own buffer (`staging`). Both
-/// stop at the same multiples of this, so that the one reads while the other writes and neither waits twice.
-pub(super) const COLLECT_BYTES: usize = 256 * 1024;
+use super::staging::BLOCK_BYTES;
 
 /// See the module. One lives as long as the session: its memory is zeroed once, when it is first needed.
 #[derive(Debug, Default)]
@@ -18,7 +16,7 @@ impl Collected {
         self.filled += len;
         if self.bytes.len() < self.filled {
             self.bytes
-                .resize(self.filled.max(COLLECT_BYTES.min(2 * self.filled)), 0);
+                .resize(self.filled.max(BLOCK_BYTES.min(2 * self.filled)), 0);
         }
         &mut self.bytes[start..self.filled]
     }
@@ -33,8 +31,8 @@ impl Collected {
 
     /// Whether what ends at `position` of the file should be written before another `piece` bytes come.
     pub(super) fn is_due(&self, position: u64, piece: usize) -> bool {
-        let into_block = (position % COLLECT_BYTES as u64) as usize;
-        self.filled >= COLLECT_BYTES || self.filled > 0 && into_block + piece > COLLECT_BYTES
+        let into_block = (position % BLOCK_BYTES as u64) as usize;
+        self.filled >= BLOCK_BYTES || self.filled > 0 && into_block + piece > BLOCK_BYTES
     }
 }
 
@@ -62,8 +60,8 @@ mod tests {
         assert!(collected.is_due(70 * 3744, 3744));
         assert!(!collected.is_due(69 * 3744, 3744));
         // A piece that ends exactly at the boundary is taken first.
-        assert!(!collected.is_due(COLLECT_BYTES as u64 - 3744, 3744));
-        collected.extend(COLLECT_BYTES);
+        assert!(!collected.is_due(BLOCK_BYTES as u64 - 3744, 3744));
+        collected.extend(BLOCK_BYTES);
         assert!(collected.is_due(1, 1), "never more than a block and a piece");
     }
 }

@@ -108,8 +108,6 @@ pub(super) struct OutputFile {
     /// End of what was written; holes may lie behind it.
     written_end: u64,
     reservation: Reservation,
-    /// Whether another file has the name already.
-    replaces: bool,
 }
 
 impl OutputFile {
@@ -117,11 +115,11 @@ impl OutputFile {
     pub(super) fn create(
         place: &Place,
         name: &[u8],
-        source_mode: u32,
+        entry: &Entry,
         options: OutputOptions,
     ) -> Result<Self, Error> {
-        let mut mode = options.mode(source_mode);
-        let mut replaces = false;
+        let mut mode = options.mode(entry.mode);
+        let mut reservation = Reservation::new(entry.size);
         if let Some(stat) = fs::find_at(&place.directory, name)? {
             if let Some(node) = open_node(&place.join(name), stat.kind)? {
                 let mut output = Self::stream(Rc::new(node));
@@ -131,7 +129,9 @@ impl OutputFile {
             if options.no_clobber {
                 return Err(refused(place, name, Errno::EXIST));
             }
-            replaces = true;
+            // ext4 writes a file that replaces another to the disk before the rename, so that a power cut leaves the one or the other; but
+            // only what was not reserved (seen: size 0 after the cut). Speed is not worth somebody's old file.
+            reservation = Reservation::none();
             match stat.kind {
                 FileKind::Directory => return Err(refused(place, name, Errno::ISDIR)),
                 // The new file is not opened wider than the one that it replaces.
@@ -153,8 +153,7 @@ impl OutputFile {
             mode,
             made_mode,
             written_end: 0,
-            reservation: Reservation::new(0),
-            replaces,
+            reservation,
         })
     }
 
@@ -162,10 +161,10 @@ impl OutputFile {
     pub(super) fn create_aside(
         place: &Place,
         name: &[u8],
-        source_mode: u32,
+        entry: &Entry,
         options: OutputOptions,
     ) -> Result<Self, Error> {
-        let mode = options.mode(source_mode);
+        let mode = options.mode(entry.mode);
         let file = fs::create_new(&place.directory, name, mode)?;
         Ok(Self {
             file: Rc::new(file),
@@ -176,8 +175,7 @@ impl OutputFile {
             mode,
             made_mode: options.made(mode),
             written_end: 0,
-            reservation: Reservation::new(0),
-            replaces: false,
+            reservation: Reservation::new(entry.size),
         })
     }
 
@@ -192,17 +190,7 @@ impl OutputFile {
             mode: 0,
             made_mode: None,
             written_end: 0,
-            reservation: Reservation::new(0),
-            replaces: false,
-        }
-    }
-
-    /// Says how long the file is going to be.
-    pub(super) fn expect(&mut self, size: u64) {
-        // ext4 writes a file that replaces another to the disk before the rename, so that a power cut leaves the one or the other; but
-        // only what was not reserved (seen: size 0 after the cut). Speed is not worth somebody's old file.
-        if !matches!(self.state, State::Stream) && !self.replaces {
-            self.reservation = Reservation::new(size);
+            reservation: Reservation::none(),
         }
     }
 

@@ -30,6 +30,11 @@ impl Reservation {
         }
     }
 
+    /// Nothing is ever reserved.
+    pub(super) fn none() -> Self {
+        Self::new(0)
+    }
+
     /// Called before bytes from `start` on are written. A refusal is no error here: the write will say what is wrong.
     #[inline]
     pub(super) fn reserve(&mut self, file: impl AsFd, start: u64) {

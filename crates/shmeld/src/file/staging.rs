@@ -2,9 +2,12 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Size of a pooled buffer: large enough to forget the system call that fills it, small enough for a second-level cache.
-const BUFFER_BYTES: usize = 256 * 1024;
-/// How many of them a server keeps. More sessions than this at work at once get small buffers of their own.
+/// What passes through small slots is read in blocks of this size on one side, and written in such blocks on the other: large enough to
+/// forget the system call, small enough for a second-level cache. Both stop at the same multiples of it, so that the one side reads while
+/// the other writes and neither waits twice.
+pub(super) const BLOCK_BYTES: usize = 256 * 1024;
+
+/// How many buffers of [`BLOCK_BYTES`] a server keeps. More sessions than this at work at once get small buffers of their own.
 const BUFFERS_MAX: usize = 32;
 /// Size of such a small buffer.
 const SMALL_BUFFER_BYTES: usize = 16 * 1024;
@@ -33,7 +36,7 @@ impl StagingPool {
         let pooled = shelf.free.pop().or_else(|| {
             (shelf.made < BUFFERS_MAX).then(|| {
                 shelf.made += 1;
-                vec![0; BUFFER_BYTES]
+                vec![0; BLOCK_BYTES]
             })
         });
         drop(shelf);
@@ -52,7 +55,7 @@ impl Staging {
 
 impl Drop for Staging {
     fn drop(&mut self) {
-        if self.bytes.len() == BUFFER_BYTES {
+        if self.bytes.len() == BLOCK_BYTES {
             let bytes = std::mem::take(&mut self.bytes);
             self.pool
                 .0
@@ -74,11 +77,11 @@ mod tests {
         let mut lent: Vec<Staging> = (0..BUFFERS_MAX + 2).map(|_| pool.lend()).collect();
         let large = lent
             .iter_mut()
-            .filter_map(|staging| (staging.bytes().len() == BUFFER_BYTES).then_some(()))
+            .filter_map(|staging| (staging.bytes().len() == BLOCK_BYTES).then_some(()))
             .count();
         assert_eq!(large, BUFFERS_MAX);
         drop(lent);
-        assert_eq!(pool.lend().bytes().len(), BUFFER_BYTES);
+        assert_eq!(pool.lend().bytes().len(), BLOCK_BYTES);
         assert_eq!(pool.0.lock().unwrap().made, BUFFERS_MAX);
     }
 }

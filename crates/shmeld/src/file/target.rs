@@ -93,10 +93,10 @@ impl Active {
         options: OutputOptions,
         recent: &mut Option<Recent>,
     ) -> Result<Sink> {
-        let mut output = match &self.job.target {
+        let output = match &self.job.target {
             Target::Discard => return Ok(Sink::Nowhere),
             Target::Stream(file) => OutputFile::stream(file.clone()),
-            Target::File(path) => create_at(path, entry.mode, options)?,
+            Target::File(path) => create_at(path, entry, options)?,
             Target::Under(directory) => {
                 let pattern = self.job.query.flags & FLAG_PATTERN != 0;
                 let name = if pattern {
@@ -105,12 +105,12 @@ impl Active {
                     tidy(&self.job.query.path)
                 };
                 check_relative(&name).map_err(|error| unusable(&name, error))?;
-                create_below(recent, directory, &name, entry.mode, options)?
+                create_below(recent, directory, &name, entry, options)?
             }
             Target::Tree(_) | Target::TreeUnder(_) if entry.name == b"." => {
                 let (place, name) = self.tree_place(options)?;
                 check_relative(&name).map_err(|error| unusable(&name, error))?;
-                OutputFile::create(&place, &name, entry.mode, options)?
+                OutputFile::create(&place, &name, entry, options)?
             }
             Target::Tree(_) | Target::TreeUnder(_) => {
                 check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
@@ -121,7 +121,6 @@ impl Active {
                 tree.file(entry)?
             }
         };
-        output.expect(entry.size);
         Ok(Sink::Output(output))
     }
 
@@ -174,10 +173,10 @@ fn place_of(path: &Path) -> Result<(Place, Vec<u8>)> {
     }
 }
 
-fn create_at(path: &Path, mode: u32, options: OutputOptions) -> Result<OutputFile> {
+fn create_at(path: &Path, entry: &Entry, options: OutputOptions) -> Result<OutputFile> {
     let (place, name) = place_of(path)?;
     check_relative(&name).map_err(|error| unusable(&name, error))?;
-    Ok(OutputFile::create(&place, &name, mode, options)?)
+    Ok(OutputFile::create(&place, &name, entry, options)?)
 }
 
 /// The directory of a checked name below `root`, made if absent, and the last component.
@@ -204,7 +203,7 @@ fn create_below(
     recent: &mut Option<Recent>,
     root: &Path,
     name: &[u8],
-    mode: u32,
+    entry: &Entry,
     options: OutputOptions,
 ) -> Result<OutputFile> {
     let slash = name.iter().rposition(|byte| *byte == b'/');
@@ -213,13 +212,13 @@ fn create_below(
     if let Some(recent) = recent
         && recent.root == root
         && recent.below == directory
-        && let Ok(output) = OutputFile::create(&recent.place, base, mode, options)
+        && let Ok(output) = OutputFile::create(&recent.place, base, entry, options)
     {
         return Ok(output);
     }
     let top = open_or_create_directory(root, options.umask)?;
     let (place, base) = below(&top, name, options)?;
-    let output = OutputFile::create(&place, base, mode, options)?;
+    let output = OutputFile::create(&place, base, entry, options)?;
     *recent = Some(Recent {
         root: root.to_owned(),
         below: directory.to_vec(),

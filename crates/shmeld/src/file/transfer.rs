@@ -181,10 +181,6 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         self.client.finish(record)
     }
 
-    fn active(&mut self) -> Result<&mut Active> {
-        first(&mut self.active)
-    }
-
     fn read_entry(&mut self, record: &Record) -> Result<Entry> {
         let mut payload = Vec::new();
         self.client.payload(record, &mut payload);
@@ -269,7 +265,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
     fn entry(&mut self, record: &Record) -> Result<()> {
         let entry = self.read_entry(record)?;
         let options = self.options;
-        let active = self.active()?;
+        let active = first(&mut self.active)?;
         let name = shown_name(&active.job, &entry);
         if record.status != Status::Ok {
             let refusal = Refusal::new(record.status, escape(&entry.text));

@@ -97,9 +97,9 @@ impl TreeOutput {
     pub(super) fn file(&mut self, entry: &Entry) -> Result<OutputFile, Error> {
         let (place, base) = self.place_of(&entry.name)?;
         if self.aside.is_some() {
-            OutputFile::create_aside(&place, base, entry.mode, self.options)
+            OutputFile::create_aside(&place, base, entry, self.options)
         } else {
-            OutputFile::create(&place, base, entry.mode, self.options)
+            OutputFile::create(&place, base, entry, self.options)
         }
     }
 

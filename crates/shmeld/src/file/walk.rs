@@ -27,8 +27,8 @@ pub(super) struct DirectoryWalk {
     levels: Vec<Level>,
     path: Vec<u8>,
     opens_files: bool,
-    /// The file that was the last item, opened already, and its name.
-    last: Option<(OwnedFd, Stat, Vec<u8>)>,
+    /// The file that was the last item, opened already.
+    last: Option<(OwnedFd, Stat)>,
 }
 
 impl DirectoryWalk {
@@ -51,7 +51,7 @@ impl DirectoryWalk {
             FileKind::Directory if self.levels_max > 0 => self.descend(start).err(),
             FileKind::Directory => None,
             FileKind::File => {
-                self.last = Some((start, stat, b".".to_vec()));
+                self.last = Some((start, stat));
                 None
             }
             kind => Some(Refusal::new(Status::NotAFile, describe(kind))),
@@ -86,7 +86,7 @@ impl DirectoryWalk {
             return None;
         }
         let entry = Entry::from_stat(&stat, self.path.clone());
-        self.last = Some((file, stat, self.path.clone()));
+        self.last = Some((file, stat));
         Some(WalkItem { entry, refusal: None })
     }
 
@@ -187,8 +187,14 @@ impl Walk for DirectoryWalk {
     }
 
     fn open_last(&mut self) -> Result<Box<dyn SourceFile>, Refusal> {
-        if let Some((file, stat, name)) = self.last.take() {
-            return self.source.admit(file, stat, name);
+        if let Some((file, stat)) = self.last.take() {
+            // A walk that began at a file has not descended anywhere.
+            let name = if self.levels.is_empty() {
+                b"."
+            } else {
+                &self.path[..]
+            };
+            return self.source.admit(file, stat, name.to_vec());
         }
         // The last item lies in the innermost directory: a file does not open a level of its own.
         let level = self.levels.last().ok_or_else(|| Refusal::from(Status::Fnf))?;
