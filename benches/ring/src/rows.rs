@@ -1,7 +1,9 @@
 //! The rows: which work, against whom, and what DESIGN.md section 9 asks of the ratio.
 
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+
 use serde_json::{Value, json};
-use shmeld_os::process;
 
 use crate::channel::{Contestant, Outcome};
 use crate::numbers::Quartiles;
@@ -85,7 +87,7 @@ impl Row {
     pub fn run(&self, pairs: usize, cpus: [u32; 2]) -> Outcome<Measured<'_>> {
         let (mut ours, mut rivals) = (Vec::new(), Vec::new());
         for _ in 0..pairs {
-            let ours_first = process::random_bytes::<1>()[0] < 128;
+            let ours_first = RandomState::new().hash_one(0) & 1 == 0;
             for turn in [ours_first, !ours_first] {
                 if turn {
                     ours.push(pair::measure(Contestant::Ring, self.ours, cpus)?);

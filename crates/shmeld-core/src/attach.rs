@@ -88,7 +88,7 @@ impl Offer {
             reason,
         })?;
         let header = Header {
-            nonce: process::random_bytes(),
+            nonce: process::random_bytes()?,
             geometry,
         };
         let memory = SharedMemory::create_unnamed()?;
@@ -158,7 +158,7 @@ impl Drop for Offer {
 fn link_under_random_name(memory: &SharedMemory) -> Result<RegionId> {
     let mut tries = 0;
     loop {
-        let id = RegionId(process::random_bytes());
+        let id = RegionId(process::random_bytes()?);
         match memory.publish(&id.name()) {
             Ok(()) => return Ok(id),
             Err(error) if error.kind() == ErrorKind::AlreadyExists && tries < NAME_TRIES => tries += 1,

@@ -135,18 +135,21 @@ pub fn cpus_allowed_list() -> Vec<u32> {
 
 /// `getrandom()`: `N` bytes that nobody can guess.
 ///
-/// # Panics
-/// If the kernel has no source of random bytes: names that can be guessed would break every promise that
-/// rests on them. It cannot happen on a Linux that can run this crate.
+/// # Errors
+/// The kernel has none for us, for which only a filter of system calls is a reason. Nothing is made up
+/// instead: names that can be guessed would break every promise that rests on them.
 ///
 /// See [getrandom(2)](https://man7.org/linux/man-pages/man2/getrandom.2.html).
 #[doc(alias = "getrandom")]
-pub fn random_bytes<const N: usize>() -> [u8; N] {
+pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
-    if let Err(error) = getrandom::fill(&mut bytes) {
-        panic!("getrandom: {error}");
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => Ok(bytes),
+        Err(error) => {
+            let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+            Err(Error::new("getrandom", "random bytes", errno))
+        }
     }
-    bytes
 }
 
 /// `pipe2(O_CLOEXEC)`: a pipe as (read end, write end). A read end becomes readable when the last write end
@@ -167,8 +170,8 @@ mod tests {
 
     #[test]
     fn random_bytes_differ_each_time() {
-        assert_ne!(random_bytes::<16>(), random_bytes::<16>());
-        assert_eq!(random_bytes::<0>(), []);
+        assert_ne!(random_bytes::<16>().unwrap(), random_bytes::<16>().unwrap());
+        assert_eq!(random_bytes::<0>().unwrap(), []);
     }
 
     #[test]

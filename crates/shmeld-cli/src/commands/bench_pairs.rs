@@ -1,6 +1,7 @@
 //! Paired runs: the two contestants one directly after the other, as often as it takes.
 
-use shmeld::os::process;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 
 use super::bench_numbers::Sample;
 
@@ -47,7 +48,7 @@ pub fn run_pairs<E>(
             break;
         }
         // Whatever drifts during a pair hurts each of the two as often as the other.
-        let [coin] = process::random_bytes();
+        let coin = RandomState::new().hash_one(pair);
         let order = if coin & 1 == 0 {
             [Side::Ours, Side::Rival]
         } else {

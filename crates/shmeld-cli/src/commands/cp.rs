@@ -139,7 +139,7 @@ fn conflict(source: &Source) -> Option<String> {
 
 fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<u8> {
     let root = common_directory(sources);
-    let name = private_name();
+    let name = private_name()?;
     let interrupt = program.interrupt();
     // A FIFO may stand under one of the names.
     program.end_when_blocked(interrupt.clone());
@@ -233,10 +233,10 @@ fn common_directory(sources: &[Source]) -> PathBuf {
     common
 }
 
-fn private_name() -> ServerName {
-    let random = u64::from_le_bytes(random_bytes());
-    ServerName::new(&format!("shmeld-cp-{random:016x}"))
-        .unwrap_or_else(|_| unreachable!("hexadecimal digits make a sound name"))
+fn private_name() -> shmeld::Result<ServerName> {
+    let random = u64::from_le_bytes(random_bytes()?);
+    let name = ServerName::new(&format!("shmeld-cp-{random:016x}"));
+    Ok(name.unwrap_or_else(|_| unreachable!("hexadecimal digits make a sound name")))
 }
 
 /// The server's process. It ends when its standard input closes: with this object, or with this process however that ends.

@@ -1,17 +1,19 @@
 //! The stage of `demo` and `bench`: a directory that vanishes with its owner, and bytes to fill files with.
 
+use std::collections::hash_map::RandomState;
 use std::fs::{self, DirBuilder, File, Permissions};
+use std::hash::BuildHasher;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use shmeld::os::process::random_bytes;
-
-/// Digits that make the names of one run its own.
+/// Digits that make the names of one run its own. No secret: what has to be one asks the kernel.
 #[must_use]
 pub fn random_tag() -> String {
-    let [a, b, c]: [u8; 3] = random_bytes();
-    format!("{a:02x}{b:02x}{c:02x}")
+    format!(
+        "{:06x}",
+        RandomState::new().hash_one(std::process::id()) & 0xff_ffff
+    )
 }
 
 /// A new directory for this user only, removed with all that is in it when this object goes.

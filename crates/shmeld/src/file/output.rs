@@ -279,7 +279,7 @@ impl OutputFile {
                     return Ok(());
                 }
                 Err(error) if error.kind() == ErrorKind::AlreadyExists && !self.options.no_clobber => {
-                    let temporary = hidden_name(&self.name);
+                    let temporary = hidden_name(&self.name)?;
                     fs::link_unnamed(&self.file, &place.directory, &temporary)?;
                     self.state = State::Temporary(temporary);
                 }
@@ -313,12 +313,12 @@ impl Drop for OutputFile {
 }
 
 /// `.NAME.shmeld-<hex>`, cut so that it stays a valid name.
-pub(super) fn hidden_name(name: &[u8]) -> Vec<u8> {
+pub(super) fn hidden_name(name: &[u8]) -> Result<Vec<u8>, Error> {
     let mut hidden = b".".to_vec();
     hidden.extend_from_slice(super::record::cut(name, 200));
-    let random: [u8; 8] = process::random_bytes();
+    let random: [u8; 8] = process::random_bytes()?;
     hidden.extend_from_slice(format!(".shmeld-{:016x}", u64::from_le_bytes(random)).as_bytes());
-    hidden
+    Ok(hidden)
 }
 
 /// An unnamed file can have its mode at once, because nobody else can open it.
@@ -332,7 +332,7 @@ fn create_hidden(place: &Place, name: &[u8], mode: u32) -> Result<(OwnedFd, Stat
                 Errno::OPNOTSUPP | Errno::ISDIR | Errno::INVAL | Errno::NOENT
             ) =>
         {
-            let temporary = hidden_name(name);
+            let temporary = hidden_name(name)?;
             let file = fs::create_new(&place.directory, &temporary, 0o600)?;
             Ok((file, State::Temporary(temporary)))
         }

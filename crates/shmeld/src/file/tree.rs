@@ -1,5 +1,6 @@
 //! A tree on its way to the client's disk: a new one is built aside and renamed once, an existing one is merged file by file.
 
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::rc::Rc;
@@ -62,9 +63,8 @@ impl TreeOutput {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        let aside = hidden_name(&name);
-        fs::make_directory(&parent.directory, &aside, 0o700)?;
-        let directory = Rc::new(fs::open_directory_at(&parent.directory, &aside)?);
+        let aside = hidden_name(&name)?;
+        let directory = Rc::new(make_open(&parent.directory, &aside)?);
         let root = Place { directory, path };
         let made = vec![(Vec::new(), entry.clone())];
         Ok(Self {
@@ -123,7 +123,7 @@ impl TreeOutput {
         let directory = &place.directory;
         match fs::make_symlink(&entry.text, directory, base) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && !self.options.no_clobber => {
-                let temporary = hidden_name(base);
+                let temporary = hidden_name(base)?;
                 fs::make_symlink(&entry.text, directory, &temporary)?;
                 fs::rename(directory, &temporary, directory, base).inspect_err(|_| {
                     // The rename's error is the one to report.
@@ -207,10 +207,9 @@ pub(super) fn descend(root: &Place, directory: &[u8], create: Option<u32>) -> Re
     Ok(place)
 }
 
-fn make(place: &Place, name: &[u8], umask: u32) -> Result<std::os::fd::OwnedFd, Error> {
-    match fs::make_directory(&place.directory, name, 0o700) {
-        Ok(()) => {
-            let made = fs::open_directory_at(&place.directory, name)?;
+fn make(place: &Place, name: &[u8], umask: u32) -> Result<OwnedFd, Error> {
+    match make_open(&place.directory, name) {
+        Ok(made) => {
             // The process's own umask is stricter than the user's.
             fs::set_mode(&made, 0o777 & !umask)?;
             Ok(made)
@@ -221,6 +220,15 @@ fn make(place: &Place, name: &[u8], umask: u32) -> Result<std::os::fd::OwnedFd, 
         }
         Err(error) => Err(error),
     }
+}
+
+/// Makes a directory and opens it. One that cannot be opened is removed again: nobody else would.
+fn make_open(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Error> {
+    fs::make_directory(parent, name, 0o700)?;
+    fs::open_directory_at(parent, name).inspect_err(|_| {
+        // The error of the opening is the one to report.
+        let _ = fs::remove_directory(parent, name);
+    })
 }
 
 /// Makes a directory the user named, with what is missing above it, and opens it.
