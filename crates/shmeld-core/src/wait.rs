@@ -45,8 +45,9 @@ const SPINS_PER_CLOCK_READ: u32 = 64;
 pub const FRUITLESS_WAKES_MAX: u32 = 64;
 /// Length of that nap.
 pub const NAP: Duration = Duration::from_millis(1);
-/// How long a side sleeps before it looks at leases, state and clocks.
-pub const SLICE: Duration = Duration::from_millis(250);
+/// How long a side sleeps before it looks at leases, state and clocks. A peer that dies between publishing a slot and ringing costs two
+/// slices: one in which its last slot waits unheard, one in which nothing more comes. Both together are less than half a second.
+pub const SLICE: Duration = Duration::from_millis(200);
 
 /// Where the control words live: a [`crate::Region`], or loom's atomics in the model.
 pub trait Words {
