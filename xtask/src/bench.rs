@@ -3,9 +3,8 @@
 //! Alone it is `shmeld bench`. With `--compare` it is the program of benches/compare, which races against everything else that moves files;
 //! the ring's rows are measured by the program of benches/ring, whose dependencies may be missing: then those rows say so.
 
-use crate::command;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use crate::command::{self, names_option, show, start, target_folder};
+use std::path::Path;
 
 const COMPARE: &str = "shmeld-compare";
 const RING: &str = "shmeld-ring-bench";
@@ -46,21 +45,6 @@ fn without_compare(arguments: &[String]) -> Option<Vec<String>> {
     (others.len() < arguments.len()).then_some(others)
 }
 
-/// Whether `--option VALUE` or `--option=VALUE` is among the arguments.
-fn names_option(arguments: &[String], option: &str) -> bool {
-    arguments.iter().any(|argument| {
-        argument
-            .strip_prefix(option)
-            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-    })
-}
-
-/// Where cargo puts what it builds.
-fn target_folder(root: &Path) -> PathBuf {
-    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
-    root.join(folder)
-}
-
 fn build(root: &Path, folder: &Path, package: &str) -> Result<(), String> {
     let manifest = "benches/Cargo.toml";
     let folder = show(folder);
@@ -78,29 +62,9 @@ fn build(root: &Path, folder: &Path, package: &str) -> Result<(), String> {
     command::run_cargo(root, &arguments)
 }
 
-fn show(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
-}
-
-fn start(root: &Path, program: &Path, first: &[String], others: &[String]) -> Result<(), String> {
-    let shown = program.display();
-    let mut command = Command::new(program);
-    command
-        .args(first)
-        .args(others)
-        .current_dir(root)
-        .stdin(Stdio::null());
-    let status = command.status().map_err(|error| format!("{shown}: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{shown} ended with {status}"))
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{names_option, without_compare};
+    use super::without_compare;
 
     fn words(text: &str) -> Vec<String> {
         text.split_ascii_whitespace().map(str::to_owned).collect()
@@ -113,11 +77,5 @@ mod tests {
             Some(words("--pairs 9 --rows page"))
         );
         assert_eq!(without_compare(&words("--pairs 9")), None);
-    }
-
-    #[test]
-    fn option_is_found_in_both_spellings_and_a_longer_one_is_another() {
-        assert!(names_option(&words("--out x"), "--out") && names_option(&words("--out=x"), "--out"));
-        assert!(!names_option(&words("--output x --disk y"), "--out"));
     }
 }

@@ -1,6 +1,6 @@
 //! Running other programs: shown before they start, judged by their exit status.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The cargo that runs us, so that `cargo +toolchain xtask` stays with its toolchain.
@@ -55,9 +55,48 @@ pub fn output(root: &Path, program: &str, arguments: &[&str]) -> Result<Vec<u8>,
     ))
 }
 
+/// Whether `--option VALUE` or `--option=VALUE` is among the arguments.
+pub fn names_option(arguments: &[String], option: &str) -> bool {
+    arguments.iter().any(|argument| {
+        argument
+            .strip_prefix(option)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+    })
+}
+
+/// Where cargo puts what it builds.
+pub fn target_folder(root: &Path) -> PathBuf {
+    let folder = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| PathBuf::from("target"), PathBuf::from);
+    root.join(folder)
+}
+
+/// A path as an argument.
+pub fn show(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// Runs a program that was built, in `root`, with both lots of arguments.
+/// # Errors
+/// If it cannot be started or does not succeed.
+pub fn start(root: &Path, program: &Path, first: &[String], others: &[String]) -> Result<(), String> {
+    let shown = program.display();
+    let mut command = Command::new(program);
+    command
+        .args(first)
+        .args(others)
+        .current_dir(root)
+        .stdin(Stdio::null());
+    let status = command.status().map_err(|error| format!("{shown}: {error}"))?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err(format!("{shown} ended with {status}"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{output, run};
+    use super::{names_option, output, run};
     use std::path::Path;
     use std::process::Command;
 
@@ -86,5 +125,12 @@ mod tests {
         );
         let reason = output(root, "sh", &["-c", "echo no luck >&2; exit 1"]).expect_err("fails");
         assert_eq!(reason, "sh: no luck");
+    }
+
+    #[test]
+    fn option_is_found_in_both_spellings_and_a_longer_one_is_another() {
+        let words = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+        assert!(names_option(&words("--out x"), "--out") && names_option(&words("--out=x"), "--out"));
+        assert!(!names_option(&words("--output x --disk y"), "--out"));
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod chaos;
 mod check;
 mod command;
 mod leftovers;
@@ -33,7 +34,7 @@ enum Run {
     With(fn(&Path, &[String]) -> Result<(), String>),
 }
 
-const TASKS: [Task; 5] = [
+const TASKS: [Task; 6] = [
     Task {
         name: "test",
         about: "everything that CI runs: fmt, clippy, build, test, tidy, leftovers",
@@ -58,6 +59,11 @@ const TASKS: [Task; 5] = [
         name: "bench",
         about: "shmeld bench; with --compare every row against its rival (--compare --help)",
         run: Run::With(bench::run),
+    },
+    Task {
+        name: "chaos",
+        about: "breaks the release binaries at every point; without --full a short choice (--help)",
+        run: Run::With(chaos::run),
     },
 ];
 

@@ -8,6 +8,7 @@
 //! - [`sizes`]: lengths of files, functions and lines;
 //! - [`layouts`]: shared layouts carry their proof;
 //! - [`safety`]: each `unsafe` carries its reason;
+//! - [`locks`]: no lock of the C library lies in shared memory;
 //! - [`arrows`]: crates depend downwards only;
 //! - [`map`]: what the architecture's map names is there.
 
@@ -15,6 +16,7 @@ mod arrows;
 mod finding;
 mod layouts;
 mod lexer;
+mod locks;
 mod map;
 mod markers;
 mod safety;
@@ -70,6 +72,7 @@ fn check_file(path: &str, text: &str, paths: &[String]) -> Vec<Finding> {
         findings.extend(sizes::check(&source));
         findings.extend(words::check(&source));
         findings.extend(safety::check(&source));
+        findings.extend(locks::check(&source));
         findings.extend(layouts::check(&source));
     }
     findings.sort_by_key(|finding| finding.line);

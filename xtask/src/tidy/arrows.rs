@@ -5,7 +5,7 @@
 use super::finding::Finding;
 
 /// Each crate of ours with those of ours that lie below it.
-const FLOORS: [(&str, &[&str]); 9] = [
+const FLOORS: [(&str, &[&str]); 11] = [
     ("shmeld-os", &[]),
     ("shmeld-core", &["shmeld-os"]),
     ("shmeld", &["shmeld-os", "shmeld-core"]),
@@ -17,6 +17,8 @@ const FLOORS: [(&str, &[&str]); 9] = [
         "shmeld-compare",
         &["shmeld-os", "shmeld-core", "shmeld", "shmeld-cli"],
     ),
+    ("shmeld-chaos", &["shmeld-os", "shmeld-core"]),
+    ("shmeld-fuzz", &["shmeld-os", "shmeld-core", "shmeld"]),
     ("xtask", &[]),
 ];
 const SYSTEM_CRATES: [&str; 2] = ["rustix", "libc"];
