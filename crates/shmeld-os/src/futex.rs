@@ -93,9 +93,9 @@ pub fn wake(word: *const u32, count: u32) -> Result<u32, Faulted> {
     assert!(word.is_aligned(), "a futex word is aligned");
     let count = libc::c_int::try_from(count).unwrap_or(libc::c_int::MAX);
     let no_timeout = ptr::null::<KernelTimespec>();
+    // Linux does not interrupt this; whoever emulates it may, and no peer is to be blamed for that.
     // SAFETY: as in `wait`; the kernel does not even read the word, it only looks up its page.
-    let outcome = unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE, count, no_timeout) };
-    sys::check(outcome)
+    sys::retry(|| unsafe { libc::syscall(libc::SYS_futex, word, libc::FUTEX_WAKE, count, no_timeout) })
         .ok()
         .and_then(|woken| u32::try_from(woken).ok())
         .ok_or(Faulted)

@@ -1,6 +1,8 @@
 //! The convention of the C library, translated once: -1 and a thread-local error number.
 #![allow(unsafe_code)] // the error number is reached through a pointer
 
+use std::os::fd::{IntoRawFd, OwnedFd};
+
 use rustix::io::Errno;
 
 /// The reason of the last refused C call of this thread.
@@ -28,6 +30,12 @@ pub(crate) fn retry<T: Copy + PartialEq + From<i8>>(mut call: impl FnMut() -> T)
             outcome => return outcome,
         }
     }
+}
+
+/// `close(fd)`, with what it says. The descriptor is gone in either case.
+pub(crate) fn close(descriptor: OwnedFd) -> Result<(), Errno> {
+    // SAFETY: the descriptor is open, and nobody else's from here on.
+    check(unsafe { libc::close(descriptor.into_raw_fd()) }).map(drop)
 }
 
 // The calls with 64-bit file offsets: glibc has them under their own names on 32-bit machines, musl has

@@ -7,7 +7,7 @@ use rustix::fs::{FallocateFlags, SeekFrom};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::label::fail_on;
-use crate::Result;
+use crate::{Result, sys};
 
 /// `pread(fd, buffer, offset)`: reads at a position, up to the length of `buffer`. 0 is the end of the file.
 ///
@@ -91,11 +91,15 @@ pub enum Span {
     End,
 }
 
+/// The last 2 MiB of all offsets. In the page there that an offset cannot reach the end of, Linux 6.18 takes data on tmpfs for a hole: its
+/// sum overflows. 2 MiB, because it may be a large page.
+const BLIND_FROM: u64 = (1 << 63) - (2 << 20);
+
 /// `lseek(fd, offset, SEEK_DATA)`, `SEEK_HOLE`: what is stored at `offset` of a file of `bytes` bytes, and
 /// up to where.
 ///
 /// The stretch begins at `offset` and never ends beyond `bytes`. A file system that does not know holes has
-/// data everywhere. This moves the position of the descriptor.
+/// data everywhere; so has the end of a file of nearly 8 EiB. This moves the position of the descriptor.
 ///
 /// # Errors
 /// ESPIPE for something that is no file; EIO.
@@ -108,6 +112,13 @@ pub fn span_at(fd: impl AsFd, offset: u64, bytes: u64) -> Result<Span> {
     if offset >= bytes {
         return Ok(Span::End);
     }
+    if offset >= BLIND_FROM {
+        return Ok(Span::Data {
+            start: offset,
+            end: bytes,
+        });
+    }
+    let bytes = bytes.min(BLIND_FROM);
     let data = match retry_on_intr(|| rustix::fs::seek(&fd, SeekFrom::Data(offset))) {
         Ok(data) => data,
         // No data from here on, or the file has shrunk meanwhile: either way it reads as nothing.
@@ -191,4 +202,26 @@ pub fn set_size(fd: impl AsFd, bytes: u64) -> Result<()> {
 #[doc(alias = "fsync")]
 pub fn sync(fd: impl AsFd) -> Result<()> {
     retry_on_intr(|| rustix::fs::fsync(&fd)).map_err(|errno| fail_on("fsync", &fd, errno))
+}
+
+/// `close(dup(fd))`: writes what the file system has held back until a descriptor is closed, and tells whether it took it.
+///
+/// NFS, FUSE and their like say only then that there is no room, or that a quota is used up. Others have nothing to do.
+///
+/// # Errors
+/// ENOSPC, EDQUOT, EIO: something written earlier was refused. EMFILE.
+///
+/// See [close(2)](https://man7.org/linux/man-pages/man2/close.2.html).
+#[doc(alias = "close")]
+pub fn flush(fd: impl AsFd) -> Result<()> {
+    loop {
+        let duplicate = retry_on_intr(|| rustix::io::fcntl_dupfd_cloexec(&fd, 0))
+            .map_err(|errno| fail_on("fcntl(F_DUPFD_CLOEXEC)", &fd, errno))?;
+        match sys::close(duplicate) {
+            Ok(()) => return Ok(()),
+            // The descriptor is gone and nothing was told: ask once more.
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(fail_on("close", &fd, errno)),
+        }
+    }
 }

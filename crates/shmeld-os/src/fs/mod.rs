@@ -12,7 +12,7 @@
 //! | `walk` | the same without `openat2`: [`open_beneath_by_walk`] |
 //! | `entries` | listing a directory: [`entries`] |
 //! | `change` | names and metadata: [`rename`], [`link_unnamed`], [`unlink`], [`set_mode`], … |
-//! | `data` | bytes: [`read_at`], [`write_all_at`], [`span_at`], [`allocate`], [`sync`] |
+//! | `data` | bytes: [`read_at`], [`write_all_at`], [`span_at`], [`allocate`], [`flush`], [`sync`] |
 //!
 //! Every descriptor is close-on-exec. Every call is repeated when a signal interrupts it. Errors name the
 //! path as `/proc/self/fd` knows it, which costs nothing until there is an error. Functions that move bytes
@@ -33,7 +33,7 @@ pub use change::{
     link_unnamed, make_directory, make_symlink, remove_directory, rename, rename_noreplace, set_mode,
     set_times, set_times_at, unlink,
 };
-pub use data::{Span, allocate, read_at, set_size, span_at, sync, write_all, write_all_at};
+pub use data::{Span, allocate, flush, read_at, set_size, span_at, sync, write_all, write_all_at};
 pub use entries::{Entries, Entry, entries};
 pub use open::{create_new, create_unnamed, open_child, open_directory, open_directory_at, read_link};
 pub use stat::{

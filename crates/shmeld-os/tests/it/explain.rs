@@ -1,8 +1,9 @@
 //! The narration of `--explain`: each step of control once, in plain words; probes never, and what only the
 //! caller understands (leases, messages) by the caller.
 
+use std::cell::RefCell;
 use std::fmt::Debug;
-use std::sync::Mutex;
+use std::sync::Once;
 
 use shmeld_os::lease::{Kind, Range, probe, try_take};
 use shmeld_os::mapping::Mapping;
@@ -15,9 +16,13 @@ use shmeld_os::tracing::{Event, Level, Metadata, Subscriber, subscriber};
 
 use crate::support::{Name, within};
 
-/// Collects (call, object, why) of each event.
-#[derive(Default)]
-struct Listener(std::sync::Arc<Mutex<Vec<Step>>>);
+/// Collects (call, object, why) of each event, for the thread that it happens in. One for the whole process: subscribers that come and
+/// go with the tests beside this one can make `tracing` take an event for one that nobody wants.
+struct Listener;
+
+thread_local! {
+    static STEPS: RefCell<Vec<Step>> = const { RefCell::new(Vec::new()) };
+}
 
 #[derive(Default, Clone)]
 struct Step {
@@ -50,7 +55,7 @@ impl Subscriber for Listener {
         assert_eq!(*event.metadata().level(), Level::DEBUG);
         let mut step = Step::default();
         event.record(&mut step);
-        self.0.lock().expect("one thread").push(step);
+        STEPS.with_borrow_mut(|steps| steps.push(step));
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {
@@ -63,10 +68,11 @@ impl Subscriber for Listener {
 }
 
 fn steps_of(run: impl FnOnce()) -> Vec<Step> {
-    let listener = Listener::default();
-    let steps = listener.0.clone();
-    subscriber::with_default(listener, run);
-    steps.lock().expect("one thread").clone()
+    static LISTENING: Once = Once::new();
+    LISTENING.call_once(|| subscriber::set_global_default(Listener).expect("the only one"));
+    STEPS.take();
+    run();
+    STEPS.take()
 }
 
 #[test]

@@ -312,6 +312,36 @@ fn holes_and_data_are_told_apart_up_to_the_end() {
     assert_eq!(span_at(&reader, 0, 10).expect_err("a pipe").errno(), Errno::SPIPE);
 }
 
+/// What a file system refuses at a close is shown by the tests of the commands; here that asking changes nothing.
+#[test]
+fn asking_for_what_was_held_back_leaves_the_file_open_and_as_it_is() {
+    let dir = fs::open_directory("/tmp".as_ref()).expect("opened");
+    let file = create_unnamed(&dir, 0o600).expect("supported");
+    write_all_at(&file, b"bytes", 0).expect("written");
+    fs::flush(&file).expect("flushed");
+    write_all_at(&file, b"more", 5).expect("still open");
+    let mut found = [0; 9];
+    assert_eq!(read_at(&file, &mut found, 0), Ok(9));
+    assert_eq!(&found, b"bytesmore");
+}
+
+/// On tmpfs Linux 6.18 says of the bytes in the last page of all offsets that they are a hole.
+#[test]
+fn data_at_the_end_of_all_offsets_is_no_hole() {
+    const END: u64 = i64::MAX as u64;
+    let dir = fs::open_directory("/dev/shm".as_ref()).expect("opened");
+    let file = create_unnamed(&dir, 0o600).expect("supported");
+    rustix::fs::ftruncate(&file, END).expect("grown");
+    write_all_at(&file, &[1; 10], END - 10).expect("written");
+    let Span::Hole { start: 5, end } = span_at(&file, 5, END).expect("spans") else {
+        panic!("no hole");
+    };
+    assert!(end <= END - 10, "the hole ends at {end}");
+    let data = Span::Data { start: end, end: END };
+    assert_eq!(span_at(&file, end, END).expect("spans"), data);
+    assert_eq!(span_at(&file, END, END).expect("spans"), Span::End);
+}
+
 #[test]
 fn space_is_reserved_with_and_without_growing() {
     let dir = fs::open_directory("/dev/shm".as_ref()).expect("opened");
