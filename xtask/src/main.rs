@@ -15,6 +15,8 @@ mod check;
 mod command;
 mod leftovers;
 mod need;
+mod teeth;
+mod teeth_pairs;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -34,7 +36,7 @@ enum Run {
     With(fn(&Path, &[String]) -> Result<(), String>),
 }
 
-const TASKS: [Task; 6] = [
+const TASKS: [Task; 7] = [
     Task {
         name: "test",
         about: "everything that CI runs: fmt, clippy, build, test, tidy, leftovers",
@@ -64,6 +66,11 @@ const TASKS: [Task; 6] = [
         name: "chaos",
         about: "breaks the release binaries at every point; without --full a short choice (--help)",
         run: Run::With(chaos::run),
+    },
+    Task {
+        name: "teeth",
+        about: "takes one protection after the other away: its named test must fail (docs/TESTING.md)",
+        run: Run::With(teeth::run),
     },
 ];
 

@@ -140,6 +140,14 @@ impl Offer {
         is_leased(&self.probe, SERVER_LEASE_BYTE)
     }
 
+    /// Whether the region still has its name: a sweep or an administrator can take it before a server has come.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn is_linked(&self) -> Result<bool> {
+        Ok(self.probe.stat()?.links > 0)
+    }
+
     /// `shm_unlink`: removes the name, so that from now on a crash of either side leaves nothing.
     pub fn remove_name(&mut self) {
         if std::mem::take(&mut self.named) {

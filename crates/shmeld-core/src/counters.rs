@@ -81,6 +81,8 @@ pub struct Counters {
     pub wakes: Counter,
     /// Queue messages that are no request.
     pub junk_messages: Counter,
+    /// The same by reason; what each place means is the owner's business.
+    pub junk_by_reason: [Counter; 6],
     /// Sessions ended because the peer broke the protocol.
     pub misbehaved: Counter,
     /// Sessions ended because the client died.

@@ -62,6 +62,25 @@ pub struct OfferView {
     pub queue_leased: bool,
 }
 
+impl OfferView {
+    /// Looks in the order that the conclusion rests on: first at the queue (has it its name, has it a lease), then at the state word. A
+    /// server that attached before its queue went is found to have attached.
+    ///
+    /// # Errors
+    /// What the look at the queue says.
+    pub fn look<E>(
+        queue: impl FnOnce() -> Result<(bool, bool), E>,
+        state: impl FnOnce() -> Option<State>,
+    ) -> Result<Self, E> {
+        let (queue_linked, queue_leased) = queue()?;
+        Ok(Self {
+            state: state(),
+            queue_linked,
+            queue_leased,
+        })
+    }
+}
+
 /// What a client that has offered its region does next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OfferStep {
@@ -130,6 +149,82 @@ pub fn slice_step(view: SliceView) -> SliceStep {
     } else {
         SliceStep::Wait
     }
+}
+
+/// What a client of an attached session sees after a slice without progress, or when the state word has changed.
+#[derive(Debug, Clone, Copy)]
+pub struct AttachedView {
+    /// The state word, seen *after* the look at the lease; `None` if it is no state.
+    pub state: Option<State>,
+    /// The rest; `work_after_lease` comes last of all.
+    pub slice: SliceView,
+}
+
+impl AttachedView {
+    /// Looks in the order that the conclusions rest on: lease, state word, sequence word. A server writes ENDED before it gives up its
+    /// lease, and publishes before it writes ENDED: so a free lease without ENDED is a death, and ENDED or a free lease with an empty ring
+    /// is the end.
+    ///
+    /// # Errors
+    /// What the looks say.
+    pub fn look<E>(
+        peer_leased: impl FnOnce() -> Result<bool, E>,
+        state: impl FnOnce() -> Option<State>,
+        work: impl FnOnce() -> Result<bool, E>,
+        owed_for: Duration,
+        stall: Duration,
+    ) -> Result<Self, E> {
+        let peer_leased = peer_leased()?;
+        let state = state();
+        let slice = SliceView {
+            peer_leased,
+            work_after_lease: work()?,
+            owed_for,
+            stall,
+        };
+        Ok(Self { state, slice })
+    }
+}
+
+/// What a client of an attached session does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttachedStep {
+    /// There is work: go on.
+    Work,
+    /// Keep waiting.
+    Wait,
+    /// The server is dead and nothing is left to read.
+    PeerGone,
+    /// The server lives and has done nothing for too long.
+    Stalled,
+    /// The server ended the session, and nothing is left to read.
+    Ended(u32),
+    /// The state word is impossible.
+    Misbehaved,
+}
+
+/// Decides what a client of an attached session does. What has been published is read first, whatever became of the server.
+#[must_use]
+pub fn attached_step(view: AttachedView) -> AttachedStep {
+    let ended = match view.state {
+        Some(State::Attached) => None,
+        Some(State::Ended(code)) => Some(code),
+        _ => return AttachedStep::Misbehaved,
+    };
+    match (slice_step(view.slice), ended) {
+        (SliceStep::Work, _) => AttachedStep::Work,
+        (_, Some(code)) => AttachedStep::Ended(code),
+        (SliceStep::Wait, None) => AttachedStep::Wait,
+        (SliceStep::PeerGone, None) => AttachedStep::PeerGone,
+        (SliceStep::Stalled, None) => AttachedStep::Stalled,
+    }
+}
+
+/// Whether these words, looked at under the server's lease, are those of a region that nobody has attached or refused: another server
+/// may have, since this one admitted it.
+#[must_use]
+pub fn is_on_offer(state: u32, written: u32, read: u32) -> bool {
+    (state, written, read) == (State::Offered.to_word(), 0, 0)
 }
 
 #[cfg(test)]
@@ -212,5 +307,62 @@ mod tests {
             }),
             SliceStep::Wait
         );
+    }
+
+    fn attached(state: Option<State>, peer_leased: bool, work_after_lease: bool) -> AttachedStep {
+        let look = AttachedView::look::<()>(
+            || Ok(peer_leased),
+            || state,
+            || Ok(work_after_lease),
+            Duration::ZERO,
+            Duration::from_secs(1),
+        );
+        attached_step(look.unwrap())
+    }
+
+    #[test]
+    fn what_was_published_before_the_end_is_used_first() {
+        let ended = Some(State::Ended(14));
+        assert_eq!(attached(ended, false, true), AttachedStep::Work);
+        assert_eq!(attached(ended, true, true), AttachedStep::Work);
+        assert_eq!(attached(ended, true, false), AttachedStep::Ended(14));
+        assert_eq!(attached(ended, false, false), AttachedStep::Ended(14));
+    }
+
+    /// The state word was looked at before the lease: a server that stopped in between, properly, with ENDED, was called dead.
+    #[test]
+    fn server_that_ends_while_it_is_looked_at_has_not_died() {
+        let state = std::cell::Cell::new(State::Attached);
+        let look = AttachedView::look::<()>(
+            || {
+                state.set(State::Ended(14));
+                Ok(false)
+            },
+            || Some(state.get()),
+            || Ok(false),
+            Duration::ZERO,
+            Duration::from_secs(1),
+        );
+        assert_eq!(attached_step(look.unwrap()), AttachedStep::Ended(14));
+    }
+
+    #[test]
+    fn attached_state_cannot_go_back() {
+        for state in [None, Some(State::Offered), Some(State::Refused(8))] {
+            assert_eq!(attached(state, true, true), AttachedStep::Misbehaved);
+        }
+        assert_eq!(attached(Some(State::Attached), true, false), AttachedStep::Wait);
+        assert_eq!(
+            attached(Some(State::Attached), false, false),
+            AttachedStep::PeerGone
+        );
+    }
+
+    #[test]
+    fn only_a_fresh_region_is_on_offer() {
+        assert!(is_on_offer(0, 0, 0));
+        for (state, written, read) in [(State::Attached.to_word(), 0, 0), (2, 0, 0), (0, 1, 0), (0, 0, 1)] {
+            assert!(!is_on_offer(state, written, read));
+        }
     }
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use shmeld_core::Misbehaviour;
 use shmeld_core::session::CODE_MAX;
+use shmeld_os::ErrorKind;
+use shmeld_os::posix::shm::{self, SharedMemory};
 
 use crate::ServerName;
 use crate::file::Status;
@@ -167,6 +169,11 @@ impl Error {
                     names.join(", ")
                 ))
             }
+            Self::Silent { name, .. } if gate_is_elsewhere(name) => Some(format!(
+                "its gate is not in this {0}: server and client see different mounts there. Containers that share an \
+                 IPC namespace must share {0} too",
+                shm::DIRECTORY
+            )),
             Self::AlreadyRunning { .. } => {
                 Some("choose another name with --name, or stop that server".to_owned())
             }
@@ -183,6 +190,11 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// A live server has its gate beside its clients' regions. Where its queue is seen and its gate is not, neither are our regions by it.
+fn gate_is_elsewhere(name: &ServerName) -> bool {
+    SharedMemory::stat_name(name.gate()).is_err_and(|error| error.kind() == ErrorKind::NotFound)
 }
 
 fn owner_text(uid: Option<u32>) -> String {

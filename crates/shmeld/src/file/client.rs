@@ -2,7 +2,6 @@
 //!
 //! Not here: what is done with the bytes (`transfer`).
 
-use std::collections::VecDeque;
 use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
@@ -13,9 +12,9 @@ use shmeld_core::{Misbehaviour, Region};
 use shmeld_os::name::escape;
 use shmeld_os::{Errno, ErrorKind, explain};
 
+use super::client_state::Outstanding;
 use super::connection::{Connection, Interrupt};
 use super::record::{Kind, Record};
-use super::session::UNANSWERED_MAX;
 use super::slot_reader::SlotReader;
 use super::wire::{Op, PATH_BYTES_MAX, Request};
 use crate::{Error, Result, ServerName};
@@ -72,12 +71,12 @@ pub struct Client {
     pub(super) options: ClientOptions,
     pub(super) deadline: Option<Instant>,
     pub(super) connection: Connection,
+    /// How many connections there have been before this one: the number of the queue.
+    pub(super) queue: u64,
     pub(super) offer: Offer,
     pub(super) reader: SlotReader,
     pub(super) attached: bool,
-    next_id: u64,
-    /// Requests sent and not yet answered, oldest first.
-    pub(super) outstanding: VecDeque<(u64, Query)>,
+    pub(super) outstanding: Outstanding,
     /// How long this client has waited for the server's next step. Not a difference of two clocks: time in which this process did not run
     /// is not the server's fault.
     pub(super) owed_for: Duration,
@@ -99,11 +98,11 @@ impl Client {
             options,
             deadline,
             connection,
+            queue: 0,
             offer,
             reader,
             attached: false,
-            next_id: 1,
-            outstanding: VecDeque::new(),
+            outstanding: Outstanding::default(),
             owed_for: Duration::ZERO,
             has_told_waiting: false,
             started: Instant::now(),
@@ -149,10 +148,11 @@ impl Client {
         if query.path.contains(&0) {
             return Err(Error::Usage("a path with a NUL byte".to_owned()));
         }
-        if self.outstanding.len() >= UNANSWERED_MAX {
+        if !self.outstanding.may_send_on(self.queue) {
             return Ok(None);
         }
-        let message = self.message(self.next_id, query);
+        let next_id = self.outstanding.next_id();
+        let message = self.message(next_id, query);
         let sent = if self.outstanding.is_empty() {
             self.send_patiently(&message)?
         } else {
@@ -165,15 +165,12 @@ impl Client {
         explain!(
             "mq_timedsend",
             self.options.name,
-            format_args!("request {}: {:?} {}", self.next_id, query.op, escape(&query.path)),
+            format_args!("request {next_id}: {:?} {}", query.op, escape(&query.path)),
         );
         if self.outstanding.is_empty() {
             self.owed_for = Duration::ZERO;
         }
-        let id = self.next_id;
-        self.outstanding.push_back((id, query.clone()));
-        self.next_id += 1;
-        Ok(Some(id))
+        Ok(Some(self.outstanding.sent(query.clone(), self.queue)))
     }
 
     pub(super) fn message(&self, request_id: u64, query: &Query) -> Vec<u8> {
@@ -202,14 +199,15 @@ impl Client {
                     self.confirm_attached()?;
                 }
                 self.owed_for = Duration::ZERO;
-                let expected = self.outstanding.front().map(|(id, _)| *id);
-                if Some(record.request_id) != expected {
+                if !self.outstanding.expects(record.request_id) {
                     return Err(Misbehaviour::Record("an answer that nobody asked for").into());
                 }
                 if record.kind != Kind::Wait {
                     return Ok(record);
                 }
                 self.finish(&record)?;
+                // A server can send WAIT for as long as it likes.
+                self.check_interrupt()?;
             }
             self.wait()?;
         }
@@ -273,7 +271,7 @@ impl Client {
             return Err(Misbehaviour::Vanished.into());
         }
         if record.kind == Kind::Done {
-            self.outstanding.pop_front();
+            self.outstanding.answered();
         }
         Ok(())
     }
@@ -290,7 +288,7 @@ impl Client {
             path: Vec::new(),
             flags: 0,
         };
-        let message = self.message(self.next_id, &query);
+        let message = self.message(self.outstanding.next_id(), &query);
         explain!(
             "mq_timedsend",
             self.options.name,

@@ -1,78 +1,105 @@
 //! What a client does while nothing comes: it looks at the state word, at leases, at the queue's name and at the clock.
 //!
-//! The decisions are those of `shmeld_core::session`; here they are fed and carried out.
+//! The decisions are those of `shmeld_core::session` and `client_state`; here they are fed and carried out.
 
 use std::time::{Duration, Instant};
 
 use shmeld_core::Misbehaviour;
 use shmeld_core::layout::{PAGE_BYTES, Word};
-use shmeld_core::session::{OfferStep, OfferView, SliceStep, SliceView, State, offer_step, slice_step};
+use shmeld_core::session::{
+    AttachedStep, AttachedView, OfferStep, OfferView, State, attached_step, offer_step,
+};
 use shmeld_core::sync::Ordering;
 use shmeld_core::wait::{SLICE, Waited, Words};
 use shmeld_os::explain;
 
 use super::client::{Client, publish};
+use super::client_state::{RefusalStep, Reopened, gives_up_looking, may_fill_slots, refusal_step};
 use super::connection::Connection;
 use super::slot_reader::SlotReader;
-use super::status::Status;
 use crate::{Error, Result};
 
 /// How long a blocking send waits before the client looks whether the server still lives.
 const SEND_SLICE: Duration = Duration::from_millis(100);
 /// How long a client waits before it offers itself again to a server that is busy.
 const BUSY_NAP: Duration = Duration::from_millis(200);
-
 /// How long to wait before looking for a lost server again.
 const REOPEN_NAP: Duration = Duration::from_millis(50);
-/// How long an attached client waits for a queue that lost its name.
-const REPUBLISH_PATIENCE: Duration = Duration::from_secs(5);
 
 impl Client {
     /// Blocks in the kernel until the queue takes the message, as long as a server lives behind it.
     pub(super) fn send_patiently(&mut self, message: &[u8]) -> Result<bool> {
         let start = Instant::now();
         loop {
-            self.options.interrupt.check()?;
-            let is_live = self.connection.is_linked()? && self.connection.is_leased()?;
-            if !is_live && !self.reopen(start)? {
-                self.options.interrupt.sleep(REOPEN_NAP)?;
-                continue;
-            }
-            if self.connection.send(message, Instant::now() + SEND_SLICE)? {
-                return Ok(true);
-            }
-            if start.elapsed() >= self.options.silence_max {
-                let (name, after) = (self.options.name.clone(), start.elapsed());
-                return Err(Error::NotDraining { name, after });
+            match self.stay_connected(start)? {
+                Reopened::Connected if self.send_for_a_slice(message, start)? => return Ok(true),
+                Reopened::Connected | Reopened::NotYet => {}
+                // Nothing is asked for, so nothing is left to read.
+                Reopened::SessionOver => return Err(self.session_over()),
             }
         }
     }
 
-    /// Tries once to find the server again; `false` if it is not there yet and there is time left, counted from `lost`.
-    fn reopen(&mut self, lost: Instant) -> Result<bool> {
-        let options = &self.options;
-        if self.attached && !self.offer.server_leased()? {
-            return Err(Error::ServerDied {
-                name: options.name.clone(),
-            });
+    /// Makes sure that a server lives behind the queue; if not, looks once for another one, and naps if there is none.
+    fn stay_connected(&mut self, start: Instant) -> Result<Reopened> {
+        self.options.interrupt.check()?;
+        if self.connection.is_linked()? && self.connection.is_leased()? {
+            return Ok(Reopened::Connected);
         }
-        if let Some(connection) = Connection::try_open(&options.name, &options.server_uids)? {
-            self.connection = connection;
+        let reopened = self.reopen(start)?;
+        if reopened == Reopened::NotYet {
+            self.options.interrupt.sleep(REOPEN_NAP)?;
+        }
+        Ok(reopened)
+    }
+
+    /// Why the session of a server without a lease is over: it says ENDED before it gives its lease up, unless it died.
+    fn session_over(&self) -> Error {
+        let name = self.options.name.clone();
+        match self.state() {
+            Some(State::Ended(code)) => Error::Ended { name, code },
+            _ => Error::ServerDied { name },
+        }
+    }
+
+    fn send_for_a_slice(&self, message: &[u8], start: Instant) -> Result<bool> {
+        if self.connection.send(message, Instant::now() + SEND_SLICE)? {
             return Ok(true);
         }
-        // A live server that lost its queue makes it again within a second or two, however long ago `wait` ended.
-        let is_over = match self.deadline {
-            _ if self.attached => lost.elapsed() >= REPUBLISH_PATIENCE,
-            Some(deadline) => Instant::now() >= deadline,
-            None => false,
-        };
-        if is_over {
+        if start.elapsed() >= self.options.silence_max {
+            let (name, after) = (self.options.name.clone(), start.elapsed());
+            return Err(Error::NotDraining { name, after });
+        }
+        Ok(false)
+    }
+
+    /// Tries once to find the server again; the time that is left is counted from `lost`.
+    fn reopen(&mut self, lost: Instant) -> Result<Reopened> {
+        let options = &self.options;
+        if self.attached && !self.offer.server_leased()? {
+            return Ok(Reopened::SessionOver);
+        }
+        if let Some(connection) = Connection::try_open(&options.name, &options.server_uids)? {
+            self.connect_to(connection);
+            return Ok(Reopened::Connected);
+        }
+        if gives_up_looking(self.attached, lost.elapsed(), self.wait_is_over()) {
             return Err(Connection::none(&options.name, lost.elapsed()));
         }
         if !std::mem::replace(&mut self.has_told_waiting, true) {
             tracing::info!(target: "shmeld::client", "waiting for server {}", options.name);
         }
-        Ok(false)
+        Ok(Reopened::NotYet)
+    }
+
+    fn connect_to(&mut self, connection: Connection) {
+        self.connection = connection;
+        self.queue += 1;
+    }
+
+    /// Whether the time to wait for a server or for a place on it has passed; `None` if there is no such time.
+    fn wait_is_over(&self) -> Option<bool> {
+        self.deadline.map(|deadline| Instant::now() >= deadline)
     }
 
     fn state(&self) -> Option<State> {
@@ -106,13 +133,11 @@ impl Client {
 
     /// A slot has come before the state word was looked at: whoever fills slots has attached.
     pub(super) fn confirm_attached(&mut self) -> Result<()> {
-        match self.state() {
-            Some(State::Attached | State::Ended(_)) => {
-                self.set_attached();
-                Ok(())
-            }
-            _ => Err(Misbehaviour::Record("slots without ATTACHED").into()),
+        if !may_fill_slots(self.state()) {
+            return Err(Misbehaviour::Record("slots without ATTACHED").into());
         }
+        self.set_attached();
+        Ok(())
     }
 
     fn set_attached(&mut self) {
@@ -124,20 +149,19 @@ impl Client {
     }
 
     fn look_at_offer(&mut self) -> Result<()> {
-        let view = OfferView {
-            state: self.state(),
-            queue_linked: self.connection.is_linked()?,
-            queue_leased: self.connection.is_leased()?,
-        };
+        let queue = || Ok::<_, Error>((self.connection.is_linked()?, self.connection.is_leased()?));
+        let view = OfferView::look(queue, || self.state())?;
         match offer_step(view) {
             OfferStep::Wait if self.owed_for >= self.options.silence_max => Err(self.silent()),
+            // `rm /dev/shm/*`: no server can find this region any more.
+            OfferStep::Wait if !self.offer.is_linked()? => self.offer_again(),
             OfferStep::Wait => Ok(()),
             OfferStep::Attached | OfferStep::Ended(_) => {
                 self.set_attached();
                 Ok(())
             }
             // Not there yet: the next slice looks at the state word again, because the old server may still answer.
-            OfferStep::Reconnect if !self.reopen(Instant::now())? => Ok(()),
+            OfferStep::Reconnect if self.reopen(Instant::now())? != Reopened::Connected => Ok(()),
             OfferStep::Reconnect => {
                 self.owed_for = Duration::ZERO;
                 self.resend()
@@ -147,42 +171,47 @@ impl Client {
         }
     }
 
-    /// Sends everything unanswered again: the server drops what it has seen, because ids strictly increase.
+    /// Sends everything unanswered again that this queue has not been sent: the server drops what it has seen, because ids strictly
+    /// increase. If this queue is lost as well meanwhile, the next one is sent everything, from the oldest on. If there is none, or the
+    /// session is over, whatever comes is read first: the look after each slice leads back here, or says what became of the server.
     fn resend(&mut self) -> Result<()> {
-        let messages: Vec<Vec<u8>> = self
-            .outstanding
-            .iter()
-            .map(|(id, query)| self.message(*id, query))
-            .collect();
-        for message in messages {
-            self.send_patiently(&message)?;
+        let mut start = Instant::now();
+        while self.outstanding.unsent_on(self.queue).is_some() {
+            if self.stay_connected(start)? != Reopened::Connected {
+                break;
+            }
+            let Some((id, query)) = self.outstanding.unsent_on(self.queue) else {
+                break;
+            };
+            if self.send_for_a_slice(&self.message(id, query), start)? {
+                self.outstanding.sent_again(id, self.queue);
+                start = Instant::now();
+            }
         }
         Ok(())
     }
 
     /// A busy server is asked again with a new region while `wait` lasts, one that admits no such region with a page.
     fn refused(&mut self, code: u32) -> Result<()> {
-        if code == u32::from(Status::BadRegion.code())
-            && self.options.or_one_page
-            && self.options.region_bytes > PAGE_BYTES
-        {
-            tracing::info!(
-                target: "shmeld::client",
-                "server {} admits no region of {} bytes: using one of one page instead",
-                self.options.name,
-                self.options.region_bytes,
-            );
-            self.options.region_bytes = PAGE_BYTES;
-            return self.offer_again();
+        let options = &self.options;
+        let may_use_one_page = options.or_one_page && options.region_bytes > PAGE_BYTES;
+        match refusal_step(code, may_use_one_page, self.wait_is_over()) {
+            RefusalStep::GiveUp => {
+                let name = self.options.name.clone();
+                return Err(Error::Refused { name, code });
+            }
+            RefusalStep::OfferLater => self.options.interrupt.sleep(BUSY_NAP)?,
+            RefusalStep::OfferOnePage => {
+                let options = &mut self.options;
+                tracing::info!(
+                    target: "shmeld::client",
+                    "server {} admits no region of {} bytes: using one of one page instead",
+                    options.name,
+                    options.region_bytes,
+                );
+                options.region_bytes = PAGE_BYTES;
+            }
         }
-        let busy = code == u32::from(Status::Busy.code());
-        if !busy || self.deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return Err(Error::Refused {
-                name: self.options.name.clone(),
-                code,
-            });
-        }
-        self.options.interrupt.sleep(BUSY_NAP)?;
         self.offer_again()
     }
 
@@ -190,6 +219,7 @@ impl Client {
         self.offer = publish(&mut self.options)?;
         self.reader = SlotReader::new(self.offer.region());
         self.owed_for = Duration::ZERO;
+        self.outstanding.begin_anew();
         self.resend()
     }
 
@@ -201,33 +231,26 @@ impl Client {
     }
 
     fn look_at_session(&mut self) -> Result<()> {
-        let name = &self.options.name;
-        let ended = match self.state() {
-            Some(State::Attached) => None,
-            Some(State::Ended(code)) => Some(code),
-            _ => return Err(Misbehaviour::Record("an impossible state word").into()),
-        };
-        // The order matters: first the lease, then the sequence word. What was published before a death is valid.
-        let peer_leased = self.offer.server_leased()?;
-        let work_after_lease = self.reader.consumer.filled_slots(self.offer.region())? > 0;
-        if let (Some(code), false) = (ended, work_after_lease) {
-            return Err(Error::Ended {
-                name: name.clone(),
-                code,
-            });
-        }
-        let owed_for = self.owed_for;
-        match slice_step(SliceView {
-            peer_leased,
-            work_after_lease,
-            owed_for,
-            stall: self.options.silence_max,
-        }) {
-            SliceStep::Work => Ok(()),
-            SliceStep::PeerGone => Err(Error::ServerDied { name: name.clone() }),
-            SliceStep::Stalled => Err(self.silent()),
-            SliceStep::Wait if self.connection.is_linked()? => Ok(()),
-            SliceStep::Wait => self.follow_queue(),
+        let region = self.offer.region();
+        // Acquire: as in `state`.
+        let state = || State::from_word(region.load(Word::State, Ordering::Acquire));
+        let consumer = &mut self.reader.consumer;
+        let view = AttachedView::look(
+            || Ok::<_, Error>(self.offer.server_leased()?),
+            state,
+            || Ok(consumer.filled_slots(region)? > 0),
+            self.owed_for,
+            self.options.silence_max,
+        )?;
+        let name = self.options.name.clone();
+        match attached_step(view) {
+            AttachedStep::Work => Ok(()),
+            AttachedStep::PeerGone => Err(Error::ServerDied { name }),
+            AttachedStep::Ended(code) => Err(Error::Ended { name, code }),
+            AttachedStep::Stalled => Err(self.silent()),
+            AttachedStep::Misbehaved => Err(Misbehaviour::Record("an impossible state word").into()),
+            AttachedStep::Wait if self.connection.is_linked()? => Ok(()),
+            AttachedStep::Wait => self.follow_queue(),
         }
     }
 
@@ -235,7 +258,7 @@ impl Client {
     fn follow_queue(&mut self) -> Result<()> {
         match Connection::try_open(&self.options.name, &self.options.server_uids)? {
             Some(connection) => {
-                self.connection = connection;
+                self.connect_to(connection);
                 self.resend()
             }
             None => Ok(()),

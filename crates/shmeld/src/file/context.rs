@@ -1,5 +1,6 @@
 //! What all sessions of a server share.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -9,6 +10,7 @@ use shmeld_core::counters::Counters;
 
 use super::source::Source;
 use super::staging::StagingPool;
+use super::wire::DecodeError;
 use crate::ServerName;
 
 /// See the module.
@@ -66,13 +68,36 @@ pub struct ServerStatus {
     pub refused_regions_total: u64,
     /// Queue messages that are no request.
     pub junk_messages_total: u64,
+    /// The same by reason.
+    #[serde(default)]
+    pub junk_messages: BTreeMap<String, u64>,
     /// Sessions ended because the client broke the protocol.
     pub misbehaved_total: u64,
     /// Sessions ended because the client died.
     pub died_total: u64,
+    /// Sessions ended because a thread of the server panicked: a bug of its own, or of its source of files.
+    #[serde(default)]
+    pub panics_total: u64,
 }
 
+/// What the places of [`Counters::junk_by_reason`] mean.
+const JUNK_REASONS: [&str; 6] = ["short", "magic", "version", "id", "path_length", "nul"];
+
 impl Context {
+    /// Counts a message that is no request.
+    pub(super) fn count_junk(&self, error: DecodeError) {
+        let place = match error {
+            DecodeError::Short => 0,
+            DecodeError::Magic => 1,
+            DecodeError::Version(_) => 2,
+            DecodeError::Id => 3,
+            DecodeError::PathLength => 4,
+            DecodeError::Nul => 5,
+        };
+        self.counters.junk_messages.add(1);
+        self.counters.junk_by_reason[place].add(1);
+    }
+
     pub(super) fn status(&self) -> ServerStatus {
         let counters = &self.counters;
         ServerStatus {
@@ -94,8 +119,14 @@ impl Context {
             refused_names_total: counters.refused_names.get(),
             refused_regions_total: counters.refused_regions.get(),
             junk_messages_total: counters.junk_messages.get(),
+            junk_messages: JUNK_REASONS
+                .iter()
+                .zip(&counters.junk_by_reason)
+                .map(|(reason, counter)| ((*reason).to_owned(), counter.get()))
+                .collect(),
             misbehaved_total: counters.misbehaved.get(),
             died_total: counters.died.get(),
+            panics_total: counters.panics.get(),
         }
     }
 }

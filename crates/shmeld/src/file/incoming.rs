@@ -3,6 +3,8 @@
 //! From large slots the kernel writes straight into the file. From small slots the bytes are collected first, because a system call for
 //! each 3,744 bytes would cost more than the copy.
 
+use std::os::fd::BorrowedFd;
+
 use shmeld_core::Misbehaviour;
 use shmeld_os::{Errno, Error as OsError};
 
@@ -11,6 +13,40 @@ use super::collected::Collected;
 use super::output::OutputFile;
 use super::record::{DIRECT_SLOT_BYTES_MIN, Entry, Record};
 use crate::{Error, Result};
+
+/// Where the payload of the present record is had from, and the caller's wish to stop be heard of: a session, or a fuzz target.
+pub(super) trait Supply {
+    /// Copies as much of the payload out as `target` takes.
+    fn copy_to(&self, target: &mut [u8]);
+    /// Moves a part of the payload to a file, kernel to kernel. `EFAULT` blames the server.
+    fn move_to(
+        &self,
+        skip: usize,
+        len: usize,
+        file: BorrowedFd<'_>,
+        position: Option<u64>,
+    ) -> Result<usize, Errno>;
+    /// Fails if the caller wants to stop.
+    fn go_on(&self) -> Result<()>;
+}
+
+impl Supply for Client {
+    fn copy_to(&self, target: &mut [u8]) {
+        self.payload_into(target);
+    }
+    fn move_to(
+        &self,
+        skip: usize,
+        len: usize,
+        file: BorrowedFd<'_>,
+        position: Option<u64>,
+    ) -> Result<usize, Errno> {
+        self.drain(skip, len, file, position)
+    }
+    fn go_on(&self) -> Result<()> {
+        self.check_interrupt()
+    }
+}
 
 /// Where the bytes go.
 #[derive(Debug)]
@@ -105,7 +141,7 @@ impl Incoming {
     /// Takes the bytes of a DATA record, the next after what `collected` holds. Returns how many bytes got where they belong.
     pub(super) fn data(
         &mut self,
-        client: &Client,
+        supply: &impl Supply,
         collected: &mut Collected,
         record: &Record,
     ) -> Result<u64> {
@@ -114,22 +150,22 @@ impl Incoming {
             return Ok(record.length as u64);
         }
         if self.direct {
-            self.drain(client, record, start)?;
+            self.drain(supply, record, start)?;
             return Ok(record.length as u64);
         }
-        client.payload_into(collected.extend(record.length));
+        supply.copy_to(collected.extend(record.length));
         Ok(0)
     }
 
     /// Kernel to kernel. A short write is repeated for the rest: only that tells a lost page from a full disk.
-    fn drain(&mut self, client: &Client, record: &Record, start: u64) -> Result<()> {
+    fn drain(&mut self, supply: &impl Supply, record: &Record, start: u64) -> Result<()> {
         let mut moved = 0;
         while moved < record.length {
             let Sink::Output(output) = &mut self.sink else {
                 return Ok(());
             };
             let (file, position) = output.target(start + moved as u64);
-            match client.drain(moved, record.length - moved, file, position) {
+            match supply.move_to(moved, record.length - moved, file, position) {
                 Ok(0) => self.fail(Errno::IO),
                 Ok(bytes) => {
                     moved += bytes;
@@ -171,17 +207,22 @@ impl Incoming {
     }
 
     /// Takes a run of zeros.
-    pub(super) fn hole(&mut self, client: &Client, collected: &mut Collected, record: &Record) -> Result<()> {
+    pub(super) fn hole(
+        &mut self,
+        supply: &impl Supply,
+        collected: &mut Collected,
+        record: &Record,
+    ) -> Result<()> {
         self.write(collected);
         self.advance(record, record.extent)?;
         if let Some(hasher) = &mut self.hasher {
-            super::digest::hash_zeros(hasher, record.extent, || client.check_interrupt().map(|()| true))?;
+            super::digest::hash_zeros(hasher, record.extent, || supply.go_on().map(|()| true))?;
         }
         if let Sink::Output(output) = &mut self.sink
-            && let Err(errno) = output.hole(record.extent, || client.check_interrupt().is_ok())
+            && let Err(errno) = output.hole(record.extent, || supply.go_on().is_ok())
         {
             // An interrupted stream lacks bytes: the transfer ends here and is not reported as delivered.
-            client.check_interrupt()?;
+            supply.go_on()?;
             self.fail(errno);
         }
         Ok(())

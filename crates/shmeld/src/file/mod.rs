@@ -1,16 +1,22 @@
 //! Files from one process to another: a server that offers a directory, a client that fetches from it.
 
+mod acceptor;
 mod admission;
 mod answer;
 mod answer_file;
 mod client;
+mod client_state;
 mod client_watch;
 mod collected;
 mod connection;
 mod context;
 mod digest;
 mod directory;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod gate;
+mod inbox;
 mod incoming;
 mod output;
 pub mod path;
@@ -20,8 +26,11 @@ mod reservation;
 mod server;
 mod session;
 mod sessions;
+#[cfg(test)]
+mod simulation;
 mod slot_reader;
 mod slot_writer;
+mod slots;
 pub mod source;
 mod staging;
 mod status;

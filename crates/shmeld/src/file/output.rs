@@ -254,6 +254,8 @@ impl OutputFile {
         if self.written_end < entry.size {
             fs::set_size(&self.file, entry.size)?;
         }
+        // Some file systems refuse bytes only when a file is closed, and this one has its name before that.
+        fs::flush(&self.file)?;
         if self.made_mode != Some(self.mode) {
             fs::set_mode(&self.file, self.mode)?;
         }

@@ -13,6 +13,7 @@ use shmeld_os::name::escape;
 use shmeld_os::posix::mqueue::MessageQueue;
 use shmeld_os::{ErrorKind, explain, process};
 
+use super::acceptor::{Admission, Places, Route, admit, route};
 use super::admission::{Policy, Verdict, judge};
 use super::context::Context;
 use super::gate::{Gate, sweep};
@@ -109,9 +110,10 @@ impl Server {
     /// # Errors
     /// The name is taken (by a live server or another user), or the kernel refuses (a limit of message queues, for example).
     pub fn start(source: Arc<dyn Source>, options: ServerOptions) -> Result<Self> {
+        // First what can fail without leaving anything.
+        let wake = Arc::new(EventCounter::new()?);
         let gate = Gate::take(&options.name)?;
         sweep(&options.name);
-        let wake = Arc::new(EventCounter::new()?);
         let queue = gate.make_queue().inspect_err(|_| gate.remove())?;
         let context = Arc::new(Context {
             name: options.name.clone(),
@@ -201,7 +203,7 @@ impl Server {
         let request = match Request::decode(message) {
             Ok(request) => request,
             Err(error) => {
-                self.context.counters.junk_messages.add(1);
+                self.context.count_junk(error);
                 tracing::debug!(target: "shmeld::server", "dropped a message: {error}");
                 return;
             }
@@ -216,15 +218,16 @@ impl Server {
                 escape(&request.path)
             ),
         );
-        match self.sessions.get(&request.region_id) {
-            // The nonce is compared in every message before anything is done with it: an id can be seen in /dev/shm, a nonce cannot.
-            Some(session)
-                if session.nonce == request.nonce && session.region_bytes == request.region_bytes =>
-            {
-                session.push(request);
-            }
-            Some(_) => self.ignore(&request, "its nonce or size is not that of the session"),
-            None => self.attach(request),
+        let session = self.sessions.get(&request.region_id);
+        match route(
+            &request,
+            session.map(|session| (&session.nonce, session.region_bytes)),
+        ) {
+            Route::Session => session
+                .into_iter()
+                .for_each(|session| session.push(request.clone())),
+            Route::Region => self.attach(request),
+            Route::Ignore(reason) => self.ignore(&request, reason),
         }
     }
 
@@ -244,22 +247,22 @@ impl Server {
             }
             Err(error) => return self.ignore(&request, &error.to_string()),
         };
-        let header = match judge(&request, candidate.stat(), &raw, &self.policy) {
-            Verdict::Attach(header) => header,
-            Verdict::Refuse(status) => return self.refuse(&request, &candidate, status),
-            Verdict::Ignore(reason) => return self.ignore(&request, reason),
+        let verdict = judge(&request, candidate.stat(), &raw, &self.policy);
+        let places = Places {
+            is_held: self.sessions.holds((candidate.stat().dev, candidate.stat().ino)),
+            once_taken: self.options.once && self.once.is_some(),
+            sessions: self.sessions.len(),
+            sessions_max: self.options.sessions_max,
         };
-        if self.sessions.holds((candidate.stat().dev, candidate.stat().ino)) {
-            return self.ignore(&request, "the object is attached under another name");
+        match admit(verdict, places) {
+            Admission::Start(header) => self.start_session(request, candidate, header),
+            Admission::Refuse(status) => self.refuse(&request, &candidate, status),
+            Admission::RefuseAndEvict => {
+                self.sessions.evict_the_most_stalled();
+                self.refuse(&request, &candidate, Status::Busy);
+            }
+            Admission::Ignore(reason) => self.ignore(&request, reason),
         }
-        if self.options.once && self.once.is_some() {
-            return self.refuse(&request, &candidate, Status::Busy);
-        }
-        if self.sessions.len() >= self.options.sessions_max {
-            self.sessions.evict_the_most_stalled();
-            return self.refuse(&request, &candidate, Status::Busy);
-        }
-        self.start_session(request, candidate, header);
     }
 
     fn start_session(&mut self, request: Request, candidate: Candidate, header: Header) {

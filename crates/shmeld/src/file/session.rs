@@ -1,14 +1,13 @@
 //! One client's session on the server: the thread that joins its region and answers its requests, and what the acceptor sees of it.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use shmeld_core::attach::{Attached, Candidate, ClientProbe, NotAttached};
 use shmeld_core::counters::{Counters, Tick};
 use shmeld_core::layout::{Header, Word};
-use shmeld_core::session::State;
+use shmeld_core::session::{State, is_on_offer};
 use shmeld_core::sync::Ordering as WordOrdering;
 use shmeld_core::wait::{Semaphore, Words, post};
 use shmeld_core::{Misbehaviour, Region};
@@ -16,12 +15,10 @@ use shmeld_os::explain;
 
 use super::answer::Answerer;
 use super::context::Context;
+use super::inbox::{Inbox, Pushed, must_flush};
 use super::slot_writer::SlotWriter;
 use super::status::Status;
 use super::wire::{Op, Request};
-
-/// How many requests of a session may be unanswered.
-pub const UNANSWERED_MAX: usize = 8;
 
 /// Why a session ended.
 #[derive(Debug)]
@@ -123,19 +120,6 @@ impl Pulse {
     }
 }
 
-#[derive(Debug, Default)]
-struct InboxState {
-    requests: VecDeque<Request>,
-    answering: bool,
-    last_id: u64,
-    end: Option<End>,
-    /// CLOSE has come: nothing is taken after it.
-    closing: bool,
-    attached: bool,
-    made_get: bool,
-    probe: Option<ClientProbe>,
-}
-
 /// A session as the acceptor and its thread share it.
 #[derive(Debug)]
 pub(super) struct Session {
@@ -143,8 +127,10 @@ pub(super) struct Session {
     pub(super) region_bytes: u64,
     pub(super) device_and_inode: (u64, u64),
     pub(super) pulse: Pulse,
-    inbox: Mutex<InboxState>,
+    inbox: Mutex<Inbox>,
     ready: Condvar,
+    /// A look at the client's lease, once the region has been joined.
+    probe: OnceLock<ClientProbe>,
 }
 
 impl Session {
@@ -156,35 +142,24 @@ impl Session {
             pulse: Pulse::new(stall),
             inbox: Mutex::default(),
             ready: Condvar::new(),
+            probe: OnceLock::new(),
         }
     }
 
-    fn inbox(&self) -> MutexGuard<'_, InboxState> {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
         // A session whose thread panicked is ended anyway; the acceptor must live.
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands a request to the session's thread. A repeated or older id is dropped; one request too many ends the session.
     pub(super) fn push(&self, request: Request) {
-        let mut inbox = self.inbox();
-        if request.request_id <= inbox.last_id {
-            return;
-        }
-        if inbox.closing {
-            return;
-        }
-        inbox.last_id = request.request_id;
-        inbox.closing = request.op == Op::Close;
-        let unanswered = inbox.requests.len() + usize::from(inbox.answering);
-        if unanswered >= UNANSWERED_MAX && request.op != Op::Close {
-            // At its next look, not after the first eight are answered: such a client may never read them.
+        let pushed = self.inbox().push(request);
+        if pushed == Pushed::Flooded {
             self.pulse.abort.store(ABORT_MISBEHAVED, Ordering::Relaxed);
-            inbox.end.get_or_insert(End::Misbehaved(Misbehaviour::Flood));
-        } else {
-            inbox.made_get |= matches!(request.op, Op::Get | Op::Tree);
-            inbox.requests.push_back(request);
         }
-        self.ready.notify_one();
+        if pushed != Pushed::Dropped {
+            self.ready.notify_one();
+        }
     }
 
     /// Ends the session: at once if it is idle, at its next look if it is at work.
@@ -200,54 +175,41 @@ impl Session {
 
     /// Ends the session as soon as it is idle.
     pub(super) fn close(&self, end: End) {
-        self.inbox().end.get_or_insert(end);
+        self.inbox().end(end);
         self.ready.notify_one();
     }
 
     /// Whether nothing is asked for at the moment.
     pub(super) fn is_idle(&self) -> bool {
-        let inbox = self.inbox();
-        inbox.attached && inbox.requests.is_empty() && !inbox.answering
+        self.inbox().is_idle()
     }
 
     /// Whether this session is one that `--once` waits for: it was attached and asked for a file.
     pub(super) fn counts_for_once(&self) -> bool {
-        let inbox = self.inbox();
-        inbox.attached && inbox.made_get
+        self.inbox().counts_for_once()
     }
 
     /// Whether the client of an idle session has died. A session at work looks itself.
     pub(super) fn is_abandoned(&self) -> bool {
-        let inbox = self.inbox();
-        let idle = inbox.requests.is_empty() && !inbox.answering;
-        idle && inbox.probe.as_ref().is_some_and(|probe| !probe.client_leased())
+        self.is_idle() && self.probe.get().is_some_and(|probe| !probe.client_leased())
     }
 
     fn set_attached(&self, probe: ClientProbe) {
-        let mut inbox = self.inbox();
-        (inbox.attached, inbox.probe) = (true, Some(probe));
+        // Set once: a session joins one region.
+        let _ = self.probe.set(probe);
+        self.inbox().set_attached();
     }
 
     /// The next request, if one is there.
     fn try_next(&self) -> Result<Option<Request>, End> {
-        let mut inbox = self.inbox();
-        Self::take_next(&mut inbox)
-    }
-
-    fn take_next(inbox: &mut InboxState) -> Result<Option<Request>, End> {
-        inbox.answering = false;
-        if let Some(request) = inbox.requests.pop_front() {
-            inbox.answering = true;
-            return Ok(Some(request));
-        }
-        inbox.end.take().map_or(Ok(None), Err)
+        self.inbox().take_next()
     }
 
     /// Sleeps until there is a request, without any time-out: an idle session costs nothing.
     fn wait_next(&self) -> Result<Request, End> {
         let mut inbox = self.inbox();
         loop {
-            if let Some(request) = Self::take_next(&mut inbox)? {
+            if let Some(request) = inbox.take_next()? {
                 return Ok(request);
             }
             inbox = self.ready.wait(inbox).unwrap_or_else(PoisonError::into_inner);
@@ -278,7 +240,8 @@ fn serve(attached: &Attached, session: &Session, context: &Arc<Context>) -> Resu
     let region = attached.region();
     // Looked at under the lease: another server may have attached or refused this region since it was admitted.
     let words = [Word::State, Word::Written, Word::Read].map(|word| region.load(word, WordOrdering::Acquire));
-    if words != [State::Offered.to_word(), 0, 0] {
+    let [state, written, read] = words;
+    if !is_on_offer(state, written, read) {
         return Err(Misbehaviour::Record("a region that is no longer on offer").into());
     }
     session.set_attached(attached.client_probe()?);
@@ -304,8 +267,8 @@ fn answer_all(answerer: &mut Answerer<'_>, session: &Session, mut between: impl 
     loop {
         between();
         let next = session.try_next();
-        if !matches!(next, Ok(Some(ref request)) if request.op != Op::Close) {
-            // Nothing follows for now, or for ever: what has been answered must not wait in a slot that is only partly filled.
+        if must_flush(&next) {
+            // What has been answered must not wait in a slot that is only partly filled.
             answerer.flush()?;
         }
         let request = match next? {

@@ -14,24 +14,19 @@ use shmeld_core::wait::{Semaphore, Words, post};
 use shmeld_os::event::{EventCounter, poll};
 use shmeld_os::explain;
 
+use super::acceptor::{Seat, seat_to_take};
 use super::context::Context;
 use super::session::{self, End, Session};
 use super::status::Status;
 use super::wire::Request;
 
-/// A client that has done nothing for this long loses its place if somebody else needs it.
-const EVICT_AFTER: Duration = Duration::from_secs(5);
 /// Stack of a session's thread: enough for the deepest call with a wide margin, and only touched pages count.
 const STACK_BYTES: usize = 256 * 1024;
 
 struct Handle {
     session: Arc<Session>,
     thread: JoinHandle<End>,
-    /// How many slots it had published when the acceptor last looked, and since when that has not changed.
-    progress: (u64, Instant),
-    /// For how many ticks in a row its client has been dead.
-    dead_ticks: u32,
-    is_evicted: bool,
+    seat: Seat,
 }
 
 /// A session that has ended.
@@ -88,18 +83,19 @@ impl Sessions {
         let device_and_inode = (candidate.stat().dev, candidate.stat().ino);
         let session = Arc::new(Session::new(&header, device_and_inode, self.stall));
         session.push(request);
-        let (context, ended, wake) = (self.context.clone(), self.ended.0.clone(), self.wake.clone());
-        let shared = session.clone();
+        let (context, shared) = (self.context.clone(), session.clone());
+        let bell = Bell {
+            ended: self.ended.0.clone(),
+            wake: self.wake.clone(),
+            region_id,
+        };
         let life = move || {
-            let end = session::run(candidate, &header, &shared, &context).unwrap_or_else(|not_attached| {
+            let _bell = bell;
+            session::run(candidate, &header, &shared, &context).unwrap_or_else(|not_attached| {
                 let end = End::from(not_attached.error);
                 refuse(&not_attached.candidate, end.status());
                 end
-            });
-            // The acceptor may have gone already.
-            let _ = ended.send(region_id);
-            wake.signal();
-            end
+            })
         };
         let builder = std::thread::Builder::new()
             .name("session".to_owned())
@@ -109,17 +105,13 @@ impl Sessions {
             .sessions_now
             .store(self.table.len() + 1, Ordering::Relaxed);
         let thread = builder.spawn(life).inspect_err(|_| self.publish_count())?;
-        let progress = (0, Instant::now());
-        self.table.insert(
-            region_id,
-            Handle {
-                session,
-                thread,
-                progress,
-                dead_ticks: 0,
-                is_evicted: false,
-            },
-        );
+        let seat = Seat::new(Instant::now());
+        let handle = Handle {
+            session,
+            thread,
+            seat,
+        };
+        self.table.insert(region_id, handle);
         self.publish_count();
         Ok(())
     }
@@ -132,40 +124,30 @@ impl Sessions {
 
     /// Takes the place of the client that has done nothing for longest; one at a time.
     pub(super) fn evict_the_most_stalled(&mut self) {
-        if self.table.values().any(|handle| handle.is_evicted) {
+        let now = Instant::now();
+        let seats = self.table.iter_mut().map(|(region_id, handle)| {
+            let session = &handle.session;
+            let owes = session.pulse.is_waiting_for_client() || session.is_idle();
+            // Whoever has done something since the last tick has not been still.
+            handle.seat.note(session.pulse.slots(), now);
+            (*region_id, handle.seat, owes)
+        });
+        let Some(region_id) = seat_to_take(seats, now) else {
             return;
-        }
-        let stalled = |handle: &&mut Handle| {
-            let owes = handle.session.pulse.is_waiting_for_client() || handle.session.is_idle();
-            owes && handle.progress.1.elapsed() >= EVICT_AFTER
         };
-        if let Some(handle) = self
-            .table
-            .values_mut()
-            .filter(stalled)
-            .min_by_key(|handle| handle.progress.1)
-        {
+        if let Some(handle) = self.table.get_mut(&region_id) {
             tracing::info!(target: "shmeld::server", "ending a stalled session because its place is needed");
-            handle.is_evicted = true;
+            handle.seat.evict();
             handle.session.abort(End::Stalled);
         }
     }
 
-    /// Notes who makes progress, and ends idle sessions whose client has died. Two ticks in a row, because a client that says CLOSE and
-    /// goes is not dead: its message is in the queue and is taken before the second one.
+    /// Notes who makes progress, and ends idle sessions whose client has died.
     pub(super) fn tick(&mut self) {
-        for handle in self.table.values_mut() {
-            let slots = handle.session.pulse.slots();
-            if slots != handle.progress.0 {
-                handle.progress = (slots, Instant::now());
-            }
-            handle.dead_ticks = if handle.session.is_abandoned() {
-                handle.dead_ticks + 1
-            } else {
-                0
-            };
-            if handle.dead_ticks >= 2 {
-                handle.session.close(End::ClientGone);
+        let now = Instant::now();
+        for Handle { session, seat, .. } in self.table.values_mut() {
+            if seat.tick(session.pulse.slots(), session.is_abandoned(), now) {
+                session.close(End::ClientGone);
             }
         }
     }
@@ -178,7 +160,13 @@ impl Sessions {
                 continue;
             };
             let counts_for_once = handle.session.counts_for_once();
-            let end = handle.thread.join().unwrap_or(End::Panicked);
+            let end = handle.thread.join().unwrap_or_else(|_| {
+                // It never began: the standard library panics where a thread gets no signal stack. Its client may try again.
+                if let Ok(candidate) = Candidate::open(region_id) {
+                    refuse(&candidate, Status::Busy);
+                }
+                End::Panicked
+            });
             self.publish_count();
             return Some(Ended {
                 region_id,
@@ -213,6 +201,21 @@ impl Sessions {
     }
 }
 
+/// Tells the acceptor when a session's thread is over, however it ends: also if it cannot begin.
+struct Bell {
+    ended: mpsc::Sender<RegionId>,
+    wake: Arc<EventCounter>,
+    region_id: RegionId,
+}
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        // The acceptor may have gone already.
+        let _ = self.ended.send(self.region_id);
+        self.wake.signal();
+    }
+}
+
 /// Tells a client that has proven to own its region why it is not attached.
 pub(super) fn refuse(candidate: &Candidate, status: Status) {
     let whole = Geometry::new(candidate.stat().bytes, SLOTS_OFFSET_IN_PAGE, SLOT_BYTES_MIN, 1);
@@ -224,6 +227,10 @@ pub(super) fn refuse(candidate: &Candidate, status: Status) {
         "state word of the region",
         format_args!("REFUSED: {status}")
     );
+    // Another server may have answered since: it holds its lease, and its word stands.
+    if State::from_word(region.load(Word::State, Ordering::Acquire)) != Some(State::Offered) {
+        return;
+    }
     // Release: pairs with the client's Acquire load of the state word.
     region.store(
         Word::State,

@@ -6,6 +6,7 @@ use shmeld_os::explain;
 use zerocopy::FromBytes;
 
 use super::record::{Kind, RECORD_BYTES, RawRecord, Record};
+use super::slots::Slots;
 
 /// A stream of records out of the region of one session.
 #[derive(Debug)]
@@ -19,9 +20,9 @@ pub(super) struct SlotReader {
 }
 
 impl SlotReader {
-    pub(super) fn new(region: &Region) -> Self {
+    pub(super) fn new(slots: &impl Slots) -> Self {
         Self {
-            consumer: Consumer::new(region.geometry().slot_count()),
+            consumer: Consumer::new(slots.slot_count()),
             in_slot: false,
             at: 0,
             has_released: false,
@@ -29,70 +30,97 @@ impl SlotReader {
     }
 
     /// Whether a record can be read without waiting.
-    pub(super) fn is_ready(&mut self, region: &Region) -> Result<bool, Misbehaviour> {
-        Ok(self.in_slot || self.consumer.is_filled(region)?)
+    pub(super) fn is_ready(&mut self, slots: &impl Slots) -> Result<bool, Misbehaviour> {
+        Ok(self.in_slot || self.consumer.is_filled(slots)?)
     }
 
     /// The next record, if a slot is ready. [`SlotReader::finish`] must follow before the next one.
-    pub(super) fn next(&mut self, region: &Region) -> Result<Option<Record>, Misbehaviour> {
-        loop {
-            if !self.in_slot {
-                if !self.consumer.is_filled(region)? {
-                    return Ok(None);
-                }
-                (self.in_slot, self.at) = (true, 0);
+    ///
+    /// A slot without a record is given back and ends the look: a server could publish such slots without end, and the caller must get the
+    /// chance to stop.
+    pub(super) fn next(&mut self, slots: &impl Slots) -> Result<Option<Record>, Misbehaviour> {
+        if !self.in_slot {
+            if !self.consumer.is_filled(slots)? {
+                return Ok(None);
             }
-            match self.header(region)? {
+            (self.in_slot, self.at) = (true, 0);
+        }
+        loop {
+            match self.header(slots)? {
                 Some(record) if record.kind == Kind::Pad => self.at += RECORD_BYTES + record.stride(),
                 Some(record) => return Ok(Some(record)),
-                None => self.release(region)?,
+                None => return self.release(slots).map(|()| None),
             }
         }
     }
 
     /// The record at the present position; `None` at the slot's end.
-    fn header(&self, region: &Region) -> Result<Option<Record>, Misbehaviour> {
-        let window = self.window(region);
-        if window.len().saturating_sub(self.at) < RECORD_BYTES {
+    fn header(&self, slots: &impl Slots) -> Result<Option<Record>, Misbehaviour> {
+        let left = slots.slot_bytes().saturating_sub(self.at);
+        if left < RECORD_BYTES {
             return Ok(None);
         }
         let mut bytes = [0; RECORD_BYTES];
-        window.read(self.at, &mut bytes);
+        slots.read(self.consumer.index(), self.at, &mut bytes);
         let raw =
             RawRecord::read_from_bytes(&bytes[..]).unwrap_or_else(|_| unreachable!("the sizes are equal"));
-        let record = Record::check(&raw, window.len() - self.at - RECORD_BYTES)?;
+        let record = Record::check(&raw, left - RECORD_BYTES)?;
         Ok((record.kind != Kind::Stop).then_some(record))
-    }
-
-    fn window<'r>(&self, region: &'r Region) -> Window<'r> {
-        region.slot(self.consumer.index())
     }
 
     /// The slot that holds the payload of the record last returned, and where in it the payload begins.
     pub(super) fn payload<'r>(&self, region: &'r Region) -> (Window<'r>, usize) {
-        (self.window(region), self.at + RECORD_BYTES)
+        let (slot, at) = self.payload_place();
+        (region.slot(slot), at)
+    }
+
+    /// The number of that slot, and where in it the payload begins.
+    pub(super) fn payload_place(&self) -> (u32, usize) {
+        (self.consumer.index(), self.at + RECORD_BYTES)
     }
 
     /// Goes past a record. A slot that is used up goes back to the server at once.
-    pub(super) fn finish(&mut self, region: &Region, record: &Record) -> Result<(), Misbehaviour> {
+    pub(super) fn finish(&mut self, slots: &impl Slots, record: &Record) -> Result<(), Misbehaviour> {
         self.at += RECORD_BYTES + record.stride();
-        if self.header(region)?.is_none() {
-            self.release(region)
+        if self.header(slots)?.is_none() {
+            self.release(slots)
         } else {
             Ok(())
         }
     }
 
-    fn release(&mut self, region: &Region) -> Result<(), Misbehaviour> {
+    fn release(&mut self, slots: &impl Slots) -> Result<(), Misbehaviour> {
         self.in_slot = false;
         if !std::mem::replace(&mut self.has_released, true) {
             let why =
                 "read = 1, then a post: the first slot is empty again (told once; so it goes for every slot)";
             explain!("sem_post", "semaphore free", why);
         }
-        if region.faulted() {
+        if slots.faulted() {
             return Err(Misbehaviour::Vanished);
         }
-        self.consumer.release(region).map_err(|_| Misbehaviour::Vanished)
+        self.consumer.release(slots).map_err(|_| Misbehaviour::Vanished)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fuzzing::filled::Filled;
+    use super::*;
+
+    /// A server that published one slot after the other without a record in it kept the client in a single look for as long as it liked:
+    /// no slice ended, nobody looked at leases, at clocks, or at the user's wish to stop.
+    #[test]
+    fn a_slot_without_a_record_is_given_back_and_ends_the_look() {
+        const SLOTS: usize = 3;
+        const SLOT_BYTES: usize = 192;
+        let memory = Filled::new(&[0; SLOTS * SLOT_BYTES], SLOT_BYTES);
+        let mut reader = SlotReader::new(&memory);
+        for used in 1..=SLOTS {
+            assert_eq!(reader.is_ready(&memory), Ok(true));
+            assert_eq!(reader.next(&memory), Ok(None));
+            assert_eq!(reader.payload_place().0 as usize, used % SLOTS);
+        }
+        assert_eq!(reader.is_ready(&memory), Ok(false));
     }
 }

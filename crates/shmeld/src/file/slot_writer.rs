@@ -5,16 +5,18 @@
 
 use std::time::{Duration, Instant};
 
+use shmeld_core::Misbehaviour;
 use shmeld_core::attach::Attached;
 use shmeld_core::ring::Producer;
 use shmeld_core::session::{SliceStep, SliceView, slice_step};
+use shmeld_core::wait::Words;
 use shmeld_core::wait::{SLICE, Waited};
-use shmeld_core::{Misbehaviour, Region, Window};
 use shmeld_os::explain;
 use zerocopy::IntoBytes;
 
 use super::record::{DIRECT_SLOT_BYTES_MIN, Kind, RECORD_ALIGN_BYTES, RECORD_BYTES, Record};
 use super::session::{End, Pulse};
+use super::slots::{Peer, Slots};
 use super::source::{FillError, SourceFile};
 use super::status::Refusal;
 
@@ -26,8 +28,8 @@ const LINGER: Duration = Duration::from_millis(20);
 const WAIT_EVERY: Duration = Duration::from_secs(5);
 
 /// A stream of records into the region of one session.
-pub(super) struct SlotWriter<'s> {
-    attached: &'s Attached,
+pub(super) struct SlotWriter<'s, P: Peer = Attached> {
+    client: &'s P,
     producer: Producer,
     pulse: &'s Pulse,
     /// Bytes used in the slot being filled; 0 if none has been claimed.
@@ -41,11 +43,11 @@ pub(super) struct SlotWriter<'s> {
     scratch: Vec<u8>,
 }
 
-impl<'s> SlotWriter<'s> {
-    pub(super) fn new(attached: &'s Attached, pulse: &'s Pulse) -> Self {
+impl<'s, P: Peer> SlotWriter<'s, P> {
+    pub(super) fn new(client: &'s P, pulse: &'s Pulse) -> Self {
         Self {
-            attached,
-            producer: Producer::new(attached.region().geometry().slot_count()),
+            client,
+            producer: Producer::new(client.memory().slot_count()),
             pulse,
             used: 0,
             claimed: false,
@@ -56,27 +58,34 @@ impl<'s> SlotWriter<'s> {
         }
     }
 
-    fn region(&self) -> &'s Region {
-        self.attached.region()
+    fn memory(&self) -> &'s P::Memory {
+        self.client.memory()
     }
 
-    fn window(&self) -> Window<'s> {
-        self.region().slot(self.producer.index())
+    /// Bytes left in the current slot.
+    fn room(&self) -> usize {
+        self.memory().slot_bytes() - self.used
+    }
+
+    /// Writes into the current slot, behind what is used of it.
+    fn write(&self, behind: usize, bytes: &[u8]) {
+        self.memory()
+            .write(self.producer.index(), self.used + behind, bytes);
     }
 
     /// Whether slots are large enough for the kernel to read straight into them.
     pub(super) fn is_direct(&self) -> bool {
-        self.region().geometry().slot_bytes() >= DIRECT_SLOT_BYTES_MIN
+        self.memory().slot_bytes() >= DIRECT_SLOT_BYTES_MIN
     }
 
     /// Whether the client has cancelled this request.
     pub(super) fn is_cancelled(&self, request_id: u64) -> bool {
-        self.region().cancel_up_to() >= request_id
+        self.memory().cancelled_up_to() >= request_id
     }
 
     /// Makes room for `bytes` in the current slot, or begins a new one.
     fn make_room(&mut self, bytes: usize) -> Result<(), End> {
-        if self.claimed && self.window().len() - self.used < bytes {
+        if self.claimed && self.room() < bytes {
             self.publish()?;
         }
         if !self.claimed {
@@ -88,10 +97,10 @@ impl<'s> SlotWriter<'s> {
     /// Waits for a free slot. Each slice looks at the client's lease, the clock and the server's own end.
     fn claim(&mut self) -> Result<(), End> {
         let mut owed_for = Duration::ZERO;
-        while !self.producer.is_free(self.attached.region())? {
+        while !self.producer.is_free(self.memory())? {
             self.pulse.set_waiting_for_client(true);
             let start = Instant::now();
-            match self.producer.wait_free(self.region(), start + SLICE)? {
+            match self.producer.wait_free(self.memory(), start + SLICE)? {
                 Waited::Ready => {}
                 Waited::Faulted => return Err(Misbehaviour::Vanished.into()),
                 Waited::SliceOver => {
@@ -108,10 +117,10 @@ impl<'s> SlotWriter<'s> {
 
     fn look(&mut self, owed_for: Duration) -> Result<(), End> {
         self.pulse.check()?;
-        let peer_leased = self.attached.client_leased()?;
+        let peer_leased = self.client.is_alive()?;
         let view = SliceView {
             peer_leased,
-            work_after_lease: self.producer.free_slots(self.region())? > 0,
+            work_after_lease: self.producer.free_slots(self.memory())? > 0,
             owed_for,
             stall: self.pulse.stall(),
         };
@@ -125,15 +134,14 @@ impl<'s> SlotWriter<'s> {
     }
 
     fn publish(&mut self) -> Result<(), End> {
-        let window = self.window();
-        if window.len() - self.used >= RECORD_BYTES {
-            window.write(self.used, Record::new(Kind::Stop, 0).to_raw().as_bytes());
+        if self.room() >= RECORD_BYTES {
+            self.write(0, Record::new(Kind::Stop, 0).to_raw().as_bytes());
         }
-        if self.region().faulted() {
+        if self.memory().faulted() {
             return Err(Misbehaviour::Vanished.into());
         }
         self.producer
-            .publish(self.region())
+            .publish(self.memory())
             .map_err(|_| Misbehaviour::Vanished)?;
         self.claimed = false;
         self.published += 1;
@@ -162,7 +170,7 @@ impl<'s> SlotWriter<'s> {
         if now.duration_since(self.looked) >= SLICE {
             self.looked = now;
             self.pulse.check()?;
-            if !self.attached.client_leased()? {
+            if !self.client.is_alive()? {
                 return Err(End::ClientGone);
             }
         }
@@ -189,7 +197,7 @@ impl<'s> SlotWriter<'s> {
         };
         bytes[..RECORD_BYTES].copy_from_slice(record.to_raw().as_bytes());
         self.make_room(bytes.len())?;
-        self.window().write(self.used, &bytes);
+        self.write(0, &bytes);
         self.advance(bytes.len());
         self.scratch = bytes;
         Ok(())
@@ -200,11 +208,11 @@ impl<'s> SlotWriter<'s> {
         let mut record = *record;
         while !bytes.is_empty() {
             self.make_room(RECORD_BYTES + 1)?;
-            let room = self.window().len() - self.used - RECORD_BYTES;
+            let room = self.room() - RECORD_BYTES;
             let (piece, rest) = bytes.split_at(bytes.len().min(room));
             record.length = piece.len();
-            self.window().write(self.used, record.to_raw().as_bytes());
-            self.window().write(self.used + RECORD_BYTES, piece);
+            self.write(0, record.to_raw().as_bytes());
+            self.write(RECORD_BYTES, piece);
             self.advance(RECORD_BYTES + piece.len());
             record.offset += piece.len() as u64;
             bytes = rest;
@@ -212,6 +220,24 @@ impl<'s> SlotWriter<'s> {
         Ok(())
     }
 
+    /// How many bytes of a file the current slot can take in one record.
+    pub(super) fn fits_current_slot(&self, len: u64) -> bool {
+        let room = if self.claimed {
+            self.room()
+        } else {
+            self.memory().slot_bytes()
+        };
+        len <= room.saturating_sub(RECORD_BYTES) as u64
+    }
+
+    fn advance(&mut self, bytes: usize) {
+        self.used = (self.used + bytes)
+            .next_multiple_of(RECORD_ALIGN_BYTES)
+            .min(self.memory().slot_bytes());
+    }
+}
+
+impl SlotWriter<'_> {
     /// Reads at most `len` bytes of the file straight into the current slot as one DATA record; returns how many, 0 at the end of the file.
     pub(super) fn data_from(
         &mut self,
@@ -221,12 +247,13 @@ impl<'s> SlotWriter<'s> {
     ) -> Result<Result<usize, Refusal>, End> {
         let worthwhile = usize::try_from(len).unwrap_or(usize::MAX).min(PIECE_ALIGN_BYTES);
         self.make_room(RECORD_BYTES + worthwhile)?;
-        let room = self.window().len() - self.used - RECORD_BYTES;
+        let room = self.room() - RECORD_BYTES;
         let piece = match usize::try_from(len) {
             Ok(len) if len <= room => len,
             _ => room / PIECE_ALIGN_BYTES * PIECE_ALIGN_BYTES,
         };
-        let got = match file.fill(&self.window(), self.used + RECORD_BYTES, piece, record.offset) {
+        let window = self.memory().slot(self.producer.index());
+        let got = match file.fill(&window, self.used + RECORD_BYTES, piece, record.offset) {
             Ok(got) => got,
             Err(FillError::PeerTookMemory) => return Err(Misbehaviour::Vanished.into()),
             Err(FillError::File(refusal)) => return Ok(Err(refusal)),
@@ -236,25 +263,9 @@ impl<'s> SlotWriter<'s> {
                 length: got,
                 ..*record
             };
-            self.window().write(self.used, record.to_raw().as_bytes());
+            self.write(0, record.to_raw().as_bytes());
             self.advance(RECORD_BYTES + got);
         }
         Ok(Ok(got))
-    }
-
-    /// How many bytes of a file the current slot can take in one record.
-    pub(super) fn fits_current_slot(&self, len: u64) -> bool {
-        let room = if self.claimed {
-            self.window().len() - self.used
-        } else {
-            self.region().geometry().slot_bytes()
-        };
-        len <= room.saturating_sub(RECORD_BYTES) as u64
-    }
-
-    fn advance(&mut self, bytes: usize) {
-        self.used = (self.used + bytes)
-            .next_multiple_of(RECORD_ALIGN_BYTES)
-            .min(self.window().len());
     }
 }

@@ -58,6 +58,15 @@ pub enum Event {
     },
 }
 
+/// What the oldest request has been answered with so far.
+#[derive(Debug, Default)]
+struct Answered {
+    /// Files, entries and refusals.
+    items: u64,
+    /// We asked the server to save itself the rest.
+    cancelled: bool,
+}
+
 /// See the module.
 pub struct Transfer<I: Iterator<Item = Job>> {
     client: Client,
@@ -65,6 +74,7 @@ pub struct Transfer<I: Iterator<Item = Job>> {
     options: OutputOptions,
     active: VecDeque<Active>,
     current: Option<Incoming>,
+    answered: Answered,
     collected: Collected,
     recent: Option<Recent>,
     events: VecDeque<Event>,
@@ -81,6 +91,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             options,
             active: VecDeque::new(),
             current: None,
+            answered: Answered::default(),
             collected: Collected::default(),
             recent: None,
             events: VecDeque::new(),
@@ -187,8 +198,22 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         Ok(Entry::decode(&payload)?)
     }
 
+    /// Counts a file, entry or refusal of the present answer. A GET has files and refusals only, a plain one exactly one of them: no second
+    /// file ever takes the name of the first.
+    fn count_item(&mut self, is_file_or_refusal: bool) -> Result<()> {
+        let query = &first(&mut self.active)?.job.query;
+        let is_get = query.op == Op::Get;
+        let is_full = is_get && query.flags & FLAG_PATTERN == 0 && self.answered.items > 0;
+        if is_full || is_get && !is_file_or_refusal {
+            return Err(Misbehaviour::Record("an answer to more than was asked for").into());
+        }
+        self.answered.items += 1;
+        Ok(())
+    }
+
     fn begin(&mut self, record: &Record) -> Result<()> {
         let entry = self.read_entry(record)?;
+        self.count_item(true)?;
         if record.offset != 0 || record.extent != entry.size || entry.size > i64::MAX as u64 {
             return Err(Misbehaviour::Record("a BEGIN that contradicts itself").into());
         }
@@ -229,6 +254,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             && active.job.query.flags & FLAG_PATTERN == 0
         {
             self.client.cancel_up_to(active.id);
+            self.answered.cancelled = true;
         }
     }
 
@@ -264,6 +290,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
 
     fn entry(&mut self, record: &Record) -> Result<()> {
         let entry = self.read_entry(record)?;
+        self.count_item(record.status != Status::Ok)?;
         let options = self.options;
         let active = first(&mut self.active)?;
         let name = shown_name(&active.job, &entry);
@@ -281,6 +308,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             // A tree that has no place: spare both sides the rest of it.
             let id = active.id;
             self.client.cancel_up_to(id);
+            self.answered.cancelled = true;
         }
         self.events.push_back(match stored {
             Ok(()) => Event::Entry(Entry { name, ..entry }),
@@ -297,8 +325,15 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         let Some(active) = self.active.pop_front() else {
             return Ok(());
         };
+        let answered = std::mem::take(&mut self.answered);
+        // Only a listing can be empty. Everything else would look like success, without the file.
+        if record.status == Status::Ok && answered.items == 0 && active.job.query.op != Op::List {
+            return Err(Misbehaviour::Record("an answer without what was asked for").into());
+        }
         let name = active.job.query.path;
-        if !matches!(record.status, Status::Ok | Status::Cancelled) {
+        let is_as_agreed =
+            record.status == Status::Ok || record.status == Status::Cancelled && answered.cancelled;
+        if !is_as_agreed {
             self.events.push_back(Event::Refused {
                 name: name.clone(),
                 refusal: Refusal::new(record.status, escape(&payload)),

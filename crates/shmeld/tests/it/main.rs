@@ -2,8 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod document;
+mod endings;
+mod faults;
 mod invented;
 mod library;
+mod lying_source;
 mod raw_peer;
 mod regressions;
 mod regressions_of_life;

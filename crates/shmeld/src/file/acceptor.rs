@@ -1,0 +1,241 @@
+//! What the acceptor decides: where a message goes, whether there is a place for a region, and who loses one. Pure: `server` and
+//! `sessions` collect the facts and do it; time comes as an argument.
+
+use std::time::{Duration, Instant};
+
+use shmeld_core::layout::Header;
+
+use super::admission::Verdict;
+use super::status::Status;
+use super::wire::Request;
+
+/// A client that has done nothing for this long loses its place if somebody else needs it.
+pub(super) const EVICT_AFTER: Duration = Duration::from_secs(5);
+/// For how many ticks in a row an idle client must be dead. More than one, because a client that says CLOSE and goes is not dead: its
+/// message is in the queue and is taken before the second one.
+const DEAD_TICKS: u32 = 2;
+
+/// Where a request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Route {
+    /// To the session of its region.
+    Session,
+    /// Its region is not attached: look at the object.
+    Region,
+    /// Nowhere, for this reason.
+    Ignore(&'static str),
+}
+
+/// Decides where a request goes, given nonce and size of the session that its region has, if any. The nonce is compared in every message
+/// before anything is done with it: an id can be seen in /dev/shm, a nonce cannot.
+#[must_use]
+pub(super) fn route(request: &Request, session: Option<(&[u8; 16], u64)>) -> Route {
+    match session {
+        None => Route::Region,
+        Some((nonce, region_bytes)) if (nonce, region_bytes) == (&request.nonce, request.region_bytes) => {
+            Route::Session
+        }
+        Some(_) => Route::Ignore("its nonce or size is not that of the session"),
+    }
+}
+
+/// What the acceptor's table says when a new region comes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Places {
+    /// The object is attached already, under whatever name.
+    pub is_held: bool,
+    /// The server is for one session, and that one is there.
+    pub once_taken: bool,
+    /// Sessions now, and at most.
+    pub sessions: usize,
+    pub sessions_max: usize,
+}
+
+/// What becomes of a new region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    /// It gets a session.
+    Start(Header),
+    /// Its client is told why not.
+    Refuse(Status),
+    /// As `Refuse(Busy)`; and somebody who has done nothing for long loses a place, so that the client gets one when it asks again.
+    RefuseAndEvict,
+    /// Nothing happens, for this reason.
+    Ignore(&'static str),
+}
+
+/// Decides about a new region, after `judge` has.
+#[must_use]
+pub(super) fn admit(verdict: Verdict, places: Places) -> Admission {
+    let header = match verdict {
+        Verdict::Attach(header) => header,
+        Verdict::Refuse(status) => return Admission::Refuse(status),
+        Verdict::Ignore(reason) => return Admission::Ignore(reason),
+    };
+    if places.is_held {
+        Admission::Ignore("the object is attached under another name")
+    } else if places.once_taken {
+        Admission::Refuse(Status::Busy)
+    } else if places.sessions >= places.sessions_max {
+        Admission::RefuseAndEvict
+    } else {
+        Admission::Start(header)
+    }
+}
+
+/// A session's place, as the acceptor watches it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Seat {
+    /// How many slots it had published when last looked at, and since when that has not changed.
+    progress: (u64, Instant),
+    /// For how many ticks in a row its client has been dead.
+    dead_ticks: u32,
+    is_evicted: bool,
+}
+
+impl Seat {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            progress: (0, now),
+            dead_ticks: 0,
+            is_evicted: false,
+        }
+    }
+
+    /// Notes how many slots have been published by `now`.
+    pub(super) fn note(&mut self, slots: u64, now: Instant) {
+        if slots != self.progress.0 {
+            self.progress = (slots, now);
+        }
+    }
+
+    /// Once a second: whether its client is idle and has been dead for long enough to be believed.
+    pub(super) fn tick(&mut self, slots: u64, is_abandoned: bool, now: Instant) -> bool {
+        self.note(slots, now);
+        self.dead_ticks = if is_abandoned { self.dead_ticks + 1 } else { 0 };
+        self.dead_ticks >= DEAD_TICKS
+    }
+
+    pub(super) fn evict(&mut self) {
+        self.is_evicted = true;
+    }
+}
+
+/// Whose place is taken if one is needed: the one whose client owes the next step, or is idle, and has done nothing for longest. One at a
+/// time: while one that lost its place is still there, nobody. Each seat comes with whether its client owes or is idle.
+pub(super) fn seat_to_take<K>(seats: impl Iterator<Item = (K, Seat, bool)>, now: Instant) -> Option<K> {
+    let mut stalest: Option<(K, Instant)> = None;
+    for (key, seat, owes) in seats {
+        if seat.is_evicted {
+            return None;
+        }
+        let since = seat.progress.1;
+        let is_stale = owes && now.saturating_duration_since(since) >= EVICT_AFTER;
+        if is_stale && stalest.as_ref().is_none_or(|(_, other)| since < *other) {
+            stalest = Some((key, since));
+        }
+    }
+    stalest.map(|(key, _)| key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::wire::Op;
+    use shmeld_core::attach::RegionId;
+    use shmeld_core::layout::Geometry;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn header() -> Header {
+        Header {
+            nonce: [3; 16],
+            geometry: Geometry::for_region(4096).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_request_goes_to_the_session_of_its_region_only_with_its_nonce_and_size() {
+        let request = Request {
+            op: Op::Close,
+            request_id: 1,
+            region_id: RegionId([1; 16]),
+            nonce: [3; 16],
+            region_bytes: 4096,
+            offset: 0,
+            flags: 0,
+            prefix_digest: [0; 32],
+            path: Vec::new(),
+        };
+        assert_eq!(route(&request, None), Route::Region);
+        assert_eq!(route(&request, Some((&[3; 16], 4096))), Route::Session);
+        assert!(matches!(
+            route(&request, Some((&[4; 16], 4096))),
+            Route::Ignore(_)
+        ));
+        assert!(matches!(
+            route(&request, Some((&[3; 16], 8192))),
+            Route::Ignore(_)
+        ));
+    }
+
+    #[test]
+    fn an_object_that_is_attached_already_changes_nothing_and_a_full_server_says_busy() {
+        let free = Places {
+            is_held: false,
+            once_taken: false,
+            sessions: 3,
+            sessions_max: 4,
+        };
+        let attach = Verdict::Attach(header());
+        assert_eq!(admit(attach, free), Admission::Start(header()));
+        let held = Places {
+            is_held: true,
+            ..free
+        };
+        assert!(matches!(admit(attach, held), Admission::Ignore(_)));
+        let once = Places {
+            once_taken: true,
+            ..free
+        };
+        assert_eq!(admit(attach, once), Admission::Refuse(Status::Busy));
+        let full = Places { sessions: 4, ..free };
+        assert_eq!(admit(attach, full), Admission::RefuseAndEvict);
+        assert_eq!(
+            admit(Verdict::Refuse(Status::BadRegion), full),
+            Admission::Refuse(Status::BadRegion)
+        );
+        assert_eq!(admit(Verdict::Ignore("why"), full), Admission::Ignore("why"));
+    }
+
+    #[test]
+    fn the_longest_still_seat_is_taken_one_at_a_time() {
+        let start = Instant::now();
+        let mut seats = [
+            Seat::new(start + 2 * SECOND),
+            Seat::new(start + SECOND),
+            Seat::new(start),
+        ];
+        let take = |seats: &[Seat], owes: [bool; 3], now| {
+            seat_to_take((0..3).map(|index| (index, seats[index], owes[index])), now)
+        };
+        assert_eq!(take(&seats, [true; 3], start + 4 * SECOND), None);
+        assert_eq!(take(&seats, [true; 3], start + 9 * SECOND), Some(2));
+        assert_eq!(take(&seats, [true, true, false], start + 9 * SECOND), Some(1));
+        assert_eq!(take(&seats, [false; 3], start + 9 * SECOND), None);
+        seats[1].note(1, start + 8 * SECOND);
+        assert_eq!(take(&seats, [true, true, false], start + 9 * SECOND), Some(0));
+        seats[0].evict();
+        assert_eq!(take(&seats, [true; 3], start + 9 * SECOND), None);
+    }
+
+    #[test]
+    fn an_idle_client_is_dead_after_two_ticks_in_a_row() {
+        let now = Instant::now();
+        let mut seat = Seat::new(now);
+        assert!(!seat.tick(0, true, now));
+        assert!(!seat.tick(0, false, now));
+        assert!(!seat.tick(0, true, now));
+        assert!(seat.tick(0, true, now));
+    }
+}

@@ -1,0 +1,152 @@
+//! The protections and the tests that guard them: what `cargo xtask teeth` takes away, and what must then fail.
+
+/// One protection with its test.
+pub struct Pair {
+    /// What is protected against, as docs/TESTING.md calls it.
+    pub protection: &'static str,
+    /// The package of the test.
+    pub package: &'static str,
+    /// The test's path; one that begins with `it::` is an integration test.
+    pub test: &'static str,
+    /// The file of the protection.
+    pub file: &'static str,
+    /// The protection, there exactly once.
+    pub sound: &'static str,
+    /// The same without it.
+    pub broken: &'static str,
+}
+
+/// See the module. In the order of a session's life.
+pub const PAIRS: [Pair; 16] = [
+    Pair {
+        protection: "link check after locking",
+        package: "shmeld-cli",
+        test: "it::faults_gate::lock_on_a_gate_that_lost_its_name_is_worth_nothing",
+        file: "crates/shmeld/src/file/gate.rs",
+        sound: "Ok(ours.links > 0 && (named.dev, named.ino) == (ours.dev, ours.ino))",
+        broken: "Ok(ours.links < 2 || named.dev == ours.dev)",
+    },
+    Pair {
+        protection: "only a read lock is a server's lease",
+        package: "shmeld-cli",
+        test: "it::faults_names::lock_of_a_sender_is_no_sign_of_life",
+        file: "crates/shmeld/src/file/connection.rs",
+        sound: "\"queue\")? == Some(Kind::Read))",
+        broken: "\"queue\")?.is_some())",
+    },
+    Pair {
+        protection: "owner check of a region",
+        package: "shmeld-cli",
+        test: "it::faults_queue::region_of_another_user_is_neither_attached_nor_written_into",
+        file: "crates/shmeld/src/file/admission.rs",
+        sound: "if stat.uid != policy.uid {",
+        broken: "if stat.uid == policy.uid.wrapping_sub(1) {",
+    },
+    Pair {
+        protection: "nonce check of the first request",
+        package: "shmeld-cli",
+        test: "it::faults_queue::forged_messages_for_a_region_on_offer_leave_it_as_it_is",
+        file: "crates/shmeld/src/file/admission.rs",
+        sound: "if raw.nonce != request.nonce {",
+        broken: "if raw.nonce != raw.nonce {",
+    },
+    Pair {
+        protection: "nonce check of later requests",
+        package: "shmeld-cli",
+        test: "it::hostile::forged_requests_for_the_region_of_another_change_nothing",
+        file: "crates/shmeld/src/file/acceptor.rs",
+        sound: "if (nonce, region_bytes) == (&request.nonce, request.region_bytes) =>",
+        broken: "if (nonce, region_bytes) == (nonce, request.region_bytes) =>",
+    },
+    Pair {
+        protection: "allocation check of a region",
+        package: "shmeld-cli",
+        test: "it::faults_region::regions_that_are_not_what_they_are_said_to_be_are_not_attached",
+        file: "crates/shmeld/src/file/admission.rs",
+        sound: "if stat.blocks_512.saturating_mul(512) < stat.bytes {",
+        broken: "if stat.blocks_512.saturating_mul(512) > u64::MAX - stat.bytes {",
+    },
+    Pair {
+        protection: "unlink after attach",
+        package: "shmeld-cli",
+        test: "it::crashes::client_killed_in_the_middle_is_noticed_and_leaves_nothing",
+        file: "crates/shmeld/src/file/client_watch.rs",
+        sound: "        self.offer.remove_name();\n",
+        broken: "",
+    },
+    Pair {
+        protection: "a request is answered once",
+        package: "shmeld-cli",
+        test: "it::faults_session::one_region_has_one_session_and_one_answer_to_a_request",
+        file: "crates/shmeld/src/file/inbox.rs",
+        sound: "if request.request_id <= self.last_id || self.closing {",
+        broken: "if self.closing {",
+    },
+    Pair {
+        protection: "capacity check of the peer's word",
+        package: "shmeld-cli",
+        test: "it::faults_words::read_word_that_cannot_be_ends_the_session",
+        file: "crates/shmeld-core/src/ring.rs",
+        sound: "if ready > self.capacity || ready < self.ready {",
+        broken: "if ready < self.ready {",
+    },
+    Pair {
+        protection: "double read of a record's header",
+        package: "shmeld",
+        test: "file::fuzzing::corpus::mutations_of_header_stream",
+        file: "crates/shmeld/src/file/slot_reader.rs",
+        sound: "        let record = Record::check(&raw, left - RECORD_BYTES)?;\n",
+        broken: "        Record::check(&raw, left - RECORD_BYTES)?;\n        \
+                 slots.read(self.consumer.index(), self.at, &mut bytes);\n        \
+                 let raw = RawRecord::read_from_bytes(&bytes[..]).unwrap_or_else(|_| unreachable!());\n        \
+                 let record = Record::check(&raw, usize::MAX / 4)?;\n",
+    },
+    Pair {
+        protection: "SIGBUS guard",
+        package: "shmeld-cli",
+        test: "it::faults_region::region_that_shrinks_under_the_server_ends_its_session_only",
+        file: "crates/shmeld-cli/src/program.rs",
+        sound: "if let Err(error) = sigbus::install() {",
+        broken: "if let Err(error) = Ok::<(), shmeld::os::Error>(()) {",
+    },
+    Pair {
+        protection: "spurious-wake budget",
+        package: "shmeld-cli",
+        test: "it::faults_words::storm_of_wakes_costs_the_server_next_to_nothing",
+        file: "crates/shmeld-core/src/wait.rs",
+        sound: "if fruitless_wakes >= FRUITLESS_WAKES_MAX {",
+        broken: "if fruitless_wakes == u32::MAX {",
+    },
+    Pair {
+        protection: "work is looked for after the lease",
+        package: "shmeld-core",
+        test: "session::tests::what_was_published_before_a_death_is_used_first",
+        file: "crates/shmeld-core/src/session.rs",
+        sound: "    if view.work_after_lease {\n        SliceStep::Work\n    } else if !view.peer_leased {\n        SliceStep::PeerGone\n",
+        broken: "    if !view.peer_leased {\n        SliceStep::PeerGone\n    } else if view.work_after_lease {\n        SliceStep::Work\n",
+    },
+    Pair {
+        protection: "CHANGED check",
+        package: "shmeld-cli",
+        test: "it::changing::source_rewritten_where_it_was_read_already_is_not_delivered",
+        file: "crates/shmeld/src/file/answer_file.rs",
+        sound: "                Ok(false) => Err(Status::Changed.into()),\n",
+        broken: "                Ok(false) => body,\n",
+    },
+    Pair {
+        protection: "name sanitising",
+        package: "shmeld",
+        test: "it::lying_source::names_of_a_tree_that_lead_outside_are_stored_nowhere",
+        file: "crates/shmeld/src/file/path.rs",
+        sound: "            b\".\" | b\"..\" => return Err(NameError::Dots),\n",
+        broken: "",
+    },
+    Pair {
+        protection: "no escape through links",
+        package: "shmeld-cli",
+        test: "it::names::links_beneath_the_root_are_followed_and_others_denied",
+        file: "crates/shmeld-os/src/fs/beneath.rs",
+        sound: "let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;",
+        broken: "let mut resolve = ResolveFlags::NO_MAGICLINKS;",
+    },
+];
