@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use shmeld::file::{Interrupt, Stopper};
-use shmeld::os::{process, sigbus};
+use shmeld::os::{Errno, process, sigbus};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 /// Exit codes of section "Exit codes" of the README.
@@ -123,12 +123,16 @@ impl Program {
     /// Lets SIGINT and SIGTERM stop a server; the second one ends the process at once.
     ///
     /// # Errors
-    /// The kernel refuses the signal handler.
-    pub fn stop_on_signals(&self, stopper: Stopper) -> std::io::Result<()> {
+    /// No descriptors or no thread for it.
+    pub fn stop_on_signals(&self, stopper: Stopper) -> Result<(), shmeld::os::Error> {
         // A pipe of our own: signal-hook's iterator would make a pair of sockets, and the rule book knows no sockets.
-        let (mut reader, writer) = std::io::pipe()?;
+        let (mut reader, writer) = std::io::pipe().map_err(|error| refused("pipe", "signals", &error))?;
         for signal in [SIGINT, SIGTERM] {
-            signal_hook::low_level::pipe::register(signal, writer.try_clone()?)?;
+            let writer = writer
+                .try_clone()
+                .map_err(|error| refused("fcntl(F_DUPFD_CLOEXEC)", "signals", &error))?;
+            signal_hook::low_level::pipe::register(signal, writer)
+                .map_err(|error| refused("sigaction", "signals", &error))?;
         }
         std::thread::Builder::new()
             .name("signals".to_owned())
@@ -141,9 +145,18 @@ impl Program {
                     stopping = true;
                     stopper.stop();
                 }
-            })?;
+            })
+            .map_err(|error| refused("pthread_create", "signals", &error))?;
         Ok(())
     }
+}
+
+/// What the standard library says of an operation, with what can be done about it.
+pub fn refused(operation: &'static str, object: &str, error: &std::io::Error) -> shmeld::os::Error {
+    let errno = error
+        .raw_os_error()
+        .map_or(Errno::INVAL, Errno::from_raw_os_error);
+    shmeld::os::Error::new(operation, object, errno)
 }
 
 /// Runs a command and turns its code into the process's.

@@ -15,7 +15,7 @@ use shmeld::file::{Client, Job, OutputOptions, Query, Target, Transfer, make_dir
 use super::{client_options, output_options};
 use crate::args::GetArgs;
 use crate::narrate::{self, Loudness};
-use crate::program::Program;
+use crate::program::{Program, refused};
 use crate::report::{Report, Style};
 use crate::values::{RegionSize, Wait};
 
@@ -135,7 +135,8 @@ impl Place {
                 ));
             }
             let stdout = std::io::stdout().as_fd().try_clone_to_owned();
-            let stdout = stdout.map_err(|error| shmeld::Error::Usage(format!("standard output: {error}")))?;
+            let stdout =
+                stdout.map_err(|error| refused("fcntl(F_DUPFD_CLOEXEC)", "standard output", &error))?;
             return Ok(Self::Stdout(Rc::new(stdout)));
         }
         let as_directory = output.is_dir()

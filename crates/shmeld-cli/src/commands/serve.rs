@@ -22,8 +22,7 @@ pub fn run(program: &Program, args: &ServeArgs) -> u8 {
         Err(error) => return program.fail(&error),
     };
     if let Err(error) = program.stop_on_signals(server.stopper()) {
-        program.complain(&format!("sigaction: {error}"), None);
-        return 3;
+        return program.fail(&error.into());
     }
     if args.until_stdin_closes {
         announce_to_parent(server.stopper());

@@ -14,6 +14,8 @@ sys.path.insert(0, sys.argv[1])
 import fetch  # noqa: E402: the example is the honest part of this client
 
 PUNCH_HOLE_KEEP_SIZE = 3
+FUTEX, FUTEX_REQUEUE = 202, 3
+FILLER = "/dev/shm/filler"
 PATIENCE_SECONDS = 30
 
 
@@ -77,8 +79,52 @@ def semaphores(session, region):
     print("went on")
 
 
+def requeue(session, region):
+    """Moves the sleeping server from the word that wakes it to another one. The end of its slice wakes it all the same."""
+    address = ctypes.addressof(session.state) - fetch.STATE
+    for _ in range(6):
+        while session.written.value == session.slots_read:
+            time.sleep(0.0005)
+        for _ in range(50):
+            fetch.libc.syscall(FUTEX, ctypes.c_void_p(address + fetch.FREE), FUTEX_REQUEUE, 0,
+                               ctypes.c_void_p(2**31 - 1), ctypes.c_void_p(address + fetch.FILLED))
+            time.sleep(0.001)
+        session.take_slot()
+    print("went on")
+
+
+def fill(path):
+    """Takes all that is left of the file system, page by page."""
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o600)
+    size = os.fstat(descriptor).st_size
+    try:
+        while True:
+            size += fetch.PAGE
+            os.posix_fallocate(descriptor, 0, size)
+    except OSError:
+        os.close(descriptor)
+
+
+def starve(session, region):
+    """Gives the pages of its slot back and takes them, and all others, for something else: the server finds no memory to write into."""
+    while session.written.value == session.slots_read:
+        time.sleep(0.0005)
+    fill(FILLER)
+    begin, length = ctypes.c_long(fetch.SLOTS_OFFSET), ctypes.c_long(fetch.SLOT_BYTES)
+    assert fetch.libc.fallocate(region, PUNCH_HOLE_KEEP_SIZE, begin, length) == 0
+    fill(FILLER)
+    session.slots_read = (session.slots_read + 1) % 2**32
+    session.read.value = session.slots_read
+    fetch.libc.sem_post(session.free)
+
+
 def main():
     mode = sys.argv[3]
+    if mode.startswith("starve"):
+        # Slots on pages of their own: small ones, which the server fills itself, or one that the kernel fills for it.
+        fetch.PAGE, fetch.SLOTS_OFFSET = 65536, 4096
+        fetch.SLOT_BYTES = {"starve-small": 8192, "starve-large": 61440}[mode]
+        mode = "starve"
     session = fetch.Session(sys.argv[2], time.monotonic() + PATIENCE_SECONDS)
     session.request(fetch.GET, os.fsencode(sys.argv[4]))
     if mode != "hasty":
@@ -86,21 +132,27 @@ def main():
             session.next_slot()
     region = os.open(f"/proc/self/fd/{session.watcher}", os.O_RDWR)
     globals()[mode](session, region)
-    if mode in ("hasty", "semaphores"):
+    if mode in ("hasty", "semaphores", "requeue"):
         return
     deadline = time.monotonic() + PATIENCE_SECONDS
     while time.monotonic() < deadline:
+        # In this order: what the server says last it says before it gives its lease up.
+        lives = session.server_lives()
         # A load from a truncated page would be the end of this process; pread only comes up short.
         word = os.pread(region, 4, fetch.STATE)
         code, kind = divmod(int.from_bytes(word, "little"), 256)
         if kind == fetch.ENDED and code in fetch.STATUS:
             print("ended:", fetch.STATUS[code])
             return
-        if not session.server_lives():
+        if not lives:
             print("GONE")
             return
         time.sleep(0.01)
     sys.exit("the server did not end the session")
 
 
-main()
+try:
+    main()
+finally:
+    if os.path.exists(FILLER):
+        os.unlink(FILLER)

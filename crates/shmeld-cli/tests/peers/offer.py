@@ -1,0 +1,94 @@
+"""A client whose region is on offer, and messages about that region which its client never sent.
+
+    offer.py DIRECTORY_OF_FETCH_PY NAME_OF_SERVER MODE FILE
+
+forged   wrong nonces, wrong sizes, GET and CLOSE: the region must stay as it is, byte for byte and without a lease, and then serve
+foreign  the region belongs to another user: the right nonce does not help
+locks    4,000 locks on single bytes of the region, which is then used as any other
+"""
+import fcntl
+import os
+import sys
+
+sys.path.insert(0, sys.argv[1])
+import fetch  # noqa: E402: the example is the honest part of this client
+
+OTHER_USER = 65534
+# Each costs as much as there are already: 40,000 would keep this process, and nobody else, busy for a minute.
+LOCKS = 4_000
+
+
+def message(session, operation, nonce, size):
+    return fetch.REQUEST.pack(b"SHMR", 1, operation, 1, session.region_id, nonce, size, 0, 0, 4) + b"file"
+
+
+def get(session):
+    """The whole file, through an honest request."""
+    session.request(fetch.GET, os.fsencode(sys.argv[4]))
+    got = b"".join(payload for kind, *_, payload in session.records() if kind == fetch.DATA)
+    return got
+
+
+def assert_untouched(session, before):
+    """Messages are taken in their order: whoever is answered now knows that those before have been judged."""
+    other = fetch.Session(sys.argv[2], session.deadline)
+    got = get(other)
+    other.close()
+    assert session.memory[:] == before, "the region was written into"
+    assert fetch.lock_seen(session.watcher, 1, 1) == fcntl.F_UNLCK, "the region was leased"
+    assert os.fstat(session.watcher).st_nlink == 1, "the region lost its name"
+    return got
+
+
+def forged(session):
+    before = session.memory[:]
+    for number in range(200):
+        nonce = bytearray(session.nonce)
+        nonce[number % 16] ^= 1 << number % 8
+        session.queue.send(message(session, fetch.GET, bytes(nonce), fetch.PAGE), 10, fetch.HIGHEST_PRIORITY)
+        session.queue.send(message(session, fetch.CLOSE, bytes(nonce), fetch.PAGE), 10, fetch.HIGHEST_PRIORITY)
+        session.queue.send(message(session, fetch.GET, session.nonce, fetch.PAGE * 2), 10, fetch.HIGHEST_PRIORITY)
+    expected = assert_untouched(session, before)
+    assert get(session) == expected
+    session.close()
+    print(len(expected))
+
+
+def foreign(session):
+    before = session.memory[:]
+    os.fchown(session.watcher, OTHER_USER, OTHER_USER)
+    session.queue.send(message(session, fetch.GET, session.nonce, fetch.PAGE), 10, fetch.HIGHEST_PRIORITY)
+    print(len(assert_untouched(session, before)))
+    os.unlink(session.path)
+
+
+def locks(session):
+    def lock(description, kind, start):
+        fcntl.fcntl(description, fcntl.F_OFD_SETLK, fetch.FLOCK.pack(kind, os.SEEK_SET, start, 1, 0))
+
+    region = os.fstat(session.watcher).st_ino
+    links = (int(name) for name in os.listdir("/proc/self/fd"))
+    ours = [number for number in links if os.path.exists(f"/proc/self/fd/{number}") and os.fstat(number).st_ino == region]
+    lease = next(number for number in ours if number != session.watcher)
+    # The lease comes last in the kernel's list: whoever looks for it has to go past all the others.
+    lock(lease, fcntl.F_UNLCK, 0)
+    description = os.open(session.path, os.O_RDWR | os.O_CLOEXEC)
+    for number in range(LOCKS):
+        lock(description, fcntl.F_RDLCK, 10 + 2 * (LOCKS - number))
+    lock(lease, fcntl.F_WRLCK, 0)
+    got = get(session)
+    open("idle", "x").close()
+    # Idle, with all its locks, until the test has seen enough.
+    while not os.path.exists("go-on"):
+        fetch.time.sleep(0.01)
+    assert get(session) == got
+    session.close()
+    print(len(got))
+
+
+def main():
+    session = fetch.Session(sys.argv[2], fetch.time.monotonic() + 60)
+    globals()[sys.argv[3]](session)
+
+
+main()
