@@ -8,7 +8,27 @@ const ALWAYS: [Errno; 3] = [Errno::EPERM, Errno::ENOMEM, Errno::EIO];
 
 /// The errors for one call: those that every call gets, then those that its manual page adds and that a machine in trouble really gives.
 pub fn errnos_of(call: Sysno) -> impl Iterator<Item = Errno> {
-    ALWAYS.into_iter().chain(own_errnos(call).iter().copied())
+    let always = if cannot_fail(call) { &[][..] } else { &ALWAYS };
+    always.iter().chain(own_errnos(call)).copied()
+}
+
+/// Calls whose manual pages know no error; brk answers with an address in any case, and what follows from a wrong one is nobody's fault.
+fn cannot_fail(call: Sysno) -> bool {
+    matches!(
+        call,
+        Sysno::exit
+            | Sysno::exit_group
+            | Sysno::brk
+            | Sysno::umask
+            | Sysno::getpid
+            | Sysno::gettid
+            | Sysno::getuid
+            | Sysno::geteuid
+            | Sysno::getgid
+            | Sysno::getegid
+            | Sysno::set_tid_address
+            | Sysno::rt_sigreturn
+    )
 }
 
 fn own_errnos(call: Sysno) -> &'static [Errno] {
@@ -17,8 +37,7 @@ fn own_errnos(call: Sysno) -> &'static [Errno] {
         EOPNOTSUPP, EROFS,
     };
     match call {
-        // Gone is the exit: nothing is left that could handle an error.
-        Sysno::exit | Sysno::exit_group => &[],
+        _ if cannot_fail(call) => &[],
         Sysno::open | Sysno::openat => &[EMFILE, ENFILE, EACCES, ENOENT, ENOSPC, EROFS, EINTR],
         Sysno::openat2 => &[EMFILE, ENFILE, EACCES, ENOSYS, EAGAIN, EINTR],
         Sysno::mq_open => &[EMFILE, ENFILE, EACCES, ENOENT, ENOSPC, EEXIST, EINVAL],

@@ -3,6 +3,11 @@
 //! Every row breaks one thing at many points and counts what did not hold. The release binaries are tested as they are, from outside, as
 //! processes. Without `--full` each row takes a few seconds, so that the test command can run them all.
 #![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a developers' tool talks on the terminal"
+)]
 
 mod attack;
 mod chance;

@@ -21,11 +21,28 @@ pub struct Program {
 
 /// A running program.
 pub struct Running {
-    body: Body,
+    /// `None` once it has been waited for.
+    body: Option<Body>,
     /// What it says on standard error.
     said: PathBuf,
     /// Its short name, for reports.
     label: String,
+}
+
+impl Drop for Running {
+    /// Whoever is not waited for is of no use to anybody: a test went wrong before that.
+    fn drop(&mut self) {
+        match self.body.take() {
+            Some(Body::Plain(mut child)) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Some(Body::Traced(tracee)) => {
+                let _ = tracee.join(Instant::now());
+            }
+            None => {}
+        }
+    }
 }
 
 enum Body {
@@ -96,7 +113,7 @@ impl Program {
             .spawn()
             .map_err(|error| format!("{label}: {error}"))?;
         Ok(Running {
-            body: Body::Plain(child),
+            body: Some(Body::Plain(child)),
             said: said.to_owned(),
             label,
         })
@@ -110,7 +127,7 @@ impl Program {
         let (label, command) = (self.label(), held(&self.executable)?);
         let tracee = Tracee::spawn(self.prepare(command, said)?, point, deed)?;
         Ok(Running {
-            body: Body::Traced(tracee),
+            body: Some(Body::Traced(tracee)),
             said: said.to_owned(),
             label,
         })
@@ -121,8 +138,9 @@ impl Running {
     /// Its process id.
     pub fn pid(&self) -> u32 {
         match &self.body {
-            Body::Plain(child) => child.id(),
-            Body::Traced(tracee) => tracee.pid(),
+            Some(Body::Plain(child)) => child.id(),
+            Some(Body::Traced(tracee)) => tracee.pid(),
+            None => 0,
         }
     }
 
@@ -134,16 +152,18 @@ impl Running {
     /// The pipe of its standard output, if it has one that nobody took.
     pub fn take_stdout(&mut self) -> Option<ChildStdout> {
         match &mut self.body {
-            Body::Plain(child) => child.stdout.take(),
-            Body::Traced(tracee) => tracee.take_stdout(),
+            Some(Body::Plain(child)) => child.stdout.take(),
+            Some(Body::Traced(tracee)) => tracee.take_stdout(),
+            None => None,
         }
     }
 
     /// Whether it has ended.
     pub fn is_over(&mut self) -> bool {
         match &mut self.body {
-            Body::Plain(child) => child.try_wait().is_ok_and(|status| status.is_some()),
-            Body::Traced(tracee) => tracee.is_over(),
+            Some(Body::Plain(child)) => child.try_wait().is_ok_and(|status| status.is_some()),
+            Some(Body::Traced(tracee)) => tracee.is_over(),
+            None => true,
         }
     }
 
@@ -176,13 +196,14 @@ impl Running {
     ///
     /// # Errors
     /// It did not end before the deadline.
-    pub fn finish(self, deadline: Instant) -> Result<Ended, String> {
+    pub fn finish(mut self, deadline: Instant) -> Result<Ended, String> {
         let (said, label) = (self.said.clone(), self.label.clone());
         let late = || {
             let stderr = std::fs::read_to_string(&said).unwrap_or_default();
             format!("{label} did not end in time; it said: {stderr}")
         };
-        let (exit, at, traced) = match self.body {
+        let body = self.body.take().ok_or("it has been waited for")?;
+        let (exit, at, traced) = match body {
             Body::Traced(tracee) => {
                 let traced = tracee
                     .join(deadline)
@@ -202,6 +223,10 @@ impl Running {
 
 /// Sends a signal to a process of ours; one that has ended does not mind.
 pub fn send_signal(pid: u32, what: Signal) {
+    if pid == 0 {
+        // To the kernel that number means: everybody in this group.
+        return;
+    }
     let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), what);
 }
 

@@ -21,6 +21,9 @@ const CLIENTS: usize = 8;
 const LIFE: Duration = Duration::from_millis(30);
 const STILL: Duration = Duration::from_millis(15);
 
+/// Sessions at work have five seconds, their threads two; and one more.
+const END_MAX: Duration = Duration::from_secs(8);
+
 /// The row of this file.
 pub fn row() -> Row {
     Row {
@@ -112,8 +115,16 @@ fn restart(
             server.signal(Signal::SIGKILL);
             Exit::Signal(Signal::SIGKILL)
         };
-        let ended = server.finish(Instant::now() + PATIENCE)?;
+        let asked_at = Instant::now();
+        let ended = server.finish(asked_at + PATIENCE)?;
         judge_server(&ended.exit, &ended.stderr, expected, findings);
+        let took = ended.at.duration_since(asked_at);
+        if took > END_MAX {
+            fail(
+                findings,
+                format!("the server ended {took:?} after it was asked to"),
+            );
+        }
         server = world.serving()?;
     }
     Ok(server)

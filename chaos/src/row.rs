@@ -19,14 +19,6 @@ pub struct Setup {
     pub only: Option<crate::tracer::Point>,
 }
 
-impl Setup {
-    /// One of the release binaries.
-    #[must_use]
-    pub fn program(&self, name: &str) -> PathBuf {
-        self.programs.join(name)
-    }
-}
-
 /// What a row found.
 #[derive(Debug, Default)]
 pub struct Tally {

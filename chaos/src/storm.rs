@@ -1,8 +1,8 @@
 //! Random kills under load: sixteen clients at work, and again and again one of them, the server, or both are gone.
 //!
-//! What must hold is judged by inode: a client whose region the server had mapped when it was killed was attached, so it must end (every
-//! client that is not attached looks for the next server instead), if it had not got everything by then; and a dead client's session is over when its region has left the
-//! server's map of memory. Both can be seen in /proc without asking either side.
+//! What must hold is judged by inode: a client whose region the server had mapped when it was killed was attached, so it must end, if
+//! it had not got everything by then (every client that is not attached looks for the next server instead); and a dead client's session
+//! is over when its region has left the server's map of memory. Both can be seen in /proc without asking either side.
 
 use std::collections::HashSet;
 use std::sync::Mutex;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use syscalls::Sysno;
 
@@ -75,6 +75,8 @@ struct Findings {
     noticed: Vec<Duration>,
     /// The slowest of them, and where it was.
     slowest: Option<(Duration, String)>,
+    /// The longest run, and where it was.
+    longest: Option<(Duration, String)>,
     missed: u64,
 }
 
@@ -108,6 +110,7 @@ fn sweep(setup: &Setup, victim: Victim, deeds: fn(Sysno) -> Vec<Deed>) -> Result
         mut tally,
         noticed,
         slowest,
+        longest,
         missed,
     } = findings
         .into_inner()
@@ -121,6 +124,12 @@ fn sweep(setup: &Setup, victim: Victim, deeds: fn(Sysno) -> Vec<Deed>) -> Result
     tally
         .figures
         .extend(slowest.map(|(_, place)| ("slowest at", place)));
+    tally.figures.extend(longest.map(|(took, place)| {
+        (
+            "longest run",
+            format!("{} at {place}", crate::figures::show(took)),
+        )
+    }));
     Ok(tally)
 }
 
@@ -156,9 +165,15 @@ fn watch(world: &World, work: Work, victim: Victim) -> Result<BTreeMap<Point, Sy
 
 fn work_off(world: &World, victim: Victim, tasks: &[Task], next: &AtomicUsize, findings: &Mutex<Findings>) {
     while let Some((work, point, deed)) = tasks.get(next.fetch_add(1, Ordering::Relaxed)) {
+        let start = Instant::now();
         let result = scene::run(world, *work, victim, *point, *deed);
+        let took = start.elapsed();
         let place = format!("{work:?} {}:{}", point.thread, point.call);
         let Ok(mut findings) = findings.lock() else { return };
+        findings.longest = findings
+            .longest
+            .take()
+            .max(Some((took, format!("{place}, {deed:?}"))));
         match &result {
             Ok(run) if run.traced.hit.is_none() => findings.missed += 1,
             Ok(run) => {

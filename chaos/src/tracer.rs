@@ -18,6 +18,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use syscalls::Sysno;
 
+/// The first call of every program of ours.
+const FIRST_CALL: Sysno = Sysno::umask;
 /// How often a stopped program is looked at.
 const POLL: Duration = Duration::from_micros(500);
 
@@ -61,6 +63,9 @@ pub struct Traced {
     pub at: Instant,
     /// The call at the point, and when the point was reached; `None` if the run had no such point.
     pub hit: Option<(Sysno, Instant)>,
+    /// Whether the program's own code had begun at the point: before that the dynamic linker and the runtime work, whose errors end
+    /// a program in ways that are not its own.
+    pub begun: bool,
     /// All calls of each thread, in order.
     pub calls: Vec<Vec<Sysno>>,
 }
@@ -176,6 +181,7 @@ struct Tracer {
     calls: Vec<Vec<Sysno>>,
     has_begun: bool,
     hit: Option<(Sysno, Instant)>,
+    begun: bool,
     /// The thread whose call has to fail when it returns.
     failing: Option<Pid>,
     /// While the program is stopped: its threads that stand, and when they go on.
@@ -193,6 +199,7 @@ impl Tracer {
             calls: vec![Vec::new()],
             has_begun: false,
             hit: None,
+            begun: false,
             failing: None,
             standing: Vec::new(),
             until: None,
@@ -229,6 +236,7 @@ impl Tracer {
             exit,
             at: Instant::now(),
             hit: self.hit,
+            begun: self.begun,
             calls: self.calls,
         }
     }
@@ -283,6 +291,7 @@ impl Tracer {
             };
             if here == self.point && self.hit.is_none() && self.deed != Deed::Watch {
                 self.hit = Some((call, Instant::now()));
+                self.begun = self.calls[0].contains(&FIRST_CALL);
                 return self.strike(thread);
             }
         } else if self.failing == Some(thread) {

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
+use shmeld_core::layout::MAGIC;
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::posix::mqueue::{Access, MessageQueue};
 use shmeld_os::posix::shm::SharedMemory;
@@ -289,10 +290,13 @@ fn is_dead_region(name: &str) -> bool {
     else {
         return false;
     };
-    // Those of other users are theirs to sweep.
+    // Those of other users are theirs to sweep; and a client's region has its magic before it has a name.
+    let mut magic = [0; MAGIC.len()];
     memory
         .stat()
         .is_ok_and(|stat| stat.links > 0 && stat.uid == process::effective_uid())
+        && memory.read_at(&mut magic, 0).is_ok()
+        && magic == MAGIC
         && lease::probe(&memory, Range::byte(0), Kind::Read, "region").is_ok_and(|held| held.is_none())
 }
 
