@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 16] = [
+pub const PAIRS: [Pair; 17] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -65,6 +65,14 @@ pub const PAIRS: [Pair; 16] = [
         file: "crates/shmeld/src/file/admission.rs",
         sound: "if stat.blocks_512.saturating_mul(512) < stat.bytes {",
         broken: "if stat.blocks_512.saturating_mul(512) > u64::MAX - stat.bytes {",
+    },
+    Pair {
+        protection: "a bell rings for its own session only",
+        package: "shmeld-cli",
+        test: "it::faults_gate::session_that_cannot_be_started_is_not_mistaken_for_the_next_one",
+        file: "crates/shmeld/src/file/sessions.rs",
+        sound: ".is_none_or(|handle| handle.number != number)",
+        broken: ".is_none()",
     },
     Pair {
         protection: "unlink after attach",

@@ -138,7 +138,12 @@ impl Program {
             .name("signals".to_owned())
             .spawn(move || {
                 let mut stopping = false;
-                while reader.read_exact(&mut [0]).is_ok() {
+                loop {
+                    if reader.read_exact(&mut [0]).is_err() {
+                        // A server that hears no signals could never be asked to end.
+                        stopper.stop();
+                        return;
+                    }
                     if stopping {
                         std::process::exit(i32::from(exit::INTERRUPTED));
                     }

@@ -23,7 +23,7 @@ pub const NAME_PREFIX: &str = "shmeld.";
 const NAME_TRIES: u32 = 4;
 
 /// The 16 random bytes that name a region.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RegionId(pub [u8; 16]);
 
 impl RegionId {

@@ -1,12 +1,13 @@
 //! Which objects exist: names only, for catalogue and sweep. What a name leads to is found out by opening it.
 
 use std::fs;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
 use crate::fs::label::fail_path;
+use crate::fs::{entries, open_directory};
 use crate::posix::shm;
 use crate::{ErrorKind, Result};
 
@@ -48,11 +49,9 @@ pub fn queue_names() -> Result<Option<Vec<Vec<u8>>>> {
 }
 
 fn names_in(directory: &Path) -> Result<Vec<Vec<u8>>> {
-    let fail = |error: &std::io::Error| fail_path("readdir", directory, reason(error));
-    let mut names = Vec::new();
-    for entry in fs::read_dir(directory).map_err(|error| fail(&error))? {
-        names.push(entry.map_err(|error| fail(&error))?.file_name().into_vec());
-    }
+    // Not by the standard library, whose listing ends the process if the directory cannot be closed.
+    let found = entries(open_directory(directory)?).map(|entry| entry.map(|entry| entry.name));
+    let mut names = found.collect::<Result<Vec<_>>>()?;
     names.sort_unstable();
     Ok(names)
 }

@@ -170,8 +170,8 @@ impl Error {
                 ))
             }
             Self::Silent { name, .. } if gate_is_elsewhere(name) => Some(format!(
-                "its gate is not in this {0}: server and client see different mounts there. Containers that share an \
-                 IPC namespace must share {0} too",
+                "its gate is not in this {0}: somebody removed it, or server and client see different mounts there. \
+                 Containers that share an IPC namespace must share {0} too",
                 shm::DIRECTORY
             )),
             Self::AlreadyRunning { .. } => {

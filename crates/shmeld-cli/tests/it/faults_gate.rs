@@ -42,3 +42,51 @@ fn lock_on_a_gate_that_lost_its_name_is_worth_nothing() {
     world.assert_output("file", &bytes);
     world.finish();
 }
+
+/// The acceptor had no memory for a session's thread, and none for the page in which it would have said so; the next request of the same
+/// client got its thread. The first attempt had told that its thread was over, and the acceptor waited for the second one's end, which
+/// waited for the acceptor: the server hung for ever. (Review of the change that made a thread tell of its end however it ends.)
+#[test]
+fn session_that_cannot_be_started_is_not_mistaken_for_the_next_one() {
+    if !has_or_skip("strace") {
+        return;
+    }
+    let world = World::new("stale-bell");
+    let names: Vec<String> = (0..6).map(|number| format!("file-{number}")).collect();
+    for name in &names {
+        world.put_random(name, 20_000);
+    }
+    let bytes = world.put_random("after", 5000);
+    let server = world.start_server();
+    server.signal("STOP");
+    let client = world
+        .client()
+        .args(&names)
+        .arg("-o")
+        .arg(world.output(""))
+        .start();
+    let queue = MessageQueue::open(&world.queue_name(), Access::Send).unwrap();
+    eventually("all requests are in the queue", || {
+        queue.attributes().unwrap().messages == names.len()
+    });
+    let pid = server.pid().to_string();
+    // The stack of the first session's thread, and the map for the refusal.
+    let strace = world
+        .tool("strace")
+        .args(["-f", "-qq", "-o", "maps", "-p", &pid, "-e", "trace=mmap"])
+        .args(["-e", "inject=mmap:error=ENOMEM:when=1..2"])
+        .start();
+    eventually("strace is attached", || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        !status.contains("TracerPid:\t0")
+    });
+    server.signal("CONT");
+    // What it gets is its own affair; what matters is who comes after it.
+    let _ = client.finish();
+    world.fetch(&["after"]).expect_code(0);
+    world.assert_output("after", &bytes);
+    server.signal("TERM");
+    server.finish().expect_code(0);
+    let _ = strace.finish();
+    world.finish();
+}

@@ -109,7 +109,7 @@ impl Seat {
         }
     }
 
-    /// Once a second: whether its client is idle and has been dead for long enough to be believed.
+    /// At each tick: whether its client is idle and has been dead for long enough to be believed.
     pub(super) fn tick(&mut self, slots: u64, is_abandoned: bool, now: Instant) -> bool {
         self.note(slots, now);
         self.dead_ticks = if is_abandoned { self.dead_ticks + 1 } else { 0 };

@@ -153,8 +153,10 @@ impl Client {
         let view = OfferView::look(queue, || self.state())?;
         match offer_step(view) {
             OfferStep::Wait if self.owed_for >= self.options.silence_max => Err(self.silent()),
-            // `rm /dev/shm/*`: no server can find this region any more.
-            OfferStep::Wait if !self.offer.is_linked()? => self.offer_again(),
+            OfferStep::Wait if self.cannot_be_found()? => {
+                tracing::info!(target: "shmeld::client", "somebody removed the region's name: offering another region");
+                self.offer_again()
+            }
             OfferStep::Wait => Ok(()),
             OfferStep::Attached | OfferStep::Ended(_) => {
                 self.set_attached();
@@ -212,13 +214,19 @@ impl Client {
                 options.region_bytes = PAGE_BYTES;
             }
         }
+        self.owed_for = Duration::ZERO;
         self.offer_again()
+    }
+
+    /// Whether the region lost its name (`rm /dev/shm/*`) before a server came. One that holds its lease has come, and one that has the
+    /// region open may be about to take it: that is waited for.
+    fn cannot_be_found(&self) -> Result<bool> {
+        Ok(self.owed_for >= 2 * SLICE && !self.offer.is_linked()? && !self.offer.server_leased()?)
     }
 
     fn offer_again(&mut self) -> Result<()> {
         self.offer = publish(&mut self.options)?;
         self.reader = SlotReader::new(self.offer.region());
-        self.owed_for = Duration::ZERO;
         self.outstanding.begin_anew();
         self.resend()
     }

@@ -1,6 +1,6 @@
 //! A directory as the source of files: every path is resolved beneath its root by the kernel, never by looking at the text.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -38,13 +38,13 @@ pub struct Directory {
     root: OwnedFd,
     options: DirectoryOptions,
     /// Devices that were found to be real file systems, so that one `fstatfs` a device is enough.
-    real_devices: Mutex<HashSet<u64>>,
+    real_devices: Mutex<BTreeSet<u64>>,
 }
 
 /// What every open file needs to know of its [`Directory`].
 pub(super) struct Rules<'d> {
     pub options: DirectoryOptions,
-    pub real_devices: &'d Mutex<HashSet<u64>>,
+    pub real_devices: &'d Mutex<BTreeSet<u64>>,
 }
 
 impl Directory {
@@ -148,7 +148,7 @@ impl Rules<'_> {
 
     fn is_real(&self, file: &OwnedFd, device: u64) -> Result<bool, Refusal> {
         // A poisoned set still holds what was found out before.
-        let known = |set: &Mutex<HashSet<u64>>| {
+        let known = |set: &Mutex<BTreeSet<u64>>| {
             set.lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .contains(&device)

@@ -255,7 +255,11 @@ impl OutputFile {
             fs::set_size(&self.file, entry.size)?;
         }
         // Some file systems refuse bytes only when a file is closed, and this one has its name before that.
-        fs::flush(&self.file)?;
+        match fs::flush(&self.file) {
+            // It takes a descriptor, and to be out of them is no reason to lose a file.
+            Err(error) if error.kind() != ErrorKind::Limit => return Err(error),
+            _ => {}
+        }
         if self.made_mode != Some(self.mode) {
             fs::set_mode(&self.file, self.mode)?;
         }

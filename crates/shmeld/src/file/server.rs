@@ -27,8 +27,11 @@ use crate::{Result, ServerName};
 
 /// How many messages the acceptor takes before it looks at signals, sessions and the clock again.
 const MESSAGES_PER_TURN: usize = 10;
-/// How often the acceptor looks whether its queue still has its name and whether idle clients live.
-const TICK: Duration = Duration::from_secs(1);
+/// How often the acceptor looks whether its queue still has its name and whether idle clients live. With [`SECOND_LOOK`] the death of an
+/// idle client is noticed within a second.
+const TICK: Duration = Duration::from_millis(800);
+/// How soon it looks again if one seems dead.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
 /// How long sessions at work may go on when the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the server then waits for their threads.
@@ -219,15 +222,11 @@ impl Server {
             ),
         );
         let session = self.sessions.get(&request.region_id);
-        match route(
-            &request,
-            session.map(|session| (&session.nonce, session.region_bytes)),
-        ) {
-            Route::Session => session
-                .into_iter()
-                .for_each(|session| session.push(request.clone())),
-            Route::Region => self.attach(request),
-            Route::Ignore(reason) => self.ignore(&request, reason),
+        let known = session.map(|session| (&session.nonce, session.region_bytes));
+        match (route(&request, known), session) {
+            (Route::Session, Some(session)) => session.push(request),
+            (Route::Session | Route::Region, _) => self.attach(request),
+            (Route::Ignore(reason), _) => self.ignore(&request, reason),
         }
     }
 
@@ -300,13 +299,13 @@ impl Server {
         self.spare = EventCounter::new().ok();
     }
 
-    /// Once a second: the queue's name, the clients of idle sessions, and who makes progress.
+    /// Each [`TICK`]: the queue's name, the clients of idle sessions, and who makes progress.
     fn tick(&mut self) -> Result<()> {
-        self.next_tick = Instant::now() + TICK;
         if self.queue.stat()?.links == 0 {
             self.republish()?;
         }
-        self.sessions.tick();
+        let is_doubtful = self.sessions.tick();
+        self.next_tick = Instant::now() + if is_doubtful { SECOND_LOOK } else { TICK };
         Ok(())
     }
 

@@ -1,6 +1,6 @@
 //! The acceptor's table of sessions: starts their threads, sees who makes progress, takes the ended ones away.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::os::fd::AsFd;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -24,6 +24,8 @@ use super::wire::Request;
 const STACK_BYTES: usize = 256 * 1024;
 
 struct Handle {
+    /// Which start of a session this is: a region's id can come again, and a bell of an earlier start means nothing then.
+    number: u64,
     session: Arc<Session>,
     thread: JoinHandle<End>,
     seat: Seat,
@@ -39,8 +41,9 @@ pub(super) struct Ended {
 
 /// See the module.
 pub(super) struct Sessions {
-    table: HashMap<RegionId, Handle>,
-    ended: (mpsc::Sender<RegionId>, mpsc::Receiver<RegionId>),
+    table: BTreeMap<RegionId, Handle>,
+    ended: (mpsc::Sender<Ringing>, mpsc::Receiver<Ringing>),
+    started: u64,
     wake: Arc<EventCounter>,
     context: Arc<Context>,
     stall: Duration,
@@ -49,8 +52,9 @@ pub(super) struct Sessions {
 impl Sessions {
     pub(super) fn new(context: Arc<Context>, wake: Arc<EventCounter>, stall: Duration) -> Self {
         Self {
-            table: HashMap::new(),
+            table: BTreeMap::new(),
             ended: mpsc::channel(),
+            started: 0,
             wake,
             context,
             stall,
@@ -84,16 +88,21 @@ impl Sessions {
         let session = Arc::new(Session::new(&header, device_and_inode, self.stall));
         session.push(request);
         let (context, shared) = (self.context.clone(), session.clone());
+        self.started += 1;
+        let number = self.started;
         let bell = Bell {
             ended: self.ended.0.clone(),
             wake: self.wake.clone(),
-            region_id,
+            ringing: (region_id, number),
         };
         let life = move || {
             let _bell = bell;
             session::run(candidate, &header, &shared, &context).unwrap_or_else(|not_attached| {
                 let end = End::from(not_attached.error);
-                refuse(&not_attached.candidate, end.status());
+                // A region that is not to be found any more is not refused: its client may be about to offer another.
+                if !matches!(end, End::ClientGone) {
+                    refuse(&not_attached.candidate, end.status());
+                }
                 end
             })
         };
@@ -107,6 +116,7 @@ impl Sessions {
         let thread = builder.spawn(life).inspect_err(|_| self.publish_count())?;
         let seat = Seat::new(Instant::now());
         let handle = Handle {
+            number,
             session,
             thread,
             seat,
@@ -142,20 +152,33 @@ impl Sessions {
         }
     }
 
-    /// Notes who makes progress, and ends idle sessions whose client has died.
-    pub(super) fn tick(&mut self) {
+    /// Ends idle sessions whose clients are dead, once that has been seen twice; whether one was seen for the first time.
+    pub(super) fn tick(&mut self) -> bool {
         let now = Instant::now();
+        let mut is_doubtful = false;
         for Handle { session, seat, .. } in self.table.values_mut() {
-            if seat.tick(session.pulse.slots(), session.is_abandoned(), now) {
+            let is_abandoned = session.is_abandoned();
+            if seat.tick(session.pulse.slots(), is_abandoned, now) {
                 session.close(End::ClientGone);
+            } else {
+                is_doubtful |= is_abandoned;
             }
         }
+        is_doubtful
     }
 
     /// Takes one session whose thread has ended.
     pub(super) fn reap(&mut self) -> Option<Ended> {
         loop {
-            let region_id = self.ended.1.try_recv().ok()?;
+            let (region_id, number) = self.ended.1.try_recv().ok()?;
+            // A thread that could not be started rings as well. To join another one of the same region would be to wait for ever.
+            if self
+                .table
+                .get(&region_id)
+                .is_none_or(|handle| handle.number != number)
+            {
+                continue;
+            }
             let Some(handle) = self.table.remove(&region_id) else {
                 continue;
             };
@@ -201,17 +224,20 @@ impl Sessions {
     }
 }
 
+/// Whose thread is over: a region, and which start of a session that was.
+type Ringing = (RegionId, u64);
+
 /// Tells the acceptor when a session's thread is over, however it ends: also if it cannot begin.
 struct Bell {
-    ended: mpsc::Sender<RegionId>,
+    ended: mpsc::Sender<Ringing>,
     wake: Arc<EventCounter>,
-    region_id: RegionId,
+    ringing: Ringing,
 }
 
 impl Drop for Bell {
     fn drop(&mut self) {
         // The acceptor may have gone already.
-        let _ = self.ended.send(self.region_id);
+        let _ = self.ended.send(self.ringing);
         self.wake.signal();
     }
 }
