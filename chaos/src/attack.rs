@@ -16,6 +16,14 @@ use shmeld_os::{ObjectName, fs, futex};
 
 use crate::chance::Chance;
 
+/// What an attacker writes to standard error whenever an attack of its has reached the server: it is killed before it could count them.
+const DEED: &str = "!";
+
+/// How many attacks an attacker, by what it said, has carried out.
+pub fn deeds(stderr: &str) -> usize {
+    stderr.matches(DEED).count()
+}
+
 /// The ways to be hostile, and one that is harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Attack {
@@ -76,6 +84,7 @@ pub fn run(kind: Attack, name: &str) -> Result<(), String> {
 
 fn send_for_nothing(kind: Attack, name: &ObjectName, chance: &mut Chance) -> Result<(), String> {
     let queue = MessageQueue::open(name, Access::Send).map_err(|error| error.to_string())?;
+    let mut sent = 0_u32;
     for _ in 0..STRIKES {
         let message = if kind == Attack::Junk {
             let len = chance.below(MESSAGE_BYTES_MAX + 1);
@@ -84,7 +93,11 @@ fn send_for_nothing(kind: Attack, name: &ObjectName, chance: &mut Chance) -> Res
             request(&chance.bytes(32), 1, 4096, b"page")
         };
         // Blocking, as an honest sender does: that gets more through than polling.
-        let _ = queue.send(&message, PRIORITY_MAX, Some(Instant::now() + ATTACH_PATIENCE));
+        let result = queue.send(&message, PRIORITY_MAX, Some(Instant::now() + ATTACH_PATIENCE));
+        sent += u32::from(result.is_ok());
+    }
+    if sent > 0 {
+        eprint!("{DEED}");
     }
     Ok(())
 }
@@ -157,43 +170,52 @@ fn attack_once(kind: Attack, name: &ObjectName, chance: &mut Chance) -> Result<(
         message,
         region_bytes,
     };
+    let mut has_struck = false;
     while foothold.offer.server_leased().unwrap_or(false) {
-        foothold.strike(kind, chance)?;
+        let hits = foothold.strike(kind, chance)?;
+        if hits > 0 && !has_struck {
+            has_struck = true;
+            eprint!("{DEED}");
+        }
     }
     Ok(())
 }
 
 impl Foothold {
-    fn strike(&self, kind: Attack, chance: &mut Chance) -> Result<(), String> {
+    /// Strikes some times, and returns how many of them the kernel let through.
+    fn strike(&self, kind: Attack, chance: &mut Chance) -> Result<usize, String> {
         match kind {
-            Attack::Wakes => {
-                (0..STRIKES).for_each(|_| self.wake());
-                return Ok(());
-            }
-            Attack::Locks => return self.lock(),
+            Attack::Wakes => return Ok((0..STRIKES).filter(|_| self.wake()).count()),
+            Attack::Locks => return self.lock().map(|()| 0),
             // The server is attacked at its work, not only in its sleep.
             Attack::Truncate | Attack::Punch | Attack::Grow => self.release_all(),
             _ => {}
         }
+        let mut hits = 0;
         for _ in 0..STRIKES {
-            match kind {
+            let is_hit = match kind {
                 Attack::Truncate => {
                     self.resize(0)?;
                     self.resize(self.region_bytes)?;
+                    true
                 }
-                Attack::Punch => self.punch()?,
-                Attack::Grow => self.resize(self.region_bytes + (chance.below(1 << 18) as u64) * 4096)?,
+                Attack::Punch => self.punch().map(|()| true)?,
+                Attack::Grow => {
+                    let bytes = self.region_bytes + (chance.below(1 << 18) as u64) * 4096;
+                    self.resize(bytes).map(|()| true)?
+                }
                 Attack::Scribble => self.write(chance.below(WORDS_END / 4) as u64 * 4, &chance.bytes(4)),
                 Attack::Semaphores => {
                     let forged = [vec![0xff; 12], vec![1; 12], chance.bytes(12)];
                     let bytes: &Vec<u8> = chance.one_of(&forged);
-                    self.write(*chance.one_of(&SEMAPHORES), bytes);
+                    self.write(*chance.one_of(&SEMAPHORES), bytes)
                 }
                 Attack::Replay => self.replay(chance),
-                _ => {}
-            }
+                _ => false,
+            };
+            hits += usize::from(is_hit);
         }
-        Ok(())
+        Ok(hits)
     }
 
     fn resize(&self, bytes: u64) -> Result<(), String> {
@@ -207,8 +229,8 @@ impl Foothold {
     }
 
     /// A store into the region; it is no failure of the attack if it is refused.
-    fn write(&self, offset: u64, bytes: &[u8]) {
-        let _ = self.object.write_at(bytes, offset);
+    fn write(&self, offset: u64, bytes: &[u8]) -> bool {
+        self.object.write_at(bytes, offset).is_ok()
     }
 
     /// Says that all slots have been read, and wakes the server.
@@ -221,13 +243,15 @@ impl Foothold {
         }
     }
 
-    fn wake(&self) {
+    fn wake(&self) -> bool {
+        let mut is_hit = false;
         for offset in SEMAPHORES {
             let offset = usize::try_from(offset).unwrap_or_default();
             let word = self.addresses.as_ptr().wrapping_add(offset).cast::<u32>();
             // The page is gone, often enough.
-            let _ = futex::wake(word, 1);
+            is_hit |= futex::wake(word, 1).is_ok();
         }
+        is_hit
     }
 
     /// Single bytes far from each other: each lock is a node of its own in the kernel.
@@ -235,7 +259,11 @@ impl Foothold {
         let number = |index: u64| Range::byte(2 + 2 * index);
         for index in 0..40_000 {
             let taken = lease::try_take(self.object.as_file(), number(index), Kind::Write, "region");
-            taken.map_err(|error| error.to_string())?;
+            let is_taken = taken.map_err(|error| error.to_string())?;
+            if is_taken && index == 0 {
+                // The others take longer than some attackers live.
+                eprint!("{DEED}");
+            }
             if index % 256 == 0 && !self.offer.server_leased().unwrap_or(false) {
                 break;
             }
@@ -244,14 +272,14 @@ impl Foothold {
             .map_err(|error| error.to_string())
     }
 
-    fn replay(&self, chance: &mut Chance) {
+    fn replay(&self, chance: &mut Chance) -> bool {
         let mut message = self.message.clone();
         if chance.below(4) > 0 {
             let (byte, bit) = (chance.below(message.len()), chance.below(8));
             message[byte] ^= 1 << bit;
         }
         let deadline = Some(Instant::now() + ATTACH_PATIENCE);
-        let _ = self.queue.send(&message, PRIORITY_MAX, deadline);
+        self.queue.send(&message, PRIORITY_MAX, deadline).is_ok()
     }
 }
 

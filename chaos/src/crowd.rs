@@ -52,7 +52,7 @@ fn run(setup: &Setup) -> Result<Tally, Obstacle> {
         tally.failures.push(failure);
     }
     crowded?;
-    tally.failures.extend(world.check_objects().err());
+    tally.failures.extend(world.check_objects(true).err());
     Ok(tally)
 }
 

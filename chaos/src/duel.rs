@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::attack::Attack;
+use crate::attack::{Attack, deeds};
 use crate::chance::Chance;
 use crate::figures::show;
 use crate::honest::{Honest, furnish};
@@ -63,6 +63,8 @@ struct Beside {
     times: Vec<Duration>,
     failures: Vec<String>,
     spent: Duration,
+    /// How many attacks each of its attackers has carried out.
+    deeds: Vec<usize>,
 }
 
 impl Beside {
@@ -88,7 +90,7 @@ fn duel(setup: &Setup, attackers: &[Attack]) -> Result<Tally, Obstacle> {
             .push(format!("the server ended with {:?}", ended.exit));
     }
     fought?;
-    tally.failures.extend(world.check_objects().err());
+    tally.failures.extend(world.check_objects(true).err());
     Ok(tally)
 }
 
@@ -125,6 +127,7 @@ fn fight(
     tally.failures.extend(after.judge(&before).err());
     tally.points = hostile.times.len() as u64;
     compare(setup, tally, &hostile, &harmless);
+    judge_attackers(attackers, &hostile.deeds, tally);
     // Proof that the attackers were there.
     let ended = server_counts(world, "misbehaved_total")?;
     let refused = server_counts(world, "refused_regions_total")?;
@@ -142,8 +145,28 @@ fn fight(
     Ok(())
 }
 
+/// An attacker that did nothing proves nothing.
+fn judge_attackers(attackers: &[Attack], deeds: &[usize], tally: &mut Tally) {
+    let mut told = Vec::new();
+    for (number, attack) in attackers.iter().enumerate() {
+        let done = deeds.get(number).copied().unwrap_or_default();
+        if done == 0 {
+            tally
+                .failures
+                .push(format!("the attacker {attack:?} did nothing"));
+        }
+        told.push(format!("{attack:?} {done}"));
+    }
+    tally.figures.push(("carried out", told.join(" ")));
+}
+
 fn compare(setup: &Setup, tally: &mut Tally, hostile: &Beside, harmless: &Beside) {
-    let p99 = |beside: &Beside| percentile(&beside.times, 99);
+    if hostile.times.is_empty() || harmless.times.is_empty() {
+        tally
+            .failures
+            .push("no client has ended: there is nothing to compare".to_owned());
+    }
+    let p99 = |beside: &Beside| percentile(&beside.times, 99).unwrap_or_default();
     let slowdown = p99(hostile).as_secs_f64() / p99(harmless).as_secs_f64().max(0.001);
     let throughput = hostile.rate() / harmless.rate().max(0.001);
     let slack = if setup.full { 1.0 } else { SHORT_SLACK };
@@ -243,7 +266,8 @@ fn take_turn(
         is_over.store(true, Ordering::Relaxed);
     });
     beside.spent += start.elapsed();
-    for attacker in crowd {
+    beside.deeds.resize(crowd.len(), 0);
+    for (attacker, done) in crowd.into_iter().zip(&mut beside.deeds) {
         attacker.signal(Signal::SIGKILL);
         let ended = attacker.finish(Instant::now() + PATIENCE)?;
         if ended.exit != Exit::Signal(Signal::SIGKILL) {
@@ -252,6 +276,7 @@ fn take_turn(
                 ended.exit, ended.stderr
             ));
         }
+        *done += deeds(&ended.stderr);
     }
     let found = found.into_inner().map_err(|_| "a worker panicked".to_owned())?;
     beside.times.extend(found.times);

@@ -12,13 +12,15 @@ pub fn errnos_of(call: Sysno) -> impl Iterator<Item = Errno> {
     always.iter().chain(own_errnos(call)).copied()
 }
 
-/// Calls whose manual pages know no error; brk answers with an address in any case, and what follows from a wrong one is nobody's fault.
-fn cannot_fail(call: Sysno) -> bool {
+/// Calls whose manual pages know no error; brk answers with an address in any case, and what follows from a wrong one is nobody's fault;
+/// without rseq the C library ends the process itself.
+pub fn cannot_fail(call: Sysno) -> bool {
     matches!(
         call,
         Sysno::exit
             | Sysno::exit_group
             | Sysno::brk
+            | Sysno::rseq
             | Sysno::umask
             | Sysno::getpid
             | Sysno::gettid

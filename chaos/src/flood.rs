@@ -30,6 +30,8 @@ const NOBODY: &str = "65534";
 const TAKEN_WITHIN: Duration = Duration::from_secs(1);
 /// What a message for nothing may cost the server.
 const JUNK_COST_MAX: Duration = Duration::from_micros(50);
+/// With fewer messages than that, nothing was flooded and no cost can be told.
+const MESSAGES_MIN: u64 = 100;
 
 /// The row of this file.
 pub fn row() -> Row {
@@ -52,7 +54,7 @@ fn run(setup: &Setup) -> Result<Tally, Obstacle> {
     let flooded = flood(setup, &world, &flooder, server.pid(), &mut tally);
     stop_server(server, &mut tally)?;
     flooded?;
-    tally.failures.extend(world.check_objects().err());
+    tally.failures.extend(world.check_objects(true).err());
     Ok(tally)
 }
 
@@ -65,9 +67,15 @@ fn flood(setup: &Setup, world: &World, flooder: &Path, server: u32, tally: &mut 
         .take(FLOODERS)
         .collect();
     let crowd = start(world, flooder, &mixed)?;
+    let before = messages_for_nothing(world);
     let times = ask(setup, world, requests, tally);
+    let after = messages_for_nothing(world);
     stop(crowd)?;
-    let times = times?;
+    let (times, messages) = (times?, after?.saturating_sub(before?));
+    if messages < MESSAGES_MIN {
+        let failure = format!("only {messages} messages for nothing came beside the honest ones");
+        tally.failures.push(failure);
+    }
     let late = times.iter().filter(|time| **time > TAKEN_WITHIN).count();
     if late * 100 > times.len() {
         let failure = format!(
@@ -201,9 +209,19 @@ fn cost_of(
     let after = look();
     stop(crowd)?;
     let ((messages_before, cpu_before), (messages, cpu)) = (before?, after?);
-    let messages = messages - messages_before;
-    let nanos = u64::try_from((cpu - cpu_before).as_nanos()).unwrap_or(u64::MAX);
-    Ok((messages, Duration::from_nanos(nanos / messages.max(1))))
+    let messages = messages.saturating_sub(messages_before);
+    if messages < MESSAGES_MIN {
+        return Err(format!(
+            "the server counted only {messages} messages of the kind {attack:?}"
+        ));
+    }
+    // Threads that ended took their time with them.
+    let spent = cpu.saturating_sub(cpu_before);
+    if spent.is_zero() {
+        return Err(format!("{messages} messages, and no CPU time of the server"));
+    }
+    let nanos = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+    Ok((messages, Duration::from_nanos(nanos / messages)))
 }
 
 /// What the server has dropped so far, as it says itself.

@@ -25,7 +25,7 @@ fn run(setup: &Setup) -> Result<Tally, Obstacle> {
     let mut tally = Tally::default();
     let world = World::new(setup, "gate")?;
     for round in 0..if setup.full { 500 } else { 5 } {
-        let result = race(&world).and_then(|()| world.check_objects());
+        let result = race(&world).and_then(|()| world.check_objects(true));
         if result.is_err() {
             world.mop_up();
         }

@@ -17,6 +17,23 @@ const TREE: [&str; 5] = [
 ];
 const REGIONS: [&str; 3] = ["4096", "64KiB", "1MiB"];
 
+/// What a client says that got not everything and is not to blame: its server is dead, or was asked to stop. Honest servers do nothing
+/// else that ends a session, and none of them is ever silent for long.
+const SERVER_GONE: [&str; 2] = [": died", "(STOPPING)"];
+/// At least one of so many clients gets what it wants, whatever is killed.
+const ENDED_PER_SERVED_MAX: u64 = 10;
+
+/// Insists that there were clients and that some of them were served: where all fail in a way that may happen, something is wrong.
+///
+/// # Errors
+/// Too few were served.
+pub fn enough_served(ended: u64, served: u64) -> Result<(), String> {
+    if served == 0 || served * ENDED_PER_SERVED_MAX < ended {
+        return Err(format!("only {served} of {ended} clients got their files"));
+    }
+    Ok(())
+}
+
 /// Puts files of all sizes into a world; the sizes of some are chance.
 ///
 /// # Errors
@@ -114,7 +131,7 @@ impl<'a> Honest<'a> {
     ///
     /// # Errors
     /// A wrong byte under a final name, a missing file after success, unfinished files of a client that was not killed, an exit code
-    /// that is not among `codes`.
+    /// that is not among `codes`, a 4 for another reason than that the server has gone.
     pub fn judge(&self, asked: &[&str], ended: &Ended, codes: &[i32]) -> Result<(), String> {
         let result = self.judge_exit(ended, codes).and_then(|()| {
             let unfinished = self.judge_files(asked, ended.exit == Exit::Code(0))?;
@@ -143,7 +160,7 @@ impl<'a> Honest<'a> {
         if ended.stderr.contains("panicked") {
             return Err("the client panicked".to_owned());
         }
-        Ok(())
+        blame(&ended.exit, &ended.stderr)
     }
 
     fn judge_files(&self, asked: &[&str], all: bool) -> Result<Vec<String>, String> {
@@ -178,6 +195,43 @@ impl Job {
     }
 }
 
+/// Whether the client has reason to blame its server, which is honest.
+fn blame(exit: &Exit, stderr: &str) -> Result<(), String> {
+    if stderr.contains("broke the protocol") {
+        return Err("the client says that its server broke the protocol".to_owned());
+    }
+    if *exit == Exit::Code(4) && !SERVER_GONE.iter().any(|reason| stderr.contains(reason)) {
+        return Err("the client gave up, and not because its server was gone".to_owned());
+    }
+    Ok(())
+}
+
 fn make_folder(folder: &Path) -> Result<(), String> {
     std::fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_is_gone_excuses_a_client() {
+        let code = Exit::Code(4);
+        assert_eq!(blame(&code, "error: server x: died"), Ok(()));
+        let stopping = "error: server x: ended the session: the server is shutting down (STOPPING)";
+        assert_eq!(blame(&code, stopping), Ok(()));
+        assert!(blame(&code, "error: the peer broke the protocol: a record").is_err());
+        assert!(blame(&code, "error: server x: ended the session: (STALLED)").is_err());
+        assert!(blame(&code, "error: server x: alive, but silent for 30 s").is_err());
+        assert!(blame(&code, "").is_err());
+        assert_eq!(blame(&Exit::Code(0), ""), Ok(()));
+    }
+
+    #[test]
+    fn a_row_in_which_nobody_is_served_fails() {
+        assert!(enough_served(0, 0).is_err());
+        assert!(enough_served(100, 0).is_err());
+        assert!(enough_served(100, 9).is_err());
+        assert_eq!(enough_served(100, 10), Ok(()));
+    }
 }

@@ -18,6 +18,7 @@ mod figures;
 mod flood;
 mod gate_race;
 mod honest;
+mod judge;
 mod measure;
 mod program;
 mod report;
@@ -145,8 +146,12 @@ fn run(options: &Options) -> Result<bool, String> {
         options.rows.is_empty() || options.rows.iter().any(|word| row.name.contains(word.as_str()))
     };
     let all_required = std::env::var("SHMELD_REQUIRE").as_deref() == Ok("all");
+    let rows: Vec<Row> = rows().into_iter().filter(chosen).collect();
+    if rows.is_empty() {
+        return Err("no row has such a name; --list shows them".to_owned());
+    }
     let mut report = Report::begin();
-    for row in rows().into_iter().filter(chosen) {
+    for row in rows {
         let start = Instant::now();
         let outcome = (row.run)(&setup);
         report.add(&row, outcome, start.elapsed(), all_required);

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::world::{PATIENCE, World};
 
-/// The n-th hundredth of some times; nothing of none is no time.
-pub fn percentile(times: &[Duration], part: usize) -> Duration {
+/// The n-th hundredth of some times; there is none of nothing, lest it pass for a good one.
+pub fn percentile(times: &[Duration], part: usize) -> Option<Duration> {
     let mut sorted = times.to_vec();
     sorted.sort_unstable();
-    let last = sorted.len().saturating_sub(1);
-    sorted.get(last * part / 100).copied().unwrap_or_default()
+    let last = sorted.len().checked_sub(1)?;
+    sorted.get(last * part / 100).copied()
 }
 
 /// Jain's index of fairness: 1 if all shares are equal, 1/n if one has everything.
@@ -35,6 +35,55 @@ pub fn regions_mapped(pid: u32) -> HashSet<u64> {
     shared
         .filter_map(|line| line.split_whitespace().nth(4)?.parse().ok())
         .collect()
+}
+
+/// The regions of killed clients that their server still has mapped, and how long it had the others.
+#[derive(Default)]
+pub struct Mourned {
+    open: Vec<(u64, Instant)>,
+    /// How many there were.
+    pub all: u64,
+    /// How long after the client's death each region left the server.
+    pub noticed: Vec<Duration>,
+    /// How many regions were with the server for too long.
+    pub late: u64,
+    /// How many the server had when it died itself: nobody knows whether it would have let them go.
+    pub unseen: u64,
+}
+
+impl Mourned {
+    /// A client was killed, and these regions of it were mapped by the server.
+    pub fn add(&mut self, regions: HashSet<u64>, since: Instant) {
+        self.all += regions.len() as u64;
+        self.open
+            .extend(regions.into_iter().map(|region| (region, since)));
+    }
+
+    /// The server dies.
+    pub fn forget(&mut self) {
+        self.unseen += self.open.drain(..).count() as u64;
+    }
+
+    /// Whether there is nothing to wait for.
+    pub fn is_over(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// What a live server has mapped now; what it has for longer than `limit` is late.
+    pub fn look(&mut self, mapped: &HashSet<u64>, now: Instant, limit: Duration) {
+        for (region, since) in std::mem::take(&mut self.open) {
+            let after = now.saturating_duration_since(since);
+            let is_gone = !mapped.contains(&region);
+            if is_gone {
+                self.noticed.push(after);
+            }
+            if after > limit {
+                self.late += 1;
+            } else if !is_gone {
+                self.open.push((region, since));
+            }
+        }
+    }
 }
 
 /// How many threads a process has.
@@ -124,7 +173,25 @@ mod tests {
     #[test]
     fn a_percentile_is_one_of_the_times() {
         let times: Vec<_> = (1..=100).map(Duration::from_millis).collect();
-        assert_eq!(percentile(&times, 99), Duration::from_millis(99));
-        assert_eq!(percentile(&[], 99), Duration::ZERO);
+        assert_eq!(percentile(&times, 99), Some(Duration::from_millis(99)));
+        assert_eq!(percentile(&[], 99), None);
+    }
+
+    #[test]
+    fn a_region_that_stays_with_the_server_is_late_and_one_of_a_dead_server_says_nothing() {
+        let (second, mut mourned) = (Duration::from_secs(1), Mourned::default());
+        let start = Instant::now();
+        mourned.add(HashSet::from([1, 2]), start);
+        mourned.look(&HashSet::from([2, 3]), start + second / 2, second);
+        assert_eq!((mourned.noticed.len(), mourned.late), (1, 0));
+        assert!(!mourned.is_over());
+        mourned.look(&HashSet::from([2, 3]), start + second * 2, second);
+        assert_eq!((mourned.noticed.len(), mourned.late), (1, 1));
+        assert!(mourned.is_over());
+        mourned.add(HashSet::from([4]), start);
+        mourned.forget();
+        assert_eq!((mourned.noticed.len(), mourned.late, mourned.unseen), (1, 1, 1));
+        assert_eq!(mourned.all, 3);
+        assert!(mourned.is_over());
     }
 }

@@ -91,6 +91,7 @@ impl Program {
         let stderr = File::create(said).map_err(|error| format!("{}: {error}", said.display()))?;
         command
             .args(&self.arguments)
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(self.stdout.unwrap_or_else(Stdio::null))
             .stderr(stderr);

@@ -29,6 +29,9 @@ impl Report {
     pub fn add(&mut self, row: &Row, outcome: Result<Tally, Obstacle>, took: Duration, all_required: bool) {
         let seconds = took.as_secs_f64();
         let tally = match outcome {
+            Ok(tally) if tally.points == 0 && tally.failures.is_empty() => {
+                broken("nothing was broken".to_owned())
+            }
             Ok(tally) => tally,
             Err(Obstacle::Needs(what)) if !all_required => {
                 println!("{:<26} skipped: needs {what}", row.name);

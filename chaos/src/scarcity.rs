@@ -9,7 +9,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::Signal;
 
-use crate::attack::Attack;
+use crate::attack::{Attack, deeds};
 use crate::chance::Chance;
 use crate::honest::{Honest, furnish};
 use crate::program::Program;
@@ -116,6 +116,9 @@ fn crowd_into(setup: &Setup) -> Result<Tally, String> {
     puncher.signal(Signal::SIGKILL);
     let puncher = puncher.finish(Instant::now() + PATIENCE)?;
     let mut tally = Tally::default();
+    if deeds(&puncher.stderr) == 0 {
+        tally.failures.push("the attacker did nothing".to_owned());
+    }
     if puncher.exit != Exit::Signal(Signal::SIGKILL) {
         tally.failures.push(format!(
             "the attacker ended with {:?}: {}",
@@ -123,9 +126,8 @@ fn crowd_into(setup: &Setup) -> Result<Tally, String> {
         ));
     }
     if server.is_over() {
-        tally
-            .failures
-            .push(format!("the server did not live: {}", server.stderr()));
+        let failure = format!("the server did not live: {}", server.stderr());
+        tally.failures.push(failure);
     }
     server.signal(Signal::SIGTERM);
     let server = server.finish(Instant::now() + PATIENCE)?;
@@ -146,7 +148,7 @@ fn crowd_into(setup: &Setup) -> Result<Tally, String> {
             "{served} served, {refused} without room: it was not scarce"
         ));
     }
-    tally.failures.extend(world.check_objects().err());
+    tally.failures.extend(world.check_objects(true).err());
     let left: Vec<_> = crate::world::files_below("/dev/shm".as_ref());
     if !left.is_empty() {
         tally
@@ -186,14 +188,15 @@ fn be_honest(world: &World, number: usize, chance: Chance, scarcity: &Scarcity) 
     Ok(())
 }
 
-/// `prlimit` by its options: each value is tried. A file size below 1000 would only keep the programs from saying what is wrong.
+/// `prlimit` by its options: each value is tried, and with the last one all must work. A file size below 1000 would only keep the
+/// programs from saying what is wrong.
 const LIMITS: [(&str, &[u64]); 3] = [
     (
         "nofile",
         &[3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 18, 20, 25],
     ),
-    ("fsize", &[1000, 4095, 4096, 8192, 60_000, 1 << 20]),
-    ("msgqueue", &[0, 1000, 10_000, 11_000, 20_000]),
+    ("fsize", &[1000, 4095, 4096, 8192, 60_000, 1 << 20, 4 << 20]),
+    ("msgqueue", &[0, 1000, 10_000, 11_000, 20_000, 800_000]),
 ];
 const ASKED: [&str; 3] = ["tiny", "medium", "large"];
 
@@ -208,14 +211,19 @@ fn rlimits(setup: &Setup) -> Result<Tally, Obstacle> {
         (usize::try_from(setup.seed % 3).unwrap_or(0), 3)
     };
     for (limit, values) in LIMITS {
-        for value in values.iter().skip(first).step_by(stride) {
+        let chosen = |index: usize| index >= first && (index - first).is_multiple_of(stride);
+        for (index, value) in values.iter().enumerate() {
+            let is_enough = index + 1 == values.len();
+            if !is_enough && !chosen(index) {
+                continue;
+            }
             let limit = format!("--{limit}={value}");
             let named = |who: &str, what: String| format!("{who} under prlimit {limit}: {what}");
             for region in ["4096", "1MiB"] {
-                let result = limited_client(&world, &limit, region);
+                let result = limited_client(&world, &limit, region, is_enough);
                 tally.count(result.map_err(|what| named("client", what)));
             }
-            let result = limited_server(&world, &limit);
+            let result = limited_server(&world, &limit, is_enough);
             if result.is_err() {
                 world.mop_up();
             }
@@ -230,14 +238,11 @@ fn get(world: &World, region: &str) -> Program {
     world.client(&[&["--region", region, "--wait", "5s", "-o", &output], &ASKED[..]].concat())
 }
 
-/// A client that lacks something says so, and leaves nothing; the next one without a limit is served.
-fn limited_client(world: &World, limit: &str, region: &str) -> Result<(), String> {
+/// A client that lacks something says so, and leaves nothing; the next one without a limit is served, and so is one whose limit is wide.
+fn limited_client(world: &World, limit: &str, region: &str, is_enough: bool) -> Result<(), String> {
     let server = world.serving()?;
-    let limited = run_client(
-        world,
-        get(world, region).under(&["prlimit", limit]),
-        &[0, 1, 3, 127],
-    );
+    let codes = if is_enough { &[0][..] } else { &[0, 1, 3, 127] };
+    let limited = run_client(world, get(world, region).under(&["prlimit", limit]), codes);
     let free = run_client(world, get(world, region), &[0]);
     server.signal(Signal::SIGTERM);
     let ended = server.finish(Instant::now() + PATIENCE)?;
@@ -249,7 +254,7 @@ fn limited_client(world: &World, limit: &str, region: &str) -> Result<(), String
             ended.exit, ended.stderr
         ));
     }
-    world.check_objects()
+    world.check_objects(true)
 }
 
 fn run_client(world: &World, program: Program, codes: &[i32]) -> Result<(), String> {
@@ -275,23 +280,28 @@ fn run_client(world: &World, program: Program, codes: &[i32]) -> Result<(), Stri
     result.map_err(|what| format!("{what}: {}", ended.stderr))
 }
 
-/// A server that lacks something does not start and says why, or serves what it can; it ends when it is asked to.
-fn limited_server(world: &World, limit: &str) -> Result<(), String> {
+/// A server that lacks something does not start and says why, or serves what it can; it ends when it is asked to. One
+/// whose limit is wide serves everything.
+fn limited_server(world: &World, limit: &str, is_enough: bool) -> Result<(), String> {
     let server = world.server(&[]).under(&["prlimit", limit]);
     let mut server = server.start(&world.said())?;
     let serves = server.wait_until_it_says("serving", Instant::now() + PATIENCE)?;
     let mut clients = Ok(());
     if serves {
+        let codes = if is_enough { &[0][..] } else { &[0, 1, 3, 4] };
         for _ in 0..2 {
-            clients = clients.and(run_client(world, get(world, "4096"), &[0, 1, 3, 4]));
+            clients = clients.and(run_client(world, get(world, "4096"), codes));
         }
         server.signal(Signal::SIGTERM);
     }
     let ended = server.finish(Instant::now() + PATIENCE)?;
     clients.map_err(|what| format!("its client: {what}; it said: {}", ended.stderr))?;
+    if is_enough && !serves {
+        return Err(format!("it did not start: {}", ended.stderr));
+    }
     let expected = if serves { &[0][..] } else { &[3, 127] };
     if !expected.iter().any(|&code| ended.exit == Exit::Code(code)) || ended.stderr.trim().is_empty() {
         return Err(format!("ended with {:?}: {}", ended.exit, ended.stderr));
     }
-    world.check_objects()
+    world.check_objects(true)
 }

@@ -18,6 +18,8 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use syscalls::Sysno;
 
+use crate::errnos::cannot_fail;
+
 /// The first call of every program of ours.
 const FIRST_CALL: Sysno = Sysno::umask;
 /// How often a stopped program is looked at.
@@ -34,6 +36,17 @@ pub enum Deed {
     Stop(Duration),
     /// The call is not carried out and returns this errno.
     Fail(i32),
+}
+
+impl Deed {
+    /// Whether it can be done to this call. Runs differ a little, so the call at a point may be another than the one that was seen there.
+    fn is_for(self, call: Sysno) -> bool {
+        match self {
+            Self::Watch => false,
+            Self::Kill | Self::Stop(_) => true,
+            Self::Fail(_) => !cannot_fail(call),
+        }
+    }
 }
 
 /// One point of a program's run.
@@ -126,9 +139,10 @@ impl Tracee {
     /// # Errors
     /// It did not end in time, or tracing failed.
     pub fn join(self, deadline: Instant) -> Result<Traced, String> {
-        let mut late = false;
+        let mut late = None;
         while !self.thread.is_finished() {
-            if Instant::now() >= deadline && !std::mem::replace(&mut late, true) {
+            if Instant::now() >= deadline && late.is_none() {
+                late = Some(places(self.pid));
                 let _ = signal::kill(Pid::from_raw(self.pid.cast_signed()), Signal::SIGKILL);
             }
             std::thread::sleep(POLL);
@@ -137,12 +151,31 @@ impl Tracee {
             .thread
             .join()
             .map_err(|_| "the tracer panicked".to_owned())??;
-        if late {
-            Err("it did not end in time".to_owned())
+        if let Some(places) = late {
+            let call = traced.hit.map_or("no call", |(call, _)| call.name());
+            Err(format!(
+                "it did not end in time after {call}; its threads were in {places}"
+            ))
         } else {
             Ok(traced)
         }
     }
+}
+
+/// In which system call each thread of a process is.
+fn places(pid: u32) -> String {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let place = |task: std::fs::DirEntry| {
+        let read = |name| std::fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        let (name, call) = (read("comm"), read("syscall"));
+        let number = call.split(' ').next().and_then(|number| number.parse().ok());
+        let call = number.map_or("no call", |number: u32| Sysno::from(number).name());
+        format!("{} {call}", name.trim_end())
+    };
+    tasks.map(place).collect::<Vec<_>>().join(", ")
 }
 
 /// The words that start `program` so that a tracer can take hold of it: this very program stops itself and then becomes the other.
@@ -289,7 +322,7 @@ impl Tracer {
                 thread: number,
                 call: self.calls[number].len(),
             };
-            if here == self.point && self.hit.is_none() && self.deed != Deed::Watch {
+            if here == self.point && self.hit.is_none() && self.deed.is_for(call) {
                 self.hit = Some((call, Instant::now()));
                 self.begun = self.calls[0].contains(&FIRST_CALL);
                 return self.strike(thread);

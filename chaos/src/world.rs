@@ -112,6 +112,15 @@ impl World {
         Program::new(&self.programs.join("shm_client"), &arguments)
     }
 
+    /// Whether a server holds its lease on the queue.
+    pub fn is_served(&self) -> bool {
+        let queue = object(&self.name)
+            .ok()
+            .and_then(|name| MessageQueue::open(&name, Access::Send).ok());
+        let held = queue.and_then(|queue| lease::probe(&queue, Range::WHOLE, Kind::Write, "queue").ok());
+        held == Some(Some(Kind::Read))
+    }
+
     /// A server that serves.
     ///
     /// # Errors
@@ -182,7 +191,7 @@ impl World {
     ///
     /// # Errors
     /// The queue, the gate or a dead client's region is still there.
-    pub fn check_objects(&self) -> Result<(), String> {
+    pub fn check_objects(&self, somebody_died: bool) -> Result<(), String> {
         let queue = MessageQueue::open(&object(&self.name)?, Access::Send).map(drop);
         if !is_gone(&queue) {
             return Err(format!("the queue {} is left ({queue:?})", self.name));
@@ -195,6 +204,9 @@ impl World {
         let dead = dead_regions();
         if dead.is_empty() {
             return Ok(());
+        }
+        if !somebody_died {
+            return stay_away(&dead);
         }
         self.sweep()?;
         let left: Vec<_> = dead_regions()
@@ -266,6 +278,18 @@ fn object(name: &str) -> Result<ObjectName, String> {
 
 fn is_gone(looked: &shmeld_os::Result<()>) -> bool {
     matches!(looked, Err(error) if error.kind() == ErrorKind::NotFound)
+}
+
+/// Insists that these regions go without our help: another world's sweep may be about to take what is its own.
+fn stay_away(dead: &[String]) -> Result<(), String> {
+    let deadline = Instant::now() + Duration::from_secs(2);
+    while dead_regions().iter().any(|name| dead.contains(name)) {
+        if Instant::now() >= deadline {
+            return Err(format!("regions are left although nobody died: {dead:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
 }
 
 /// Regions whose client is dead.

@@ -11,6 +11,8 @@ use super::wire::Request;
 
 /// A client that has done nothing for this long loses its place if somebody else needs it.
 pub(super) const EVICT_AFTER: Duration = Duration::from_secs(5);
+/// A session that has done something within this time is looked at more often.
+const LIVELY_FOR: Duration = Duration::from_secs(10);
 /// For how many ticks in a row an idle client must be dead. More than one, because a client that says CLOSE and goes is not dead: its
 /// message is in the queue and is taken before the second one.
 const DEAD_TICKS: u32 = 2;
@@ -83,6 +85,17 @@ pub(super) fn admit(verdict: Verdict, places: Places) -> Admission {
     }
 }
 
+/// How soon the acceptor looks at its sessions again; the liveliest of them decides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Pace {
+    /// All have been still for a while.
+    Quiet,
+    /// One has done something a moment ago.
+    Lively,
+    /// The client of one seems to be dead.
+    Doubtful,
+}
+
 /// A session's place, as the acceptor watches it.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seat {
@@ -114,6 +127,17 @@ impl Seat {
         self.note(slots, now);
         self.dead_ticks = if is_abandoned { self.dead_ticks + 1 } else { 0 };
         self.dead_ticks >= DEAD_TICKS
+    }
+
+    /// How soon this session wants to be looked at again.
+    pub(super) fn pace(&self, is_abandoned: bool, now: Instant) -> Pace {
+        if is_abandoned {
+            Pace::Doubtful
+        } else if now.duration_since(self.progress.1) < LIVELY_FOR {
+            Pace::Lively
+        } else {
+            Pace::Quiet
+        }
     }
 
     pub(super) fn evict(&mut self) {

@@ -13,7 +13,7 @@ use shmeld_os::name::escape;
 use shmeld_os::posix::mqueue::MessageQueue;
 use shmeld_os::{ErrorKind, explain, process};
 
-use super::acceptor::{Admission, Places, Route, admit, route};
+use super::acceptor::{Admission, Pace, Places, Route, admit, route};
 use super::admission::{Policy, Verdict, judge};
 use super::context::Context;
 use super::gate::{Gate, sweep};
@@ -27,11 +27,13 @@ use crate::{Result, ServerName};
 
 /// How many messages the acceptor takes before it looks at signals, sessions and the clock again.
 const MESSAGES_PER_TURN: usize = 10;
-/// How often the acceptor looks whether its queue still has its name and whether idle clients live. With [`SECOND_LOOK`] the death of an
-/// idle client is noticed within a second.
-const TICK: Duration = Duration::from_millis(800);
-/// How soon it looks again if one seems dead.
-const SECOND_LOOK: Duration = Duration::from_millis(50);
+/// How often the acceptor looks whether its queue still has its name and whether idle clients live. With the second look the death of an
+/// idle client is noticed within a second, and of one that was at work a moment ago within half of one. All quiet means two wake-ups a
+/// second at most.
+const TICK_QUIET: Duration = Duration::from_millis(800);
+const TICK_LIVELY: Duration = Duration::from_millis(400);
+/// How soon it looks again if a client seems dead.
+const TICK_DOUBTFUL: Duration = Duration::from_millis(50);
 /// How long sessions at work may go on when the server is asked to stop.
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the server then waits for their threads.
@@ -145,7 +147,7 @@ impl Server {
             },
             once: None,
             ending: None,
-            next_tick: Instant::now() + TICK,
+            next_tick: Instant::now() + TICK_QUIET,
             spare: EventCounter::new().ok(),
         })
     }
@@ -299,13 +301,17 @@ impl Server {
         self.spare = EventCounter::new().ok();
     }
 
-    /// Each [`TICK`]: the queue's name, the clients of idle sessions, and who makes progress.
+    /// At each tick: the queue's name, the clients of idle sessions, and who makes progress.
     fn tick(&mut self) -> Result<()> {
         if self.queue.stat()?.links == 0 {
             self.republish()?;
         }
-        let is_doubtful = self.sessions.tick();
-        self.next_tick = Instant::now() + if is_doubtful { SECOND_LOOK } else { TICK };
+        self.next_tick = Instant::now()
+            + match self.sessions.tick() {
+                Pace::Doubtful => TICK_DOUBTFUL,
+                Pace::Lively => TICK_LIVELY,
+                Pace::Quiet => TICK_QUIET,
+            };
         Ok(())
     }
 

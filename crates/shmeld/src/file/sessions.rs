@@ -14,7 +14,7 @@ use shmeld_core::wait::{Semaphore, Words, post};
 use shmeld_os::event::{EventCounter, poll};
 use shmeld_os::explain;
 
-use super::acceptor::{Seat, seat_to_take};
+use super::acceptor::{Pace, Seat, seat_to_take};
 use super::context::Context;
 use super::session::{self, End, Session};
 use super::status::Status;
@@ -152,19 +152,19 @@ impl Sessions {
         }
     }
 
-    /// Ends idle sessions whose clients are dead, once that has been seen twice; whether one was seen for the first time.
-    pub(super) fn tick(&mut self) -> bool {
+    /// Ends idle sessions whose clients are dead, once that has been seen twice. Returns how soon to look again.
+    pub(super) fn tick(&mut self) -> Pace {
         let now = Instant::now();
-        let mut is_doubtful = false;
+        let mut pace = Pace::Quiet;
         for Handle { session, seat, .. } in self.table.values_mut() {
             let is_abandoned = session.is_abandoned();
             if seat.tick(session.pulse.slots(), is_abandoned, now) {
                 session.close(End::ClientGone);
             } else {
-                is_doubtful |= is_abandoned;
+                pace = pace.max(seat.pace(is_abandoned, now));
             }
         }
-        is_doubtful
+        pace
     }
 
     /// Takes one session whose thread has ended.
