@@ -269,6 +269,8 @@ impl Server {
     fn start_session(&mut self, request: Request, candidate: Candidate, header: Header) {
         let asks_for_files = matches!(request.op, Op::Get | Op::Tree);
         let refused = request.clone();
+        // The tick may have been set when all was quiet.
+        self.next_tick = self.next_tick.min(Instant::now() + TICK_LIVELY);
         match self.sessions.start(request, candidate, header) {
             Ok(()) if self.options.once && asks_for_files => self.once = Some(refused.region_id),
             Ok(()) => {}
