@@ -106,7 +106,10 @@ impl Offer {
             "the client's lease: the kernel drops it if this process dies",
         )?;
         let id = link_under_random_name(&memory)?;
-        let probe = SharedMemory::open(&id.name(), true)?;
+        let probe = SharedMemory::open(&id.name(), true).inspect_err(|_| {
+            // The error of the opening is the one to report; what nobody can use is not left behind.
+            let _ = SharedMemory::unlink(&id.name());
+        })?;
         Ok(Self {
             region,
             probe,
