@@ -99,10 +99,7 @@ impl Sessions {
             let _bell = bell;
             session::run(candidate, &header, &shared, &context).unwrap_or_else(|not_attached| {
                 let end = End::from(not_attached.error);
-                // A region that is not to be found any more is not refused: its client may be about to offer another.
-                if !matches!(end, End::ClientGone) {
-                    refuse(&not_attached.candidate, end.status());
-                }
+                refuse(&not_attached.candidate, end.status());
                 end
             })
         };
