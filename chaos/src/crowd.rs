@@ -32,7 +32,7 @@ const SETTLE: Duration = Duration::from_secs(5);
 pub fn row() -> Row {
     Row {
         name: "thousand-clients",
-        about: "1,000 clients at once (60 in the short form): all served, with equal shares, in bounded memory",
+        about: "1,000 clients at once (60 in the short form): all served, in about the same time, in bounded memory",
         run,
     }
 }

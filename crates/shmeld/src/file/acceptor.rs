@@ -12,7 +12,7 @@ use super::wire::Request;
 /// A client that has done nothing for this long loses its place if somebody else needs it.
 pub(super) const EVICT_AFTER: Duration = Duration::from_secs(5);
 /// A session that has done something within this time is looked at more often.
-const LIVELY_FOR: Duration = Duration::from_secs(10);
+const LIVELY_FOR: Duration = Duration::from_secs(2);
 /// For how many ticks in a row an idle client must be dead. More than one, because a client that says CLOSE and goes is not dead: its
 /// message is in the queue and is taken before the second one.
 const DEAD_TICKS: u32 = 2;
