@@ -2,7 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
 
 use shmeld_core::attach::{Candidate, RegionId};
@@ -17,13 +17,15 @@ use super::acceptor::{Admission, Pace, Places, Route, admit, route};
 use super::admission::{Policy, Verdict, judge};
 use super::context::Context;
 use super::gate::{Gate, sweep};
+use super::server_options::ServerOptions;
 use super::session::End;
 use super::sessions::{Sessions, refuse};
 use super::source::Source;
 use super::staging::StagingPool;
 use super::status::Status;
+use super::stopper::{Ending, Stopper};
 use super::wire::{MESSAGE_BYTES_MAX, Op, Request};
-use crate::{Result, ServerName};
+use crate::Result;
 
 /// How many messages the acceptor takes before it looks at signals, sessions and the clock again.
 const MESSAGES_PER_TURN: usize = 10;
@@ -38,60 +40,6 @@ const TICK_DOUBTFUL: Duration = Duration::from_millis(50);
 const GRACE: Duration = Duration::from_secs(5);
 /// How long the server then waits for their threads.
 const ABORT_GRACE: Duration = Duration::from_secs(2);
-
-/// What a server admits and how long it waits.
-#[derive(Debug, Clone)]
-pub struct ServerOptions {
-    /// The name under which clients find it.
-    pub name: ServerName,
-    /// End when the first session that made a GET or TREE ends.
-    pub once: bool,
-    /// The most sessions at once.
-    pub sessions_max: usize,
-    /// The largest region that is attached.
-    pub region_bytes_max: u64,
-    /// How long a client may owe its next step.
-    pub stall: Duration,
-}
-
-impl Default for ServerOptions {
-    fn default() -> Self {
-        Self {
-            name: ServerName::default(),
-            once: false,
-            sessions_max: 1024,
-            region_bytes_max: 64 << 20,
-            stall: Duration::from_secs(600),
-        }
-    }
-}
-
-/// How a server's run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
-    /// It was asked to stop.
-    Stopped,
-    /// `once`: the session ended with CLOSE.
-    OnceClosed,
-    /// `once`: the session's client died or broke the protocol.
-    OnceFailed,
-}
-
-/// Asks a running server to stop, from any thread.
-#[derive(Debug, Clone)]
-pub struct Stopper {
-    wake: Arc<EventCounter>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Stopper {
-    /// Lets sessions at work finish for a few seconds, then ends the server.
-    pub fn stop(&self) {
-        // Release: pairs with the Acquire load in the acceptor's loop.
-        self.stop.store(true, Ordering::Release);
-        self.wake.signal();
-    }
-}
 
 /// A server that owns its name; [`Server::run`] serves until it is stopped. Dropping it removes what it made.
 pub struct Server {
@@ -141,10 +89,7 @@ impl Server {
             queue,
             gate,
             sessions,
-            stopper: Stopper {
-                wake,
-                stop: Arc::default(),
-            },
+            stopper: Stopper::new(wake),
             once: None,
             ending: None,
             next_tick: Instant::now() + TICK_QUIET,
@@ -171,7 +116,7 @@ impl Server {
     }
 
     fn accept(&mut self) -> Result<()> {
-        while self.ending.is_none() && !self.stopper.stop.load(Ordering::Acquire) {
+        while self.ending.is_none() && !self.stopper.is_stopping() {
             let until_tick = self.next_tick.saturating_duration_since(Instant::now());
             let ready = poll(&[self.queue.as_fd(), self.stopper.wake.as_fd()], Some(until_tick))?;
             if ready[1] {
