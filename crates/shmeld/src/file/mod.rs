@@ -18,6 +18,7 @@ pub mod fuzzing;
 mod gate;
 mod inbox;
 mod incoming;
+mod node;
 mod output;
 pub mod path;
 mod pattern;

@@ -1,10 +1,8 @@
 //! One output file: invisible until it is whole. A final name holds the whole file or what was there before.
 
 use std::ffi::OsStr;
-use std::fs::OpenOptions;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -12,6 +10,7 @@ use shmeld_os::fs::{self, FileKind};
 use shmeld_os::{Errno, Error, ErrorKind, process};
 
 use super::digest::ZEROS;
+use super::node::open_node;
 use super::record::Entry;
 use super::reservation::Reservation;
 
@@ -346,42 +345,6 @@ fn create_hidden(place: &Place, name: &[u8], mode: u32) -> Result<(OwnedFd, Stat
     }
 }
 
-/// Opens what stands at `path` for writing if, symbolic links followed, it is a device, FIFO or socket: such a node is written into and
-/// never replaced. Links in /dev and /proc stand for open descriptors and are written into as well.
-fn open_node(path: &Path, kind: FileKind) -> Result<Option<OwnedFd>, Error> {
-    let is_node = match kind {
-        FileKind::File | FileKind::Directory => false,
-        FileKind::Symlink => {
-            let parent = path
-                .parent()
-                .and_then(|parent| parent.canonicalize().ok())
-                .unwrap_or_default();
-            let special = (parent.starts_with("/dev") && !parent.starts_with("/dev/shm"))
-                || parent.starts_with("/proc");
-            special
-                || std::fs::metadata(path).is_ok_and(|found| {
-                    let kind = found.file_type();
-                    kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
-                })
-        }
-        _ => true,
-    };
-    if !is_node {
-        return Ok(None);
-    }
-    let file = OpenOptions::new()
-        .write(true)
-        .open(path)
-        .map_err(|error| os_error("open", path, &error))?;
-    Ok(Some(file.into()))
-}
-
 fn refused(place: &Place, name: &[u8], errno: Errno) -> Error {
     Error::new("open", place.join(name).to_string_lossy(), errno)
-}
-
-/// An error of std with operation and object.
-pub(super) fn os_error(operation: &'static str, path: &Path, error: &std::io::Error) -> Error {
-    let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-    Error::new(operation, path.to_string_lossy(), errno)
 }

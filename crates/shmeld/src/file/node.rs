@@ -1,0 +1,49 @@
+//! Devices, FIFOs and sockets that stand where an output shall go.
+
+use std::fs::OpenOptions;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileTypeExt;
+use std::path::Path;
+
+use shmeld_os::fs::FileKind;
+use shmeld_os::{Errno, Error};
+
+/// Whether what stands at `path` is, symbolic links followed, a device, FIFO or socket: such a node is written into and never replaced. Links
+/// in /dev and /proc stand for open descriptors and are written into as well.
+pub(super) fn is_node(path: &Path, kind: FileKind) -> bool {
+    match kind {
+        FileKind::File | FileKind::Directory => false,
+        FileKind::Symlink => {
+            let parent = path
+                .parent()
+                .and_then(|parent| parent.canonicalize().ok())
+                .unwrap_or_default();
+            let special = (parent.starts_with("/dev") && !parent.starts_with("/dev/shm"))
+                || parent.starts_with("/proc");
+            special
+                || std::fs::metadata(path).is_ok_and(|found| {
+                    let kind = found.file_type();
+                    kind.is_char_device() || kind.is_block_device() || kind.is_fifo() || kind.is_socket()
+                })
+        }
+        _ => true,
+    }
+}
+
+/// Opens what stands at `path` for writing if it is a node.
+pub(super) fn open_node(path: &Path, kind: FileKind) -> Result<Option<OwnedFd>, Error> {
+    if !is_node(path, kind) {
+        return Ok(None);
+    }
+    let file = OpenOptions::new()
+        .write(true)
+        .open(path)
+        .map_err(|error| os_error("open", path, &error))?;
+    Ok(Some(file.into()))
+}
+
+/// An error of std with operation and object.
+fn os_error(operation: &'static str, path: &Path, error: &std::io::Error) -> Error {
+    let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+    Error::new(operation, path.to_string_lossy(), errno)
+}
