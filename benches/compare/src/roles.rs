@@ -120,6 +120,7 @@ fn stay_attached(server: &str, file: &str) -> Result<(), String> {
         op: Op::Get,
         path: file.as_bytes().to_vec(),
         flags: 0,
+        resume: None,
     };
     client
         .submit(&query)

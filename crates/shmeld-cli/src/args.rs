@@ -174,6 +174,12 @@ pub struct GetArgs {
     /// Fetch directories with everything below them
     #[arg(short, long)]
     pub recursive: bool,
+    /// Keep what has arrived of a file that is not finished, and go on from there the next time
+    ///
+    /// It is kept as .NAME.shmeld-part beside the file. The server compares it with the source; if it is not the beginning of that, the file
+    /// is fetched anew. Names that follow -T are taken literally then; one file is fetched at a time.
+    #[arg(long)]
+    pub resume: bool,
     /// Size of the shared memory region, or auto; one page for shm_client, auto (1MiB if there is room) for shmeld get
     #[arg(long, value_name = "SIZE", value_parser = parse_region_size)]
     pub region: Option<RegionSize>,

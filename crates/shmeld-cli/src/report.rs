@@ -36,6 +36,9 @@ pub struct Report<'p> {
     pub bytes: u64,
     moved: u64,
     announced: u64,
+    /// Bytes of delivered files, and of the present one, that an earlier transfer had fetched.
+    kept: u64,
+    present: u64,
     pub refused: u64,
     pub failed: u64,
     /// What the ring cost; null if the session did not end well.
@@ -58,6 +61,8 @@ impl<'p> Report<'p> {
             bytes: 0,
             moved: 0,
             announced: 0,
+            kept: 0,
+            present: 0,
             refused: 0,
             failed: 0,
             ring: serde_json::Value::Null,
@@ -68,11 +73,17 @@ impl<'p> Report<'p> {
     /// Takes one event.
     pub fn take(&mut self, event: &Event) {
         match event {
-            Event::Begun { size, .. } => self.announced += size,
+            Event::Begun { size, .. } => {
+                self.announced += size;
+                self.present = 0;
+            }
+            Event::Resumed { name, bytes } => self.resumed(name, *bytes),
+            Event::Restarted { name, bytes } => self.restarted(name, *bytes),
             Event::Progress { bytes } => self.progress(*bytes),
             Event::Delivered { name, size } => {
                 self.files += 1;
                 self.bytes += size;
+                self.kept += std::mem::take(&mut self.present);
                 self.json(|| json!({"event": "delivered", "name": escape(name), "size": size}));
             }
             Event::Entry(_) => {}
@@ -108,6 +119,36 @@ impl<'p> Report<'p> {
             "spurious_wakes": ticks.get(Tick::SpuriousWake),
             "wakes": ticks.get(Tick::Wake),
         });
+    }
+
+    fn resumed(&mut self, name: &[u8], bytes: u64) {
+        self.present = bytes;
+        self.moved += bytes;
+        let there = show_size(bytes);
+        self.tell(&format!(
+            "{} {}: resuming, {there} are there",
+            self.verb,
+            shown(name)
+        ));
+        self.json(|| json!({"event": "resumed", "name": escape(name), "bytes": bytes}));
+    }
+
+    fn restarted(&mut self, name: &[u8], bytes: u64) {
+        let there = show_size(bytes);
+        let why = "the source has changed, or what was kept: starting anew";
+        self.tell(&format!(
+            "{} {}: {there} were there, but {why}",
+            self.verb,
+            shown(name)
+        ));
+        self.json(|| json!({"event": "restarted", "name": escape(name), "bytes": bytes}));
+    }
+
+    /// News, which `-q` and `--json` leave out.
+    fn tell(&self, message: &str) {
+        if !self.style.quiet && !self.style.json {
+            self.say(message, None);
+        }
     }
 
     fn progress(&mut self, bytes: u64) {
@@ -153,13 +194,17 @@ impl<'p> Report<'p> {
         let seconds = self.start.elapsed().as_secs_f64();
         let nothing_to_tell = error.is_some() && self.files == 0;
         if self.style.summary && !nothing_to_tell && !self.style.quiet && !self.style.json {
-            let rate = show_size((self.bytes as f64 / seconds.max(1e-6)) as u64);
+            let fetched = self.bytes.saturating_sub(self.kept);
+            let rate = show_size((fetched as f64 / seconds.max(1e-6)) as u64);
             let files = if self.files == 1 { "file" } else { "files" };
             let mut line = format!(
                 "{} {files}, {} in {seconds:.2} s ({rate}/s)",
                 self.files,
                 show_size(self.bytes)
             );
+            if self.kept > 0 {
+                line += &format!(", {} of it were there", show_size(self.kept));
+            }
             let missing = self.refused + self.failed;
             if missing > 0 {
                 line += &format!(", {missing} not delivered");
@@ -169,8 +214,8 @@ impl<'p> Report<'p> {
         }
         let (code, ring) = (self.code, self.ring.take());
         self.json(|| {
-            json!({"event": "summary", "files": self.files, "bytes": self.bytes, "refused": self.refused,
-                   "failed": self.failed, "seconds": seconds, "ring": ring, "exit_code": code})
+            json!({"event": "summary", "files": self.files, "bytes": self.bytes, "bytes_resumed": self.kept,
+                   "refused": self.refused, "failed": self.failed, "seconds": seconds, "ring": ring, "exit_code": code})
         });
         code
     }

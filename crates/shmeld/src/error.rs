@@ -93,6 +93,16 @@ pub enum Error {
     /// With VERIFY: what was written is not what the server read.
     #[error("the bytes that arrived are not those that the server read (BLAKE3 differs)")]
     Digest,
+    /// What lies where the part of a file is kept that has arrived is no such thing, or another client's at this moment.
+    #[error("resume {path}: {why}")]
+    Partial {
+        /// The path of the part.
+        path: String,
+        /// What is wrong with it.
+        why: &'static str,
+        /// What can be done.
+        cure: &'static str,
+    },
     /// The caller's own wish: a signal, for example.
     #[error("interrupted")]
     Interrupted,
@@ -143,6 +153,7 @@ impl Error {
             | Self::AlreadyRunning { .. }
             | Self::ForeignOwner { .. }
             | Self::Refused { .. }
+            | Self::Partial { .. }
             | Self::Layout(_) => 3,
             Self::Ended { .. }
             | Self::ServerDied { .. }
@@ -177,6 +188,7 @@ impl Error {
             Self::AlreadyRunning { .. } => {
                 Some("choose another name with --name, or stop that server".to_owned())
             }
+            Self::Partial { cure, .. } => Some((*cure).to_owned()),
             Self::ForeignOwner { .. } => Some(
                 "choose another name with --name, or have that user or root remove the object".to_owned(),
             ),

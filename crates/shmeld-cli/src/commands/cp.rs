@@ -177,6 +177,7 @@ fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<
                     op: Op::Tree,
                     path: path.to_vec(),
                     flags,
+                    resume: None,
                 },
                 target: Target::Tree(target),
             }
@@ -186,6 +187,7 @@ fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<
                     op: Op::Get,
                     path: path.to_vec(),
                     flags,
+                    resume: None,
                 },
                 target: Target::File(target),
             }

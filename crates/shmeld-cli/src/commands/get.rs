@@ -11,6 +11,7 @@ use std::time::Duration;
 use shmeld::file::path::has_pattern;
 use shmeld::file::wire::{FLAG_PATTERN, FLAG_VERIFY, Op};
 use shmeld::file::{Client, Job, OutputOptions, Query, Target, Transfer, make_directories};
+use shmeld::os::name::escape;
 
 use super::{client_options, output_options};
 use crate::args::GetArgs;
@@ -35,7 +36,11 @@ pub fn run(program: &Program, args: &GetArgs, region: RegionSize) -> u8 {
             return 2;
         }
     };
-    let outputs = output_options(program, &args.outputs);
+    if let Some(error) = unresumable(args) {
+        return program.fail(&error);
+    }
+    let mut outputs = output_options(program, &args.outputs);
+    outputs.resume = args.resume;
     let place = match Place::choose(args, &names, outputs) {
         Ok(place) => place,
         Err(error) => return program.fail(&error),
@@ -59,7 +64,7 @@ pub fn run(program: &Program, args: &GetArgs, region: RegionSize) -> u8 {
         .iter()
         .cycle()
         .take(usize::try_from(count).unwrap_or(usize::MAX));
-    let jobs = requests.map(|name| place.job(name, args.recursive, flags));
+    let jobs = requests.map(|name| place.job(name, args, flags));
     run_jobs(
         Transfer::new(client, jobs, outputs),
         Report::new(program, "get", style),
@@ -83,6 +88,41 @@ pub fn run_jobs(mut transfer: Transfer<impl Iterator<Item = Job>>, mut report: R
             }
         }
     }
+}
+
+/// What `--resume` cannot be combined with, and what to do instead.
+fn unresumable(args: &GetArgs) -> Option<shmeld::Error> {
+    if !args.resume {
+        return None;
+    }
+    let is_pattern = |name: &&OsString| has_pattern(name.as_bytes());
+    let what = if args.recursive {
+        "-r asks for whole directories".to_owned()
+    } else if let Some(name) = args.names.iter().find(is_pattern) {
+        format!("{} is a pattern", escape(name.as_bytes()))
+    } else if is_standard_output(&args.output) || is_stream(&args.output) {
+        let why = "is no file, and keeps nothing that could be gone on with";
+        let output = escape(args.output.as_os_str().as_bytes());
+        return Some(shmeld::Error::Usage(format!(
+            "--resume: -o {output} {why}; name a file or directory, or leave --resume out"
+        )));
+    } else {
+        return None;
+    };
+    Some(shmeld::Error::Usage(format!(
+        "--resume: {what}, but files can be resumed one by one only; give it their names: shmeld ls -r ... | shmeld get -T - --resume"
+    )))
+}
+
+/// Whether something is there that takes bytes as they come.
+fn is_stream(path: &Path) -> bool {
+    std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
+}
+
+fn is_standard_output(path: &Path) -> bool {
+    ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
+        .iter()
+        .any(|name| path == Path::new(name))
 }
 
 /// The names on the command line and in the list.
@@ -121,10 +161,7 @@ enum Place {
 impl Place {
     fn choose(args: &GetArgs, names: &[Vec<u8>], outputs: OutputOptions) -> shmeld::Result<Self> {
         let output = &args.output;
-        if ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"]
-            .iter()
-            .any(|name| output == Path::new(name))
-        {
+        if is_standard_output(output) {
             if args.client.json {
                 let message = "--json and -o - both want standard output; choose one of them";
                 return Err(shmeld::Error::Usage(message.to_owned()));
@@ -142,7 +179,7 @@ impl Place {
         let as_directory = output.is_dir()
             || output.as_os_str().as_bytes().ends_with(b"/")
             || names.len() > 1
-            || names.iter().any(|name| has_pattern(name))
+            || names.iter().any(|name| has_pattern(name)) && !args.resume
             || args.files_from.is_some()
             || args.recursive;
         if !as_directory {
@@ -156,17 +193,16 @@ impl Place {
     fn may_block(&self) -> bool {
         match self {
             Self::Stdout(_) => true,
-            Self::File(path) => {
-                std::fs::metadata(path).is_ok_and(|found| !found.is_file() && !found.is_dir())
-            }
+            Self::File(path) => is_stream(path),
             // A FIFO may stand under one of the names.
             Self::Directory(_) => true,
         }
     }
 
-    fn job(&self, name: &[u8], recursive: bool, mut flags: u32) -> Job {
+    fn job(&self, name: &[u8], args: &GetArgs, mut flags: u32) -> Job {
+        let recursive = args.recursive;
         let op = if recursive { Op::Tree } else { Op::Get };
-        if has_pattern(name) && !recursive {
+        if has_pattern(name) && !recursive && !args.resume {
             flags |= FLAG_PATTERN;
         }
         let target = match self {
@@ -180,6 +216,7 @@ impl Place {
                 op,
                 path: name.to_vec(),
                 flags,
+                resume: None,
             },
             target,
         }

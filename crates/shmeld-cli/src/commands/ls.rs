@@ -47,6 +47,7 @@ pub fn run(program: &Program, args: &LsArgs) -> u8 {
             op: Op::List,
             path,
             flags,
+            resume: None,
         },
         target: Target::Discard,
     };

@@ -64,5 +64,6 @@ fn output_options(program: &Program, args: &OutputArgs) -> OutputOptions {
         preserve: args.preserve,
         no_clobber: args.no_clobber,
         sync: args.sync,
+        resume: false,
     }
 }

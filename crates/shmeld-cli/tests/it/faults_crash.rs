@@ -63,6 +63,7 @@ fn get(path: &str) -> Query {
         op: Op::Get,
         path,
         flags: 0,
+        resume: None,
     }
 }
 

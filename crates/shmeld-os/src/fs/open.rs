@@ -57,6 +57,19 @@ pub fn open_child(dir: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
     open_at(&dir, name, READ_SAFELY | OFlags::NOFOLLOW, 0)
 }
 
+/// `openat(dir, name, O_RDWR|O_NOFOLLOW|O_NONBLOCK)`: opens one child for reading and writing, without following a symbolic link and
+/// without waiting.
+///
+/// # Errors
+/// As for [`open_child`]; EISDIR for a directory.
+///
+/// See [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html).
+#[doc(alias = "openat")]
+pub fn open_child_to_write(dir: impl AsFd, name: &[u8]) -> Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    open_at(&dir, name, flags, 0)
+}
+
 /// `openat(dir, name, O_CREAT|O_EXCL|O_WRONLY)`: creates a file that did not exist.
 ///
 /// `mode` is narrowed by the umask.

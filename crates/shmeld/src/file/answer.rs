@@ -288,7 +288,7 @@ impl<'s> Answerer<'s> {
         Ok(Ok(()))
     }
 
-    fn refuse(
+    pub(super) fn refuse(
         &mut self,
         request: &Request,
         name: &[u8],

@@ -1,11 +1,12 @@
-//! One file as records: BEGIN, its bytes, END.
+//! One file as records: BEGIN, its bytes, END. Bytes that the client says to have are read, compared by their digest, and left out.
 
 use super::answer::{Answerer, Tally};
+use super::prefix::Start;
 use super::record::{Entry, Kind, Record, TEXT_BYTES_MAX, cut};
 use super::session::End;
 use super::source::{SourceFile, Span};
 use super::status::{Refusal, Status};
-use super::wire::{FLAG_VERIFY, Request};
+use super::wire::{FLAG_PATTERN, FLAG_RESUME, FLAG_VERIFY, Op, Request};
 
 /// What became of a file's bytes: its digest if that was asked for.
 type Body = Result<Option<[u8; 32]>, Refusal>;
@@ -23,13 +24,19 @@ impl Answerer<'_> {
             name: name.to_vec(),
             ..file.entry().clone()
         };
+        let start = match self.start(request, file)? {
+            Ok(start) => start,
+            // Before BEGIN the client has not touched what it has.
+            Err(refusal) => return self.refuse(request, name, &refusal, tally),
+        };
         tally.items += 1;
         let begin = Record {
+            offset: start.position,
             extent: entry.size,
             ..Record::new(Kind::Begin, request.request_id)
         };
         self.writer.record(&begin, |payload| entry.encode_to(payload))?;
-        let mut body = self.body(request, file)?;
+        let mut body = self.body(request, file, start)?;
         if body.is_ok() {
             body = match file.is_unchanged() {
                 Ok(true) => body,
@@ -62,21 +69,97 @@ impl Answerer<'_> {
         }
     }
 
-    fn body(&mut self, request: &Request, file: &dyn SourceFile) -> Result<Body, End> {
-        let size = file.entry().size;
-        let mut digest = (request.flags & FLAG_VERIFY != 0).then(blake3::Hasher::new);
+    /// Where the body begins: behind what the client has, if the file begins with that.
+    fn start(&mut self, request: &Request, file: &dyn SourceFile) -> Result<Result<Start, Refusal>, End> {
+        let verify = request.flags & FLAG_VERIFY != 0;
+        let offset = request.offset;
+        let is_single = request.op == Op::Get && request.flags & FLAG_PATTERN == 0;
+        let resumes = is_single && request.flags & FLAG_RESUME != 0;
+        if !resumes || offset == 0 || offset > file.entry().size {
+            return Ok(Ok(Start::anew(verify)));
+        }
+        let hasher = match self.hash_prefix(request, file)? {
+            Ok(hasher) => hasher,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        if hasher.finalize() == request.prefix_digest {
+            let hasher = verify.then_some(hasher);
+            let position = offset;
+            return Ok(Ok(Start { position, hasher }));
+        }
+        Ok(match file.is_unchanged() {
+            Ok(true) => Ok(Start::anew(verify)),
+            // What was read is neither the old file nor the new one: no reason for the client to throw away what it has.
+            Ok(false) => Err(Status::Changed.into()),
+            Err(refusal) => Err(refusal),
+        })
+    }
+
+    /// Hashes as many bytes of the file as the client has.
+    fn hash_prefix(
+        &mut self,
+        request: &Request,
+        file: &dyn SourceFile,
+    ) -> Result<Result<Box<blake3::Hasher>, Refusal>, End> {
+        let mut hasher = Box::new(blake3::Hasher::new());
+        let mut staging = self.context.staging.lend();
         let mut position = 0;
+        while position < request.offset {
+            if self.writer.is_cancelled(request.request_id) {
+                return Ok(Err(Status::Cancelled.into()));
+            }
+            self.writer.keep_alive(request.request_id)?;
+            let step = match file.span_at(position) {
+                Ok(Span::Hole { end }) if end > position => {
+                    let end = end.min(request.offset);
+                    self.zeros(request, &mut hasher, end - position)?;
+                    Ok(end)
+                }
+                Ok(Span::Data { end }) if end > position => {
+                    let left = end.min(request.offset) - position;
+                    let buffer = staging.bytes();
+                    let want = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+                    let got = file.read_at(&mut buffer[..want], position);
+                    got.map(|got| {
+                        hasher.update(&buffer[..got]);
+                        position + got as u64
+                    })
+                }
+                Ok(_) => Ok(position),
+                Err(refusal) => Err(refusal),
+            };
+            match step {
+                Ok(end) if end > position => position = end,
+                Ok(_) => return Ok(Err(Status::Changed.into())),
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+        Ok(Ok(hasher))
+    }
+
+    fn zeros(&mut self, request: &Request, hasher: &mut blake3::Hasher, len: u64) -> Result<(), End> {
+        let (writer, id) = (&mut self.writer, request.request_id);
+        super::digest::hash_zeros(hasher, len, || {
+            writer.keep_alive(id)?;
+            Ok::<bool, End>(!writer.is_cancelled(id))
+        })
+    }
+
+    fn body(&mut self, request: &Request, file: &dyn SourceFile, start: Start) -> Result<Body, End> {
+        let size = file.entry().size;
+        let mut digest = start.hasher;
+        let mut position = start.position;
         while position < size {
             if self.writer.is_cancelled(request.request_id) {
                 return Ok(Err(Status::Cancelled.into()));
             }
             let step = match file.span_at(position) {
                 Ok(Span::Hole { end }) if end > position => {
-                    self.hole(request, position, end, digest.as_mut())?;
+                    self.hole(request, position, end, digest.as_deref_mut())?;
                     Ok(end)
                 }
                 Ok(Span::Data { end }) if end > position => {
-                    self.span(request, file, position, end, digest.as_mut())?
+                    self.span(request, file, position, end, digest.as_deref_mut())?
                 }
                 Ok(_) => Err(Status::Changed.into()),
                 Err(refusal) => Err(refusal),
@@ -97,11 +180,7 @@ impl Answerer<'_> {
         digest: Option<&mut blake3::Hasher>,
     ) -> Result<(), End> {
         if let Some(hasher) = digest {
-            let (writer, id) = (&mut self.writer, request.request_id);
-            super::digest::hash_zeros(hasher, end - position, || {
-                writer.keep_alive(id)?;
-                Ok::<bool, End>(!writer.is_cancelled(id))
-            })?;
+            self.zeros(request, hasher, end - position)?;
         }
         let hole = Record {
             offset: position,

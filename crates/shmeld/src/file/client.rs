@@ -14,9 +14,10 @@ use shmeld_os::{Errno, ErrorKind, explain};
 
 use super::client_state::Outstanding;
 use super::connection::{Connection, Interrupt};
+use super::prefix::Prefix;
 use super::record::{Kind, Record};
 use super::slot_reader::SlotReader;
-use super::wire::{Op, PATH_BYTES_MAX, Request};
+use super::wire::{FLAG_RESUME, Op, PATH_BYTES_MAX, Request};
 use crate::{Error, Result, ServerName};
 
 /// How long the client tries to say CLOSE; its lease says the same when it goes.
@@ -61,8 +62,10 @@ pub struct Query {
     pub op: Op,
     /// Relative to the exported directory.
     pub path: Vec<u8>,
-    /// `FLAG_*` of [`super::wire`].
+    /// `FLAG_*` of [`super::wire`], but for the one of `resume`.
     pub flags: u32,
+    /// GET: the beginning of the file that is there already.
+    pub resume: Option<Prefix>,
 }
 
 /// One client's session. Requests are answered in their order.
@@ -180,9 +183,9 @@ impl Client {
             region_id: self.offer.id(),
             nonce: self.offer.nonce(),
             region_bytes: self.options.region_bytes,
-            offset: 0,
-            flags: query.flags,
-            prefix_digest: [0; 32],
+            offset: query.resume.map_or(0, |prefix| prefix.bytes),
+            flags: query.flags | query.resume.map_or(0, |_| FLAG_RESUME),
+            prefix_digest: query.resume.map_or([0; 32], |prefix| prefix.digest),
             path: query.path.clone(),
         };
         request.encode()
@@ -287,6 +290,7 @@ impl Client {
             op: Op::Close,
             path: Vec::new(),
             flags: 0,
+            resume: None,
         };
         let message = self.message(self.outstanding.next_id(), &query);
         explain!(

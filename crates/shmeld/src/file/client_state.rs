@@ -149,6 +149,7 @@ mod tests {
             op: Op::Get,
             path: Vec::new(),
             flags: 0,
+            resume: None,
         }
     }
 

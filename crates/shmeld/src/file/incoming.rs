@@ -11,6 +11,7 @@ use shmeld_os::{Errno, Error as OsError};
 use super::client::Client;
 use super::collected::Collected;
 use super::output::OutputFile;
+use super::prefix::Start;
 use super::record::{DIRECT_SLOT_BYTES_MIN, Entry, Record};
 use crate::{Error, Result};
 
@@ -67,7 +68,6 @@ pub(super) struct Incoming {
     sink: Sink,
     /// Position of the next byte expected.
     position: u64,
-    /// Boxed: it is two kilobytes that most transfers do not need and would carry around.
     hasher: Option<Box<blake3::Hasher>>,
     slot_bytes: usize,
     direct: bool,
@@ -80,19 +80,19 @@ impl Incoming {
         name: Vec<u8>,
         entry: Entry,
         sink: Sink,
-        verify: bool,
+        start: Start,
         slot_bytes: usize,
         error: Option<Error>,
     ) -> Self {
-        let hasher = verify.then(|| Box::new(blake3::Hasher::new()));
+        let Start { position, hasher } = start;
         // Bytes that are to be hashed are hashed in private memory: in the region they could change afterwards.
-        let direct = slot_bytes >= DIRECT_SLOT_BYTES_MIN && !verify;
+        let direct = slot_bytes >= DIRECT_SLOT_BYTES_MIN && hasher.is_none();
         let failed = matches!(sink, Sink::Failed) || error.is_some();
         Self {
             name,
             entry,
             sink,
-            position: 0,
+            position,
             hasher,
             slot_bytes,
             direct,
@@ -245,6 +245,9 @@ impl Incoming {
         if let Some(hasher) = &self.hasher
             && hasher.finalize().as_bytes() != digest
         {
+            if let Sink::Output(output) = self.sink {
+                output.discard();
+            }
             return Ok(Err(Error::Digest));
         }
         match self.sink {

@@ -1,9 +1,6 @@
 //! One output file: invisible until it is whole. A final name holds the whole file or what was there before.
 
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use shmeld_os::fs::{self, FileKind};
@@ -11,6 +8,8 @@ use shmeld_os::{Errno, Error, ErrorKind, process};
 
 use super::digest::ZEROS;
 use super::node::open_node;
+use super::partial::Partial;
+use super::place::{Place, check_replaceable, replaceable};
 use super::record::Entry;
 use super::reservation::Reservation;
 
@@ -27,6 +26,8 @@ pub struct OutputOptions {
     pub no_clobber: bool,
     /// `fsync` the file and its directory before reporting success.
     pub sync: bool,
+    /// Keep what has arrived of a single file, and go on from what an earlier transfer kept.
+    pub resume: bool,
 }
 
 impl OutputOptions {
@@ -48,36 +49,6 @@ impl OutputOptions {
     }
 }
 
-/// A directory to create names in, and its path for messages.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    pub(super) directory: Rc<OwnedFd>,
-    pub(super) path: PathBuf,
-}
-
-impl Place {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
-        let path = if path.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            path
-        };
-        Ok(Self {
-            directory: Rc::new(fs::open_directory(path)?),
-            path: path.to_owned(),
-        })
-    }
-
-    pub(super) fn join(&self, name: &[u8]) -> PathBuf {
-        let name = OsStr::from_bytes(name);
-        if self.path == Path::new(".") {
-            PathBuf::from(name)
-        } else {
-            self.path.join(name)
-        }
-    }
-}
-
 /// Where the bytes go until the file is whole.
 #[derive(Debug)]
 enum State {
@@ -87,6 +58,8 @@ enum State {
     Temporary(Vec<u8>),
     /// A file with its final name in a directory that has not got its own yet.
     Aside,
+    /// The part of a file that a later transfer can go on with.
+    Partial(Box<Partial>),
     /// A device, FIFO or the like: bytes go into it as they come.
     Stream,
     /// Finished: nothing to clean up.
@@ -125,17 +98,13 @@ impl OutputFile {
                 (output.place, output.name) = (Some(place.clone()), name.to_vec());
                 return Ok(output);
             }
-            if options.no_clobber {
-                return Err(refused(place, name, Errno::EXIST));
-            }
+            check_replaceable(place, name, &stat, options)?;
             // ext4 writes a file that replaces another to the disk before the rename, so that a power cut leaves the one or the other; but
             // only what was not reserved (seen: size 0 after the cut). Speed is not worth somebody's old file.
             reservation = Reservation::none();
-            match stat.kind {
-                FileKind::Directory => return Err(refused(place, name, Errno::ISDIR)),
-                // The new file is not opened wider than the one that it replaces.
-                FileKind::File => mode &= stat.mode,
-                _ => {}
+            // The new file is not opened wider than the one that it replaces.
+            if stat.kind == FileKind::File {
+                mode &= stat.mode;
             }
         }
         let (file, state) = create_hidden(place, name, mode)?;
@@ -152,6 +121,36 @@ impl OutputFile {
             mode,
             made_mode,
             written_end: 0,
+            reservation,
+        })
+    }
+
+    /// A file that goes on behind the first `start` bytes of what an earlier transfer left, or begins anew.
+    pub(super) fn resume(
+        mut partial: Partial,
+        start: u64,
+        entry: &Entry,
+        options: OutputOptions,
+    ) -> crate::Result<Self> {
+        if start == 0 {
+            partial.begin_anew()?;
+        } else {
+            partial.go_on()?;
+        }
+        let (place, name) = (partial.place().clone(), partial.name().to_vec());
+        let reservation = match replaceable(&place, &name, options)? {
+            Some(_) => Reservation::none(),
+            None => Reservation::new(entry.size),
+        };
+        Ok(Self {
+            file: partial.file().clone(),
+            place: Some(place),
+            name,
+            state: State::Partial(Box::new(partial)),
+            options,
+            mode: options.mode(entry.mode),
+            made_mode: None,
+            written_end: start,
             reservation,
         })
     }
@@ -253,6 +252,15 @@ impl OutputFile {
         if self.written_end < entry.size {
             fs::set_size(&self.file, entry.size)?;
         }
+        if let State::Partial(_) = self.state
+            && let Some(stat) = fs::find_at(&place.directory, &self.name)?
+        {
+            // It may have come, or become something else, at any time since the transfer began, which may be days ago.
+            check_replaceable(&place, &self.name, &stat, self.options)?;
+            if stat.kind == FileKind::File {
+                self.mode &= stat.mode;
+            }
+        }
         // Some file systems refuse bytes only when a file is closed, and this one has its name before that.
         match fs::flush(&self.file) {
             // It takes a descriptor, and to be out of them is no reason to lose a file.
@@ -291,6 +299,9 @@ impl OutputFile {
                 Err(error) => return Err(error),
             }
         }
+        if let State::Partial(partial) = &self.state {
+            partial.deliver(self.options.no_clobber)?;
+        }
         if let State::Temporary(temporary) = &self.state {
             let (directory, name) = (&place.directory, &self.name);
             if self.options.no_clobber {
@@ -304,8 +315,21 @@ impl OutputFile {
     }
 }
 
+impl OutputFile {
+    /// The bytes are wrong, nobody knows where: kept, they would come again.
+    pub(super) fn discard(self) {
+        if let State::Partial(partial) = &self.state {
+            partial.remove();
+        }
+    }
+}
+
 impl Drop for OutputFile {
     fn drop(&mut self) {
+        if let State::Partial(_) = &self.state {
+            // It stays, with what is in it. Whatever stops the rest from being given back costs room and nothing else.
+            let _ = self.reservation.abandon(&self.file, self.written_end);
+        }
         let Some(place) = &self.place else { return };
         let name = match &self.state {
             State::Temporary(temporary) => temporary,
@@ -343,8 +367,4 @@ fn create_hidden(place: &Place, name: &[u8], mode: u32) -> Result<(OwnedFd, Stat
         }
         Err(error) => Err(error),
     }
-}
-
-fn refused(place: &Place, name: &[u8], errno: Errno) -> Error {
-    Error::new("open", place.join(name).to_string_lossy(), errno)
 }

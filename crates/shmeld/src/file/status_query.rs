@@ -21,6 +21,7 @@ pub fn fetch_status(mut client: Client) -> Result<ServerStatus> {
         op: Op::Status,
         path: Vec::new(),
         flags: 0,
+        resume: None,
     })?;
     let mut json = Vec::new();
     loop {

@@ -6,12 +6,15 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use shmeld_core::Misbehaviour;
+use shmeld_os::ErrorKind;
 use shmeld_os::name::escape;
 
 use super::client::Query;
 use super::incoming::Sink;
-use super::output::{OutputFile, OutputOptions, Place};
+use super::output::{OutputFile, OutputOptions};
+use super::partial::Partial;
 use super::path::{base_name, check_relative, link_stays_inside};
+use super::place::{Place, replaceable};
 use super::record::{Entry, EntryKind};
 use super::tree::{TreeOutput, descend, open_or_create_directory};
 use super::wire::{FLAG_PATTERN, Op};
@@ -48,6 +51,8 @@ pub(super) struct Active {
     pub(super) id: u64,
     pub(super) job: Job,
     pub(super) tree: Option<TreeOutput>,
+    /// What an earlier transfer of this file left, locked.
+    pub(super) partial: Option<Partial>,
     /// The tree or file cannot be stored: its records are read and dropped.
     pub(super) failed: bool,
 }
@@ -82,17 +87,21 @@ impl Active {
             return Ok((root, name));
         }
         check_relative(&name).map_err(|error| unusable(&name, error))?;
-        let (place, base) = below(&root, &name, options)?;
+        let (place, base) = below(&root, &name, Some(options.umask))?;
         Ok((place, base.to_vec()))
     }
 
-    /// Where the bytes of the file that begins now go.
+    /// Where the bytes of the file that begins now, at `start`, go.
     pub(super) fn open_sink(
         &mut self,
         entry: &Entry,
+        start: u64,
         options: OutputOptions,
         recent: &mut Option<Recent>,
     ) -> Result<Sink> {
+        if is_resumable(&self.job, options) {
+            return self.open_partial(entry, start, options).map(Sink::Output);
+        }
         let output = match &self.job.target {
             Target::Discard => return Ok(Sink::Nowhere),
             Target::Stream(file) => OutputFile::stream(file.clone()),
@@ -150,6 +159,64 @@ impl Active {
     }
 }
 
+impl Active {
+    /// What was found before the request was sent, or a new one if that was nothing.
+    fn open_partial(&mut self, entry: &Entry, start: u64, options: OutputOptions) -> Result<OutputFile> {
+        let partial = match self.partial.take() {
+            Some(partial) => partial,
+            None => match single_place(&self.job, options, true)? {
+                Some((place, name)) => Partial::create(&place, &name)?,
+                None => return Err(Misbehaviour::Record("a file that nobody asked for").into()),
+            },
+        };
+        OutputFile::resume(partial, start, entry, options)
+    }
+}
+
+/// Whether this is a single file that can be kept in parts.
+fn is_resumable(job: &Job, options: OutputOptions) -> bool {
+    let is_single = job.query.op == Op::Get && job.query.flags & FLAG_PATTERN == 0;
+    options.resume && is_single && matches!(job.target, Target::File(_) | Target::Under(_))
+}
+
+/// What an earlier transfer of this file left, if it can be kept in parts and there is any. Whatever would stop the file from getting its
+/// name is found before a byte travels.
+pub(super) fn find_partial(job: &Job, options: OutputOptions) -> Result<Option<Partial>> {
+    if !is_resumable(job, options) {
+        return Ok(None);
+    }
+    let Some((place, name)) = single_place(job, options, false)? else {
+        return Ok(None);
+    };
+    replaceable(&place, &name, options)?;
+    Partial::open(&place, &name)
+}
+
+/// Where a single file goes: the directory and its name there. `None` if there is no such directory and it shall not be made yet.
+fn single_place(job: &Job, options: OutputOptions, create: bool) -> Result<Option<(Place, Vec<u8>)>> {
+    let directory = match &job.target {
+        Target::File(path) => {
+            let (place, name) = place_of(path)?;
+            check_relative(&name).map_err(|error| unusable(&name, error))?;
+            return Ok(Some((place, name)));
+        }
+        Target::Under(directory) => directory,
+        _ => return Ok(None),
+    };
+    let name = tidy(&job.query.path);
+    check_relative(&name).map_err(|error| unusable(&name, error))?;
+    let umask = create.then_some(options.umask);
+    let found = match umask {
+        Some(umask) => open_or_create_directory(directory, umask),
+        None => Place::open(directory),
+    };
+    let found = found.and_then(|root| below(&root, &name, umask).map(|(place, base)| (place, base.to_vec())));
+    match found {
+        Err(error) if error.kind() == ErrorKind::NotFound && !create => Ok(None),
+        found => Ok(Some(found?)),
+    }
+}
+
 /// A name as asked for, without `./` and doubled slashes.
 fn tidy(path: &[u8]) -> Vec<u8> {
     if path.first() == Some(&b'/') {
@@ -179,13 +246,14 @@ fn create_at(path: &Path, entry: &Entry, options: OutputOptions) -> Result<Outpu
     Ok(OutputFile::create(&place, &name, entry, options)?)
 }
 
-/// The directory of a checked name below `root`, made if absent, and the last component.
-fn below<'n>(root: &Place, name: &'n [u8], options: OutputOptions) -> Result<(Place, &'n [u8])> {
+/// The directory of a checked name below `root`, made with `umask` if absent, and the last component.
+fn below<'n>(
+    root: &Place,
+    name: &'n [u8],
+    umask: Option<u32>,
+) -> Result<(Place, &'n [u8]), shmeld_os::Error> {
     match name.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => Ok((
-            descend(root, &name[..slash], Some(options.umask))?,
-            &name[slash + 1..],
-        )),
+        Some(slash) => Ok((descend(root, &name[..slash], umask)?, &name[slash + 1..])),
         None => Ok((root.clone(), name)),
     }
 }
@@ -217,7 +285,7 @@ fn create_below(
         return Ok(output);
     }
     let top = open_or_create_directory(root, options.umask)?;
-    let (place, base) = below(&top, name, options)?;
+    let (place, base) = below(&top, name, Some(options.umask))?;
     let output = OutputFile::create(&place, base, entry, options)?;
     *recent = Some(Recent {
         root: root.to_owned(),

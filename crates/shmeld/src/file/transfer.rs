@@ -10,53 +10,16 @@ use shmeld_os::name::escape;
 
 use super::client::Client;
 use super::collected::Collected;
+use super::event::Event;
 use super::incoming::{Incoming, Sink};
 use super::output::OutputOptions;
+use super::partial::Partial;
+use super::prefix::{Prefix, Start, check_begin};
 use super::record::{Entry, Kind, Record};
 use super::status::{Refusal, Status};
-use super::target::{Active, Job, Recent, shown_name};
+use super::target::{Active, Job, Recent, find_partial, shown_name};
 use super::wire::{FLAG_PATTERN, FLAG_VERIFY, Op};
 use crate::{Error, Result};
-
-/// What happens while jobs are worked off.
-#[derive(Debug)]
-pub enum Event {
-    /// A file begins.
-    Begun {
-        /// Its name as asked for or found.
-        name: Vec<u8>,
-        /// Bytes.
-        size: u64,
-    },
-    /// So many more bytes of the present file have arrived (holes included).
-    Progress {
-        /// How many.
-        bytes: u64,
-    },
-    /// A file is whole and has its name.
-    Delivered {
-        /// Its name as asked for or found.
-        name: Vec<u8>,
-        /// Bytes.
-        size: u64,
-    },
-    /// A directory, a link, or an entry of a listing.
-    Entry(Entry),
-    /// The server does not deliver something.
-    Refused {
-        /// Its name as asked for or found.
-        name: Vec<u8>,
-        /// Why.
-        refusal: Refusal,
-    },
-    /// Something arrived and could not be stored.
-    Failed {
-        /// Its name as asked for or found.
-        name: Vec<u8>,
-        /// Why.
-        error: Error,
-    },
-}
 
 /// What the oldest request has been answered with so far.
 #[derive(Debug, Default)]
@@ -135,7 +98,22 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
     }
 
     fn send(&mut self) -> Result<()> {
-        while let Some(job) = self.jobs.peek() {
+        while let Some(job) = self.jobs.peek_mut() {
+            // What can be resumed is locked while it is fetched, and one name may be asked for several times.
+            if self.options.resume && !self.active.is_empty() {
+                self.may_send = false;
+                return Ok(());
+            }
+            let client = &self.client;
+            let partial = match prepare(job, self.options, || client.check_interrupt()) {
+                Ok(partial) => partial,
+                Err(Error::Interrupted) => return Err(Error::Interrupted),
+                Err(error) => {
+                    let name = self.jobs.next().map(|job| job.query.path).unwrap_or_default();
+                    self.events.push_back(Event::Failed { name, error });
+                    continue;
+                }
+            };
             match self.client.submit(&job.query) {
                 Ok(Some(id)) => {
                     let Some(job) = self.jobs.next() else {
@@ -145,6 +123,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
                         id,
                         job,
                         tree: None,
+                        partial,
                         failed: false,
                     });
                 }
@@ -214,29 +193,43 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
     fn begin(&mut self, record: &Record) -> Result<()> {
         let entry = self.read_entry(record)?;
         self.count_item(true)?;
-        if record.offset != 0 || record.extent != entry.size || entry.size > i64::MAX as u64 {
-            return Err(Misbehaviour::Record("a BEGIN that contradicts itself").into());
-        }
         let options = self.options;
-        let direct = self.client.slot_bytes();
+        let slot_bytes = self.client.slot_bytes();
         let active = first(&mut self.active)?;
+        let prefix = active.job.query.resume;
+        let position = check_begin(record, &entry, prefix)?;
         let name = shown_name(&active.job, &entry);
         let verify = active.job.query.flags & FLAG_VERIFY != 0;
+        let hashed = active.partial.as_mut().and_then(Partial::take_hasher);
+        let start = match position {
+            0 => Start::anew(verify),
+            _ => Start {
+                position,
+                hasher: hashed.filter(|_| verify),
+            },
+        };
         let sink = if active.failed {
             Ok(Sink::Failed)
         } else {
-            active.open_sink(&entry, options, &mut self.recent)
+            active.open_sink(&entry, position, options, &mut self.recent)
         };
         self.events.push_back(Event::Begun {
             name: name.clone(),
             size: entry.size,
         });
+        if let Some(Prefix { bytes, .. }) = prefix {
+            let name = name.clone();
+            self.events.push_back(match position {
+                0 => Event::Restarted { name, bytes },
+                _ => Event::Resumed { name, bytes },
+            });
+        }
         let (sink, error) = match sink {
             Ok(sink) => (sink, None),
             Err(error) => (Sink::Nowhere, Some(error)),
         };
         self.collected.clear();
-        self.current = Some(Incoming::new(name, entry, sink, verify, direct, error));
+        self.current = Some(Incoming::new(name, entry, sink, start, slot_bytes, error));
         self.give_up_if_failed();
         Ok(())
     }
@@ -349,6 +342,19 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         }
         Ok(())
     }
+}
+
+/// Looks for what an earlier transfer left of this file, and says in the request what it is.
+fn prepare(
+    job: &mut Job,
+    options: OutputOptions,
+    go_on: impl FnMut() -> Result<()>,
+) -> Result<Option<Partial>> {
+    let Some(mut partial) = find_partial(job, options)? else {
+        return Ok(None);
+    };
+    job.query.resume = partial.hash(go_on)?;
+    Ok(Some(partial))
 }
 
 /// The request whose answer is arriving.

@@ -8,7 +8,8 @@ use std::rc::Rc;
 use shmeld_os::fs;
 use shmeld_os::{Errno, Error, ErrorKind};
 
-use super::output::{OutputFile, OutputOptions, Place, hidden_name};
+use super::output::{OutputFile, OutputOptions, hidden_name};
+use super::place::Place;
 use super::record::Entry;
 
 /// See the module.

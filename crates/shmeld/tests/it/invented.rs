@@ -197,5 +197,6 @@ pub fn query(op: Op, path: &str, flags: u32) -> Query {
         op,
         path: path.as_bytes().to_vec(),
         flags,
+        resume: None,
     }
 }

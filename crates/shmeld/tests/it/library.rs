@@ -70,6 +70,7 @@ impl World {
             op: Op::Get,
             path: name.as_bytes().to_vec(),
             flags,
+            resume: None,
         };
         let job = Job {
             query,
@@ -142,6 +143,7 @@ fn many_requests_travel_in_one_session_and_status_counts_them() {
             op: Op::Get,
             path: b"small".to_vec(),
             flags: 0,
+            resume: None,
         },
         target: Target::Discard,
     };
@@ -179,6 +181,7 @@ fn a_dropped_client_counts_as_dead_for_once() {
             op: Op::Get,
             path: b"file".to_vec(),
             flags: 0,
+            resume: None,
         })
         .unwrap();
     client.next_record().unwrap();
@@ -221,6 +224,7 @@ fn a_cancelled_request_ends_early_and_the_session_goes_on() {
         op: Op::Get,
         path: name.to_vec(),
         flags: 0,
+        resume: None,
     };
     let large = client.submit(&query(b"large")).unwrap().unwrap();
     let small = client.submit(&query(b"small")).unwrap().unwrap();
@@ -259,6 +263,7 @@ fn a_close_right_behind_the_requests_loses_nothing_of_their_answers() {
         op,
         path: path.to_vec(),
         flags: 0,
+        resume: None,
     };
     client.submit(&query(Op::Get, b"file")).unwrap().unwrap();
     client.submit(&query(Op::Close, b"")).unwrap().unwrap();
@@ -292,6 +297,7 @@ fn an_op_or_flag_that_the_server_does_not_know_is_answered_with_unsupported() {
                 op,
                 path: b"file".to_vec(),
                 flags,
+                resume: None,
             })
             .unwrap()
             .unwrap();
@@ -316,6 +322,7 @@ fn directory_that_is_removed_between_two_files_is_made_again() {
             op: Op::Get,
             path: name.into(),
             flags: 0,
+            resume: None,
         },
         target: Target::Under(out.clone()),
     });

@@ -187,6 +187,7 @@ fn query(op: Op, path: &str, flags: u32) -> Query {
         op,
         path: path.as_bytes().to_vec(),
         flags,
+        resume: None,
     }
 }
 

@@ -10,6 +10,7 @@ use super::super::collected::Collected;
 use super::super::context::ServerStatus;
 use super::super::incoming::{Incoming, Sink};
 use super::super::path::check_relative;
+use super::super::prefix::Start;
 use super::super::record::{ENTRY_BYTES_MAX, Entry, Kind, Record};
 use super::super::slot_reader::SlotReader;
 use super::super::staging::BLOCK_BYTES;
@@ -166,7 +167,7 @@ impl Client<'_> {
             name,
             entry,
             Sink::Nowhere,
-            self.verify,
+            Start::anew(self.verify),
             self.memory.slot_bytes,
             None,
         );

@@ -151,6 +151,7 @@ impl Client<'_> {
             op: Op::Get,
             path,
             flags: 0,
+            resume: None,
         };
         let id = self.outstanding.next_id();
         let message = self.message(id, &query);

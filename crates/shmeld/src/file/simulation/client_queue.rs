@@ -175,6 +175,7 @@ impl Client<'_> {
             op: Op::Close,
             path: Vec::new(),
             flags: 0,
+            resume: None,
         };
         let message = self.message(self.outstanding.next_id(), &query);
         if send(self.me, self.queue, &message, self.me.now() + CLOSE_PATIENCE) {
