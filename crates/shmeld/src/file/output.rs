@@ -280,6 +280,10 @@ impl OutputFile {
         if self.options.sync {
             fs::sync(&place.directory)?;
         }
+        if let State::Partial(partial) = &self.state {
+            partial.remove();
+            self.state = State::Done;
+        }
         Ok(())
     }
 
@@ -300,7 +304,7 @@ impl OutputFile {
             }
         }
         if let State::Partial(partial) = &self.state {
-            partial.deliver(self.options.no_clobber)?;
+            return partial.deliver(self.options.no_clobber);
         }
         if let State::Temporary(temporary) = &self.state {
             let (directory, name) = (&place.directory, &self.name);

@@ -167,16 +167,12 @@ impl Partial {
         fs::set_size(&self.file, 0)
     }
 
-    /// The file is whole: it gets its final name in one step, and loses that of a part.
+    /// The file is whole: it gets its final name in one step. It keeps that of a part until [`Partial::remove`].
     pub(super) fn deliver(&self, no_clobber: bool) -> Result<(), OsError> {
-        let directory = &self.place.directory;
-        match fs::link_unnamed(&self.file, directory, &self.name) {
-            Ok(()) => {}
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && !no_clobber => self.replace()?,
-            Err(error) => return Err(error),
+        match fs::link_unnamed(&self.file, &self.place.directory, &self.name) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && !no_clobber => self.replace(),
+            outcome => outcome,
         }
-        self.remove();
-        Ok(())
     }
 
     /// By a name that is made for this file, and not by its own: that one could have been given to another file meanwhile.
