@@ -23,6 +23,7 @@ mod measure;
 mod program;
 mod report;
 mod restarts;
+mod resume_kills;
 mod row;
 mod scarcity;
 mod scene;
@@ -102,6 +103,7 @@ fn rows() -> Vec<Row> {
         crowd::row(),
         symlink_race::row(),
         restarts::row(),
+        resume_kills::row(),
     ]);
     rows.extend(scarcity::rows());
     rows
