@@ -47,8 +47,6 @@ static HINTS: &[(&str, Errno, Text)] = &[
         "the message is longer than this queue's mq_msgsize".into()
     }),
     ("posix_fallocate", Errno::NOSPC, shared_memory_full),
-    ("posix_fallocate", Errno::FBIG, file_size_limit),
-    ("fallocate", Errno::FBIG, file_size_limit),
     ("shm_", Errno::NOSPC, shared_memory_full),
     ("sem_open", Errno::NOSPC, shared_memory_full),
     ("shm_open", Errno::OPNOTSUPP, shared_memory_missing),
@@ -87,6 +85,10 @@ static HINTS: &[(&str, Errno, Text)] = &[
     }),
     ("", Errno::DQUOT, |_| {
         "the disk quota of this user is used up: see quota -s".into()
+    }),
+    ("", Errno::FBIG, file_size_limit),
+    ("", Errno::NOSPC, |_| {
+        "no room is left there: see df -h for bytes and df -i for inodes".into()
     }),
 ];
 
@@ -160,11 +162,15 @@ fn shared_memory_full(_: &Error) -> String {
 }
 
 fn file_size_limit(_: &Error) -> String {
-    format!(
-        "files and regions of this process are limited by RLIMIT_FSIZE, now {} bytes; raise it: ulimit -f \
-         unlimited",
-        or_unlimited(limits::file_bytes_max()),
-    )
+    match limits::file_bytes_max() {
+        Some(bytes) => format!(
+            "files and regions of this process are limited by RLIMIT_FSIZE, now {bytes} bytes; raise it: ulimit -f \
+             unlimited"
+        ),
+        None => {
+            "RLIMIT_FSIZE is unlimited here, so it is the file system that has no files of such a size".into()
+        }
+    }
 }
 
 fn shared_memory_missing(_: &Error) -> String {
@@ -273,6 +279,9 @@ mod tests {
             ("shm_open", Errno::INVAL, "ls -ld /dev/shm/*frames"),
             ("openat", Errno::MFILE, "RLIMIT_NOFILE"),
             ("posix_fallocate", Errno::FBIG, "RLIMIT_FSIZE"),
+            ("write", Errno::FBIG, "RLIMIT_FSIZE"),
+            ("write", Errno::NOSPC, "df -h"),
+            ("write", Errno::DQUOT, "quota -s"),
             ("openat", Errno::NFILE, "fs.file-max"),
             ("mmap", Errno::NOBUFS, "2048"),
         ] {

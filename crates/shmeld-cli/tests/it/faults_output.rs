@@ -135,7 +135,9 @@ fn file_size_limit_is_an_error_with_path_and_cure_and_no_signal() {
             .wrapped(&["prlimit", "--fsize=200000", "--"]);
         let outcome = client.run().expect_code(1);
         let path = world.output("bad").display().to_string();
-        outcome.expect_said(&path).expect_said("EFBIG");
+        outcome.expect_said(&path).expect_said("EFBIG").expect_said(
+            "hint: files and regions of this process are limited by RLIMIT_FSIZE, now 200000 bytes",
+        );
         assert_eq!(content::names_below(&world.output("")), [Path::new("good")]);
     }
     // A region is a file as well.

@@ -303,11 +303,12 @@ impl Client {
     }
 }
 
-/// Makes a region of the size wanted, or of a page if there is no room and a page will do; the options say which it became.
+/// Makes a region of the size wanted, or of a page if memory or RLIMIT_FSIZE have no room and a page will do; the options say which it
+/// became.
 pub(super) fn publish(options: &mut ClientOptions) -> Result<Offer> {
     match Offer::publish(options.region_bytes) {
         Err(shmeld_core::Error::Os(error))
-            if error.kind() == ErrorKind::NoSpace
+            if (error.kind() == ErrorKind::NoSpace || error.errno() == Errno::FBIG)
                 && options.or_one_page
                 && options.region_bytes > PAGE_BYTES =>
         {
