@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
+use shmeld::file::{OutputOptions, make_directories};
 
 use crate::args::{CompletionsArgs, ManArgs, ShmClient, ShmServer, Shmeld};
 use crate::program::{Program, exit};
@@ -20,7 +21,11 @@ pub fn completions(args: &CompletionsArgs) -> u8 {
 /// Writes a page for each command.
 #[must_use]
 pub fn man(program: &Program, args: &ManArgs) -> u8 {
-    if let Err(error) = shmeld::file::make_directories(&args.directory, program.umask) {
+    let options = OutputOptions {
+        umask: program.umask,
+        ..OutputOptions::default()
+    };
+    if let Err(error) = make_directories(&args.directory, options) {
         return program.fail(&error.into());
     }
     for command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {

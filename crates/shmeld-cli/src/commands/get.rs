@@ -185,7 +185,7 @@ impl Place {
         if !as_directory {
             return Ok(Self::File(output.clone()));
         }
-        make_directories(output, outputs.umask)?;
+        make_directories(output, outputs)?;
         Ok(Self::Directory(output.clone()))
     }
 

@@ -38,6 +38,7 @@ mod names;
 mod nodes;
 mod outcome;
 mod outputs;
+mod outputs_sync;
 mod peers;
 mod processes;
 mod raw_region;

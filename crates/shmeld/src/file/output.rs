@@ -94,7 +94,7 @@ impl OutputFile {
         let mut reservation = Reservation::new(entry.size);
         if let Some(stat) = fs::find_at(&place.directory, name)? {
             if let Some(node) = open_node(&place.join(name), stat.kind)? {
-                let mut output = Self::stream(Rc::new(node));
+                let mut output = Self::stream(Rc::new(node), options);
                 (output.place, output.name) = (Some(place.clone()), name.to_vec());
                 return Ok(output);
             }
@@ -178,13 +178,13 @@ impl OutputFile {
     }
 
     /// Bytes go into this descriptor as they come.
-    pub(super) fn stream(file: Rc<OwnedFd>) -> Self {
+    pub(super) fn stream(file: Rc<OwnedFd>, options: OutputOptions) -> Self {
         Self {
             file,
             place: None,
             name: Vec::new(),
             state: State::Stream,
-            options: OutputOptions::default(),
+            options,
             mode: 0,
             made_mode: None,
             written_end: 0,
@@ -244,11 +244,26 @@ impl OutputFile {
     /// The file is whole: gives it its size, mode and time, and then its name.
     pub(super) fn finish(mut self, entry: &Entry) -> Result<(), Error> {
         if matches!(self.state, State::Stream) {
-            return Ok(());
+            return self.finish_stream();
         }
         let Some(place) = self.place.clone() else {
             return Ok(());
         };
+        self.finish_in(&place, entry)
+            .map_err(|error| place.error(&self.name, &error))
+    }
+
+    /// A disk, or a file that standard output leads to, can be waited for; a pipe or a terminal says that it cannot.
+    fn finish_stream(&self) -> Result<(), Error> {
+        match self.options.sync.then(|| fs::sync(&self.file)) {
+            Some(Err(error)) if !matches!(error.errno(), Errno::INVAL | Errno::ROFS) => {
+                Err(Error::new(error.operation(), self.label(), error.errno()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn finish_in(&mut self, place: &Place, entry: &Entry) -> Result<(), Error> {
         if self.written_end < entry.size {
             fs::set_size(&self.file, entry.size)?;
         }
@@ -256,7 +271,7 @@ impl OutputFile {
             && let Some(stat) = fs::find_at(&place.directory, &self.name)?
         {
             // It may have come, or become something else, at any time since the transfer began, which may be days ago.
-            check_replaceable(&place, &self.name, &stat, self.options)?;
+            check_replaceable(place, &self.name, &stat, self.options)?;
             if stat.kind == FileKind::File {
                 self.mode &= stat.mode;
             }
@@ -276,8 +291,10 @@ impl OutputFile {
         if self.options.sync {
             fs::sync(&self.file)?;
         }
-        self.appear(&place)?;
-        if self.options.sync {
+        // The directories of a tree that is built aside are synced once all is in them.
+        let is_aside = matches!(self.state, State::Aside);
+        self.appear(place)?;
+        if self.options.sync && !is_aside {
             fs::sync(&place.directory)?;
         }
         if let State::Partial(partial) = &self.state {

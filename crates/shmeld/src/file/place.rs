@@ -34,11 +34,19 @@ impl Place {
 
     pub(super) fn join(&self, name: &[u8]) -> PathBuf {
         let name = OsStr::from_bytes(name);
-        if self.path == Path::new(".") {
+        if name.is_empty() {
+            self.path.clone()
+        } else if self.path == Path::new(".") {
             PathBuf::from(name)
         } else {
             self.path.join(name)
         }
+    }
+
+    /// An error about `name`, told with the path that people know: the file itself has no name yet, or a hidden one.
+    pub(super) fn error(&self, name: &[u8], error: &Error) -> Error {
+        let path = self.join(name);
+        Error::new(error.operation(), path.to_string_lossy(), error.errno())
     }
 }
 

@@ -81,13 +81,13 @@ impl Active {
             Target::TreeUnder(directory) => directory,
             _ => return Err(Misbehaviour::Record("a tree that nobody asked for").into()),
         };
-        let root = open_or_create_directory(directory, options.umask)?;
+        let root = open_or_create_directory(directory, options)?;
         let name = tidy(&self.job.query.path);
         if name.is_empty() {
             return Ok((root, name));
         }
         check_relative(&name).map_err(|error| unusable(&name, error))?;
-        let (place, base) = below(&root, &name, Some(options.umask))?;
+        let (place, base) = below(&root, &name, Some(options))?;
         Ok((place, base.to_vec()))
     }
 
@@ -104,7 +104,7 @@ impl Active {
         }
         let output = match &self.job.target {
             Target::Discard => return Ok(Sink::Nowhere),
-            Target::Stream(file) => OutputFile::stream(file.clone()),
+            Target::Stream(file) => OutputFile::stream(file.clone(), options),
             Target::File(path) => create_at(path, entry, options)?,
             Target::Under(directory) => {
                 let pattern = self.job.query.flags & FLAG_PATTERN != 0;
@@ -205,12 +205,12 @@ fn single_place(job: &Job, options: OutputOptions, create: bool) -> Result<Optio
     };
     let name = tidy(&job.query.path);
     check_relative(&name).map_err(|error| unusable(&name, error))?;
-    let umask = create.then_some(options.umask);
-    let found = match umask {
-        Some(umask) => open_or_create_directory(directory, umask),
+    let made = create.then_some(options);
+    let found = match made {
+        Some(options) => open_or_create_directory(directory, options),
         None => Place::open(directory),
     };
-    let found = found.and_then(|root| below(&root, &name, umask).map(|(place, base)| (place, base.to_vec())));
+    let found = found.and_then(|root| below(&root, &name, made).map(|(place, base)| (place, base.to_vec())));
     match found {
         Err(error) if error.kind() == ErrorKind::NotFound && !create => Ok(None),
         found => Ok(Some(found?)),
@@ -246,14 +246,14 @@ fn create_at(path: &Path, entry: &Entry, options: OutputOptions) -> Result<Outpu
     Ok(OutputFile::create(&place, &name, entry, options)?)
 }
 
-/// The directory of a checked name below `root`, made with `umask` if absent, and the last component.
+/// The directory of a checked name below `root`, made if absent and `made` says how, and the last component.
 fn below<'n>(
     root: &Place,
     name: &'n [u8],
-    umask: Option<u32>,
+    made: Option<OutputOptions>,
 ) -> Result<(Place, &'n [u8]), shmeld_os::Error> {
     match name.iter().rposition(|byte| *byte == b'/') {
-        Some(slash) => Ok((descend(root, &name[..slash], umask)?, &name[slash + 1..])),
+        Some(slash) => Ok((descend(root, &name[..slash], made)?, &name[slash + 1..])),
         None => Ok((root.clone(), name)),
     }
 }
@@ -284,8 +284,8 @@ fn create_below(
     {
         return Ok(output);
     }
-    let top = open_or_create_directory(root, options.umask)?;
-    let (place, base) = below(&top, name, Some(options.umask))?;
+    let top = open_or_create_directory(root, options)?;
+    let (place, base) = below(&top, name, Some(options))?;
     let output = OutputFile::create(&place, base, entry, options)?;
     *recent = Some(Recent {
         root: root.to_owned(),

@@ -1,8 +1,12 @@
 //! A tree on its way to the client's disk: a new one is built aside and renamed once, an existing one is merged file by file.
 
-use std::os::fd::OwnedFd;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs::Permissions;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use shmeld_os::fs;
@@ -23,8 +27,16 @@ pub(super) struct TreeOutput {
     options: OutputOptions,
     /// The directory used last: files come directory by directory.
     recent: Option<(Vec<u8>, Place)>,
-    /// Directories that this transfer made, with what they shall be once everything is in them.
-    made: Vec<(Vec<u8>, Entry)>,
+    /// Directories that get their modes or times once everything is in them. In this order each stands before those in it.
+    directories: BTreeMap<Vec<u8>, Directory>,
+}
+
+/// What a directory shall be.
+#[derive(Debug)]
+struct Directory {
+    entry: Entry,
+    /// Made by this transfer. What was there keeps its mode.
+    is_new: bool,
 }
 
 impl TreeOutput {
@@ -47,19 +59,20 @@ impl TreeOutput {
             fs::open_directory_at(&parent.directory, &name).map(Rc::new)
         };
         match existing {
-            // The root that was there keeps its mode; what is below is merged.
+            // What is below is merged.
             Ok(directory) => {
-                let (name, made) = (Vec::new(), Vec::new());
                 let root = Place { directory, path };
-                return Ok(Self {
+                let mut tree = Self {
                     parent: root.clone(),
-                    name,
+                    name: Vec::new(),
                     aside: None,
                     root,
                     options,
                     recent: None,
-                    made,
-                });
+                    directories: BTreeMap::new(),
+                };
+                tree.note(b"", entry, false);
+                return Ok(tree);
             }
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
@@ -67,16 +80,26 @@ impl TreeOutput {
         let aside = hidden_name(&name)?;
         let directory = Rc::new(make_open(&parent.directory, &aside)?);
         let root = Place { directory, path };
-        let made = vec![(Vec::new(), entry.clone())];
-        Ok(Self {
+        let mut tree = Self {
             parent,
             name,
             aside: Some(aside),
             root,
             options,
             recent: None,
-            made,
-        })
+            directories: BTreeMap::new(),
+        };
+        tree.note(b"", entry, true);
+        Ok(tree)
+    }
+
+    /// Remembers a directory that is there now, once however often it comes.
+    fn note(&mut self, name: &[u8], entry: &Entry, is_new: bool) {
+        if is_new || self.options.preserve && !self.directories.contains_key(name) {
+            let entry = entry.clone();
+            self.directories
+                .insert(name.to_vec(), Directory { entry, is_new });
+        }
     }
 
     /// The directory that holds `name`, and the last component of it. The name has been checked.
@@ -105,21 +128,33 @@ impl TreeOutput {
     }
 
     pub(super) fn directory(&mut self, entry: &Entry) -> Result<(), Error> {
+        let made = self.make_directory(entry);
+        made.map_err(|error| self.root.error(&entry.name, &error))
+    }
+
+    fn make_directory(&mut self, entry: &Entry) -> Result<(), Error> {
         let (place, base) = self.place_of(&entry.name)?;
         match fs::make_directory(&place.directory, base, 0o700) {
             Ok(()) => {
-                self.made.push((entry.name.clone(), entry.clone()));
-                Ok(())
+                self.note(&entry.name, entry, true);
+                self.sync_name(&place)
             }
             // Merging: what is there must be a directory, not a link to one.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                fs::open_directory_at(&place.directory, base).map(drop)
+                fs::open_directory_at(&place.directory, base)?;
+                self.note(&entry.name, entry, false);
+                Ok(())
             }
             Err(error) => Err(error),
         }
     }
 
     pub(super) fn symlink(&mut self, entry: &Entry) -> Result<(), Error> {
+        let made = self.make_symlink(entry);
+        made.map_err(|error| self.root.error(&entry.name, &error))
+    }
+
+    fn make_symlink(&mut self, entry: &Entry) -> Result<(), Error> {
         let (place, base) = self.place_of(&entry.name)?;
         let directory = &place.directory;
         match fs::make_symlink(&entry.text, directory, base) {
@@ -136,32 +171,55 @@ impl TreeOutput {
         if self.options.preserve {
             fs::set_times_at(directory, base, entry.modified)?;
         }
+        self.sync_name(&place)
+    }
+
+    /// A name was made in a directory that stays as it is. (Those of a tree that is built aside are synced at its end.)
+    fn sync_name(&self, place: &Place) -> Result<(), Error> {
+        if self.options.sync && self.aside.is_none() {
+            fs::sync(&place.directory)?;
+        }
         Ok(())
     }
 
-    /// Everything has come: directories get their modes, innermost first, and a new tree gets its name.
+    /// Everything has come: directories get their modes and times, innermost first, and a new tree gets its name.
     pub(super) fn finish(mut self) -> Result<(), Error> {
         self.recent = None;
-        while let Some((name, entry)) = self.made.pop() {
-            let place = if name.is_empty() {
-                self.root.clone()
-            } else {
-                descend(&self.root, &name, None)?
-            };
-            if self.options.preserve {
-                fs::set_times(&place.directory, entry.modified)?;
-            }
-            fs::set_mode(&place.directory, self.options.mode(entry.mode))?;
-            if self.options.sync {
-                fs::sync(&place.directory)?;
+        let mut first_error = None;
+        for (name, directory) in self.directories.iter().rev() {
+            // One that has gone meanwhile does not keep the others from theirs.
+            if let Err(error) = self.settle(name, directory) {
+                first_error.get_or_insert(self.root.error(name, &error));
             }
         }
+        if let Some(error) = first_error {
+            return Err(error);
+        }
         if let Some(aside) = &self.aside {
-            appear(&self.parent, aside, &self.name)?;
+            let appeared = appear(&self.parent, aside, &self.name);
+            appeared.map_err(|error| self.parent.error(&self.name, &error))?;
             self.aside = None;
             if self.options.sync {
                 fs::sync(&self.parent.directory)?;
             }
+        }
+        Ok(())
+    }
+
+    fn settle(&self, name: &[u8], directory: &Directory) -> Result<(), Error> {
+        let place = if name.is_empty() {
+            self.root.clone()
+        } else {
+            descend(&self.root, name, None)?
+        };
+        if self.options.preserve {
+            fs::set_times(&place.directory, directory.entry.modified)?;
+        }
+        if directory.is_new {
+            fs::set_mode(&place.directory, self.options.mode(directory.entry.mode))?;
+        }
+        if self.options.sync {
+            fs::sync(&place.directory)?;
         }
         Ok(())
     }
@@ -181,21 +239,31 @@ fn appear(parent: &Place, aside: &[u8], name: &[u8]) -> Result<(), Error> {
 }
 
 impl Drop for TreeOutput {
+    /// A tree that did not become whole leaves nothing; what cannot be removed has a name that says what it is.
     fn drop(&mut self) {
-        if let Some(aside) = &self.aside {
-            // A tree that did not become whole leaves nothing; what cannot be removed has a name that says what it is.
-            let _ = std::fs::remove_dir_all(self.parent.join(aside));
+        let Some(aside) = &self.aside else { return };
+        // By the descriptor: what the user called the directory may be another one by now.
+        let parent = PathBuf::from(format!("/proc/self/fd/{}", self.parent.directory.as_raw_fd()));
+        let aside = parent.join(OsStr::from_bytes(aside));
+        if std::fs::remove_dir_all(&aside).is_ok() {
+            return;
         }
+        // Directories that have got their modes already may be closed to us as well. The first failure is what was reported.
+        for name in self.directories.keys() {
+            let _ =
+                std::fs::set_permissions(aside.join(OsStr::from_bytes(name)), Permissions::from_mode(0o700));
+        }
+        let _ = std::fs::remove_dir_all(&aside);
     }
 }
 
-/// Opens a directory below `root` step by step, never through a symbolic link; with `create` makes what is missing, under that umask.
-pub(super) fn descend(root: &Place, directory: &[u8], create: Option<u32>) -> Result<Place, Error> {
+/// Opens a directory below `root` step by step, never through a symbolic link; with `create` makes what is missing.
+pub(super) fn descend(root: &Place, directory: &[u8], create: Option<OutputOptions>) -> Result<Place, Error> {
     let mut place = root.clone();
     for component in directory.split(|byte| *byte == b'/') {
         let next = match (fs::open_directory_at(&place.directory, component), create) {
-            (Err(error), Some(umask)) if error.kind() == ErrorKind::NotFound => {
-                make(&place, component, umask)
+            (Err(error), Some(options)) if error.kind() == ErrorKind::NotFound => {
+                make(&place, component, options)
             }
             (other, _) => other,
         };
@@ -208,11 +276,15 @@ pub(super) fn descend(root: &Place, directory: &[u8], create: Option<u32>) -> Re
     Ok(place)
 }
 
-fn make(place: &Place, name: &[u8], umask: u32) -> Result<OwnedFd, Error> {
+fn make(place: &Place, name: &[u8], options: OutputOptions) -> Result<OwnedFd, Error> {
     match make_open(&place.directory, name) {
         Ok(made) => {
             // The process's own umask is stricter than the user's.
-            fs::set_mode(&made, 0o777 & !umask)?;
+            fs::set_mode(&made, 0o777 & !options.umask)?;
+            if options.sync {
+                fs::sync(&made)?;
+                fs::sync(&place.directory)?;
+            }
             Ok(made)
         }
         // Somebody else made it in this moment.
@@ -233,11 +305,11 @@ fn make_open(parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Error> {
 }
 
 /// Makes a directory the user named, with what is missing above it, and opens it.
-pub(super) fn open_or_create_directory(path: &Path, umask: u32) -> Result<Place, Error> {
+pub(super) fn open_or_create_directory(path: &Path, options: OutputOptions) -> Result<Place, Error> {
     match (Place::open(path), path.file_name()) {
         (Err(error), Some(name)) if error.kind() == ErrorKind::NotFound => {
-            let parent = open_or_create_directory(path.parent().unwrap_or(Path::new(".")), umask)?;
-            let directory = Rc::new(make(&parent, name.as_bytes(), umask)?);
+            let parent = open_or_create_directory(path.parent().unwrap_or(Path::new(".")), options)?;
+            let directory = Rc::new(make(&parent, name.as_bytes(), options)?);
             Ok(Place {
                 directory,
                 path: path.to_owned(),
@@ -247,10 +319,10 @@ pub(super) fn open_or_create_directory(path: &Path, umask: u32) -> Result<Place,
     }
 }
 
-/// Makes a directory, with what is missing above it, unless it is there. `umask` is the user's, not the process's stricter one.
+/// Makes a directory, with what is missing above it, unless it is there. Of the options, the umask and `sync` have a say.
 ///
 /// # Errors
 /// What the kernel says.
-pub fn make_directories(path: &Path, umask: u32) -> Result<(), Error> {
-    open_or_create_directory(path, umask).map(drop)
+pub fn make_directories(path: &Path, options: OutputOptions) -> Result<(), Error> {
+    open_or_create_directory(path, options).map(drop)
 }
