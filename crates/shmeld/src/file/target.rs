@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use shmeld_core::Misbehaviour;
 use shmeld_os::ErrorKind;
+use shmeld_os::fs::{self, Stat};
 use shmeld_os::name::escape;
 
 use super::client::Query;
@@ -264,6 +265,14 @@ pub(super) struct Recent {
     root: PathBuf,
     below: Vec<u8>,
     place: Place,
+    stat: Stat,
+}
+
+impl Recent {
+    /// Whether its path still leads to it: somebody may have moved it away.
+    fn is_current(&self) -> bool {
+        fs::stat_path(&self.place.path).is_ok_and(|now| now.is_same_file(&self.stat))
+    }
 }
 
 /// A file under a checked name below the directory that the user named.
@@ -280,6 +289,7 @@ fn create_below(
     if let Some(recent) = recent
         && recent.root == root
         && recent.below == directory
+        && recent.is_current()
         && let Ok(output) = OutputFile::create(&recent.place, base, entry, options)
     {
         return Ok(output);
@@ -290,6 +300,7 @@ fn create_below(
     *recent = Some(Recent {
         root: root.to_owned(),
         below: directory.to_vec(),
+        stat: fs::stat(&place.directory)?,
         place,
     });
     Ok(output)
