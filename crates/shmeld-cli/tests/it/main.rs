@@ -38,6 +38,7 @@ mod names;
 mod nodes;
 mod outcome;
 mod outputs;
+mod outputs_keep;
 mod outputs_sync;
 mod peers;
 mod processes;

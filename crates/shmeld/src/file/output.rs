@@ -94,6 +94,10 @@ impl OutputFile {
         let mut reservation = Reservation::new(entry.size);
         if let Some(stat) = fs::find_at(&place.directory, name)? {
             if let Some(node) = open_node(&place.join(name), stat.kind)? {
+                // Devices of characters and FIFOs hold nothing that could be lost; a disk does.
+                if options.no_clobber && fs::stat(&node)?.kind == FileKind::BlockDevice {
+                    return Err(refused(place, name, Errno::EXIST));
+                }
                 let mut output = Self::stream(Rc::new(node), options);
                 (output.place, output.name) = (Some(place.clone()), name.to_vec());
                 return Ok(output);
