@@ -39,6 +39,7 @@ mod nodes;
 mod outcome;
 mod outputs;
 mod outputs_keep;
+mod outputs_preserve;
 mod outputs_sync;
 mod peers;
 mod processes;
