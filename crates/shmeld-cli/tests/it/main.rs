@@ -38,6 +38,7 @@ mod names;
 mod nodes;
 mod outcome;
 mod outputs;
+mod outputs_broken;
 mod outputs_keep;
 mod outputs_preserve;
 mod outputs_sync;
