@@ -78,6 +78,10 @@ static HINTS: &[(&str, Errno, Text)] = &[
     ("mmap", Errno::NOMEM, |_| {
         "the address space (ulimit -v) or the number of mappings (sysctl vm.max_map_count) is used up".into()
     }),
+    ("landlock_restrict_self", Errno::TOOBIG, |_| {
+        "this process runs in as many confinements as the kernel allows; --no-sandbox makes no further one"
+            .into()
+    }),
     ("", Errno::MFILE, |_| descriptors()),
     ("", Errno::NFILE, |_| {
         "the whole system has no descriptors left: see fs.file-nr, raise it with sysctl -w fs.file-max=N"

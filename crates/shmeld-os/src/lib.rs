@@ -18,6 +18,7 @@
 //! | [`fs`] | files and directories, by descriptor |
 //! | [`listing`], [`limits`] | what exists, and how much may |
 //! | [`process`] | this process: umask, CPUs, signals, random bytes, pipes |
+//! | [`confine`] | giving up, for good, what a process does not need |
 //! | [`error`], [`name`] | reasons with cures; names that cannot hurt |
 //!
 //! What this crate does to every call: `O_CLOEXEC`, repetition after `EINTR` (except
@@ -26,6 +27,7 @@
 //! and decisions.
 #![deny(unsafe_code)]
 
+pub mod confine;
 pub mod error;
 pub mod event;
 pub mod fs;

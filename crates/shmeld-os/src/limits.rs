@@ -84,6 +84,41 @@ pub fn raise_open_files_to_hard() -> Result<()> {
     setrlimit(Resource::Nofile, raised).map_err(|errno| Error::new("setrlimit", "RLIMIT_NOFILE", errno))
 }
 
+/// The most that a process without core dumps may write of one. Not 0: to a handler that core_pattern pipes to (systemd-coredump, apport)
+/// the kernel gives the whole memory whatever the limit is, except for a limit of exactly 1.
+const NO_CORE_BYTES: u64 = 1;
+
+/// `setrlimit(RLIMIT_CORE, 1)`, soft and hard: a crash writes no memory to any disk, for good.
+///
+/// `prctl(PR_SET_DUMPABLE, 0)` would do it too, but it gives /proc/PID of this process to root: its own user could no longer see which
+/// objects it has open, nor trace it.
+///
+/// # Errors
+/// Practically never: lowering a limit needs no privilege.
+///
+/// See [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html) and
+/// [core(5)](https://man7.org/linux/man-pages/man5/core.5.html).
+#[doc(alias = "RLIMIT_CORE")]
+pub fn forbid_core_dumps() -> Result<()> {
+    let bytes = core_bytes_max()
+        .1
+        .map_or(NO_CORE_BYTES, |hard| hard.min(NO_CORE_BYTES));
+    let none = Rlimit {
+        current: Some(bytes),
+        maximum: Some(bytes),
+    };
+    setrlimit(Resource::Core, none).map_err(|errno| Error::new("setrlimit", "RLIMIT_CORE", errno))
+}
+
+/// `getrlimit(RLIMIT_CORE)`: how long a core dump of this process may be, as (soft, hard); `None` is unlimited.
+///
+/// See [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html).
+#[doc(alias = "RLIMIT_CORE")]
+pub fn core_bytes_max() -> (Option<u64>, Option<u64>) {
+    let limit = getrlimit(Resource::Core);
+    (limit.current, limit.maximum)
+}
+
 /// `getrlimit(RLIMIT_FSIZE)`: how long a file, and so a region, may be for this process; `None` is
 /// unlimited.
 ///

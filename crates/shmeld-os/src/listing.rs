@@ -35,9 +35,7 @@ pub fn shared_memory_names(prefix: &str) -> Result<Vec<Vec<u8>>> {
 ///
 /// See [mq_overview(7)](https://man7.org/linux/man-pages/man7/mq_overview.7.html).
 pub fn queue_names() -> Result<Option<Vec<Vec<u8>>>> {
-    let path = Path::new("/proc/self/mountinfo");
-    let mounts = fs::read(path).map_err(|error| fail_path("open", path, reason(&error)))?;
-    for directory in queue_directories(&mounts) {
+    for directory in queue_mounts()? {
         match names_in(&directory) {
             Ok(names) => return Ok(Some(names)),
             // Covered by another mount, or closed to this user: try the next one.
@@ -46,6 +44,16 @@ pub fn queue_names() -> Result<Option<Vec<Vec<u8>>>> {
         }
     }
     Ok(None)
+}
+
+/// `/proc/self/mountinfo`: where message queue file systems are mounted, `/dev/mqueue` first.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] if /proc is missing.
+pub(crate) fn queue_mounts() -> Result<Vec<PathBuf>> {
+    let path = Path::new("/proc/self/mountinfo");
+    let mounts = fs::read(path).map_err(|error| fail_path("open", path, reason(&error)))?;
+    Ok(queue_directories(&mounts))
 }
 
 fn names_in(directory: &Path) -> Result<Vec<Vec<u8>>> {

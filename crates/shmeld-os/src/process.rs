@@ -68,6 +68,42 @@ pub fn ignore_broken_pipe_and_file_size() {
     }
 }
 
+/// `sigaction(signal, NULL)`: whether SIGPIPE and SIGXFSZ are ignored, in this order, as
+/// [`ignore_broken_pipe_and_file_size`] makes them.
+///
+/// See [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html).
+#[doc(alias = "sigaction")]
+pub fn are_broken_pipe_and_file_size_ignored() -> [bool; 2] {
+    [libc::SIGPIPE, libc::SIGXFSZ].map(|signal| {
+        // SAFETY: all bytes zero is a valid `sigaction`: integers, and an optional function.
+        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
+        // SAFETY: nothing is changed, and what is there now is written into a structure of the right type.
+        let outcome = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
+        outcome == 0 && action.sa_sigaction == libc::SIG_IGN
+    })
+}
+
+/// `prctl(PR_SET_NO_NEW_PRIVS)`: no program that this thread, or one it starts, executes gets more rights than it has: no set-user-ID, no
+/// file capabilities. For good.
+///
+/// # Errors
+/// Only a filter of system calls can be a reason.
+///
+/// See [PR_SET_NO_NEW_PRIVS(2const)](https://man7.org/linux/man-pages/man2/PR_SET_NO_NEW_PRIVS.2const.html).
+#[doc(alias = "PR_SET_NO_NEW_PRIVS")]
+pub fn forbid_new_privileges() -> Result<()> {
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|errno| Error::new("prctl(PR_SET_NO_NEW_PRIVS)", "", errno))
+}
+
+/// `prctl(PR_GET_NO_NEW_PRIVS)`: whether [`forbid_new_privileges`] holds for this thread.
+///
+/// See [PR_GET_NO_NEW_PRIVS(2const)](https://man7.org/linux/man-pages/man2/PR_GET_NO_NEW_PRIVS.2const.html).
+#[doc(alias = "PR_GET_NO_NEW_PRIVS")]
+pub fn are_new_privileges_forbidden() -> bool {
+    rustix::thread::no_new_privs().unwrap_or(false)
+}
+
 /// `sched_setaffinity(0, allowed - {cpu})`, then back to what was allowed: makes the scheduler move this thread to another CPU, if it may
 /// run on one. Where the thread goes later is the scheduler's business again. What was allowed is from then on the thread's own wish: a
 /// cpuset that becomes wider does not widen it, and a `taskset` at the very same moment is undone.
@@ -172,6 +208,17 @@ mod tests {
     fn random_bytes_differ_each_time() {
         assert_ne!(random_bytes::<16>().unwrap(), random_bytes::<16>().unwrap());
         assert_eq!(random_bytes::<0>().unwrap(), []);
+    }
+
+    #[test]
+    fn a_thread_without_new_privileges_says_so() {
+        let thread = std::thread::spawn(|| {
+            forbid_new_privileges().expect("no filter");
+            are_new_privileges_forbidden()
+        });
+        assert!(thread.join().expect("thread"));
+        // The runtime of Rust ignores the one, nobody the other.
+        assert_eq!(are_broken_pipe_and_file_size_ignored(), [true, false]);
     }
 
     #[test]

@@ -21,7 +21,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
     ("shmeld-fuzz", &["shmeld-os", "shmeld-core", "shmeld"]),
     ("xtask", &[]),
 ];
-const SYSTEM_CRATES: [&str; 2] = ["rustix", "libc"];
+const SYSTEM_CRATES: [&str; 3] = ["rustix", "libc", "landlock"];
 
 pub fn check(path: &str, text: &str) -> Vec<Finding> {
     let mut findings = Vec::new();

@@ -5,7 +5,7 @@ use super::lexer::{Kind, Token};
 use super::source::Source;
 
 /// The crates of floor 0.
-const SYSTEM_CRATES: [&str; 2] = ["rustix", "libc"];
+const SYSTEM_CRATES: [&str; 3] = ["rustix", "libc", "landlock"];
 /// Outside of shmeld-os, the only files that touch memory by themselves.
 const UNSAFE_FILES: [&str; 3] = [
     "crates/shmeld-core/src/region.rs",

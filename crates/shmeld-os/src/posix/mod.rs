@@ -11,5 +11,6 @@
 
 pub mod mqueue;
 mod notify;
+mod queue_root;
 pub mod semaphore;
 pub mod shm;

@@ -6,6 +6,7 @@
 //! panics if `SHMELD_REQUIRE=all` is set.
 
 mod beneath;
+mod confine;
 mod explain;
 mod facts;
 mod files;
