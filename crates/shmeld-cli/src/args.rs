@@ -105,6 +105,16 @@ pub struct ServeArgs {
     /// Follow no symbolic links at all (by default those that stay beneath DIR work)
     #[arg(long)]
     pub no_symlinks: bool,
+    /// Print what the server has given up, line by line on standard output, and serve
+    ///
+    /// After its start the server confines itself: with landlock it can open nothing any more but files beneath DIR for reading, regions
+    /// of shared memory, and its queue. Whether that holds on this kernel is tried and told, and so are new privileges, core dumps and
+    /// ignored signals.
+    #[arg(long)]
+    pub print_sandbox: bool,
+    /// Do not use landlock
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Print nothing but errors
     #[arg(short, long)]
     pub quiet: bool,

@@ -4,6 +4,7 @@
 //! * [`program`]: what every command does first and last: umask, signals, guard, exit code;
 //! * [`narrate`]: what the library tells, for people: messages and `--explain`;
 //! * [`report`]: events of a transfer as text, progress bar or JSON;
+//! * [`sandbox`], [`service`]: what a server tells of its confinement, and to a service manager;
 //! * [`commands`]: one file a command.
 //!
 //! Only this crate prints.
@@ -23,4 +24,6 @@ pub mod commands;
 pub mod narrate;
 pub mod program;
 pub mod report;
+pub mod sandbox;
+pub mod service;
 pub mod values;

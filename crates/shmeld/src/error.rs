@@ -46,6 +46,12 @@ pub enum Error {
         /// Its owner, if that can be seen.
         uid: Option<u32>,
     },
+    /// The queue lost its name, and the server's confinement does not let it make another.
+    #[error("server {name}: its queue lost its name and cannot be made again in its confinement")]
+    QueueLost {
+        /// The server.
+        name: ServerName,
+    },
     /// The server does not take our region.
     #[error("server {name}: refused this client: {} ({})", text_of(*.code), name_of(*.code))]
     Refused {
@@ -152,6 +158,7 @@ impl Error {
             | Self::NoServer { .. }
             | Self::AlreadyRunning { .. }
             | Self::ForeignOwner { .. }
+            | Self::QueueLost { .. }
             | Self::Refused { .. }
             | Self::Partial { .. }
             | Self::Layout(_) => 3,
@@ -191,6 +198,11 @@ impl Error {
             Self::Partial { cure, .. } => Some((*cure).to_owned()),
             Self::ForeignOwner { .. } => Some(
                 "choose another name with --name, or have that user or root remove the object".to_owned(),
+            ),
+            Self::QueueLost { .. } => Some(
+                "start it again; a confined server can make its queue again if the queues are mounted when it starts: \
+                 mount -t mqueue none /dev/mqueue, or --no-sandbox"
+                    .to_owned(),
             ),
             Self::Refused { code, .. } if status_of(*code) == Some(Status::Busy) => Some(
                 "a limit of the server is reached (--max-sessions, or --once): try again later".to_owned(),

@@ -1,15 +1,20 @@
 //! `shmeld serve` and `shm_server`.
 
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
 use shmeld::file::{Directory, DirectoryOptions, Ending, Server, ServerOptions, Stopper};
 use shmeld::os::fs::Links;
-use shmeld::os::limits;
+use shmeld::os::name::escape;
+use shmeld::os::{limits, process};
 
 use crate::args::ServeArgs;
 use crate::narrate::{self, Loudness};
 use crate::program::{Program, exit};
+use crate::sandbox::Sandbox;
+use crate::service::Service;
 
 /// Runs the command.
 #[must_use]
@@ -17,39 +22,49 @@ pub fn run(program: &Program, args: &ServeArgs) -> u8 {
     narrate::install(program.name, Loudness::from_options(args.quiet, args.explain));
     // Each session needs a few descriptors; a limit that cannot be raised shows as BUSY.
     let _ = limits::raise_open_files_to_hard();
-    let server = match start(args) {
+    // What cannot be given up is told by --print-sandbox.
+    let _ = limits::forbid_core_dumps();
+    let _ = process::forbid_new_privileges();
+    // The private server of `cp` is nobody's service.
+    let service = if args.until_stdin_closes {
+        Service::default()
+    } else {
+        connect_to_service_manager(program)
+    };
+    let mut server = match start(args) {
         Ok(server) => server,
         Err(error) => return program.fail(&error),
     };
+    // The first other thread: it inherits the confinement.
     if let Err(error) = program.stop_on_signals(server.stopper()) {
         return program.fail(&error.into());
     }
     if args.until_stdin_closes {
         announce_to_parent(server.stopper());
-    } else if !args.quiet {
-        let directory = args
-            .directory
-            .canonicalize()
-            .unwrap_or_else(|_| args.directory.clone());
-        // A log that cannot be written stops no server.
-        let _ = writeln!(
-            std::io::stderr(),
-            "{}: serving {} as {} (Ctrl-C ends it)",
-            program.name,
-            directory.display(),
-            args.name
-        );
+    } else {
+        announce(program, args, &service);
     }
-    match server.run() {
-        Ok(Ending::Stopped | Ending::OnceClosed) => exit::DONE,
-        Ok(Ending::OnceFailed) => {
+    let served = server.serve();
+    service.stopping();
+    match (server.end(), served) {
+        (Ending::Stopped | Ending::OnceClosed, Ok(())) => exit::DONE,
+        (Ending::OnceFailed, Ok(())) => {
             program.complain("the client died before it was done", None);
             exit::PEER
         }
-        Err(error) => program.fail(&error),
+        (_, Err(error)) => program.fail(&error),
     }
 }
 
+/// A server that cannot tell its manager serves nevertheless; the manager will complain in its own time.
+fn connect_to_service_manager(program: &Program) -> Service {
+    Service::from_environment().unwrap_or_else(|error| {
+        program.complain(&format!("connect NOTIFY_SOCKET: {error}"), None);
+        Service::default()
+    })
+}
+
+/// Makes the server, and confines it.
 fn start(args: &ServeArgs) -> shmeld::Result<Server> {
     let links = if args.no_symlinks {
         Links::Refuse
@@ -60,7 +75,7 @@ fn start(args: &ServeArgs) -> shmeld::Result<Server> {
         links,
         file_bytes_max: args.file_max.unwrap_or(u64::MAX),
     };
-    let directory = Directory::open(&args.directory, options)?;
+    let directory = Arc::new(Directory::open(&args.directory, options)?);
     let options = ServerOptions {
         name: args.name.clone(),
         once: args.once,
@@ -68,7 +83,36 @@ fn start(args: &ServeArgs) -> shmeld::Result<Server> {
         region_bytes_max: args.region_max,
         stall: args.stall,
     };
-    Server::start(Arc::new(directory), options)
+    let mut server = Server::start(directory.clone(), options)?;
+    let confined = if args.no_sandbox {
+        None
+    } else {
+        Some(server.confine(&[directory.as_fd()], &[])?)
+    };
+    if args.print_sandbox {
+        Sandbox::look(confined).print(&args.directory);
+    }
+    Ok(server)
+}
+
+/// Says that clients can connect.
+fn announce(program: &Program, args: &ServeArgs, service: &Service) {
+    let directory = args
+        .directory
+        .canonicalize()
+        .unwrap_or_else(|_| args.directory.clone());
+    let escaped = escape(directory.as_os_str().as_bytes());
+    service.ready(&format!("serving {escaped} as {}", args.name));
+    if !args.quiet {
+        // A log that cannot be written stops no server.
+        let _ = writeln!(
+            std::io::stderr(),
+            "{}: serving {} as {} (Ctrl-C ends it)",
+            program.name,
+            directory.display(),
+            args.name
+        );
+    }
 }
 
 /// For `cp`: says that clients can connect, and stops when the parent goes, however it goes.

@@ -23,7 +23,7 @@ fn expect_refusal(outcome: Outcome, said: &[&str], cure: &[&str]) {
 }
 
 /// Whether a namespace of this kind can be made and changed by `script`; else says so.
-fn can_or_skip(world: &World, unshare: &str, script: &str) -> bool {
+pub fn can_or_skip(world: &World, unshare: &str, script: &str) -> bool {
     if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("setpriv") {
         return false;
     }

@@ -52,6 +52,7 @@ mod resume;
 mod resume_outputs;
 mod resume_parts;
 mod rule_book;
+mod sandbox;
 mod signals;
 mod sizes;
 mod talk;

@@ -1,7 +1,7 @@
 //! A directory as the source of files: every path is resolved beneath its root by the kernel, never by looking at the text.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -78,6 +78,13 @@ impl Directory {
             options: self.options,
             real_devices: &self.real_devices,
         }
+    }
+}
+
+/// The root, for [`Server::confine`](super::Server::confine).
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.root.as_fd()
     }
 }
 

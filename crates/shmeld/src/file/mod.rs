@@ -8,6 +8,7 @@ mod client;
 mod client_state;
 mod client_watch;
 mod collected;
+mod confined;
 mod connection;
 mod context;
 mod digest;
@@ -49,6 +50,7 @@ mod walk;
 pub mod wire;
 
 pub use client::{Client, ClientOptions, Query};
+pub use confined::Confined;
 pub use connection::Interrupt;
 pub use context::ServerStatus;
 pub use directory::{Directory, DirectoryOptions};

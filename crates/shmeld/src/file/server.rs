@@ -1,6 +1,6 @@
 //! The server: one acceptor thread, which reads the queue and decides, and one thread for each session.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -15,6 +15,7 @@ use shmeld_os::{ErrorKind, explain, process};
 
 use super::acceptor::{Admission, Pace, Places, Route, admit, route};
 use super::admission::{Policy, Verdict, judge};
+use super::confined::{Confined, confine};
 use super::context::Context;
 use super::gate::{Gate, sweep};
 use super::server_options::ServerOptions;
@@ -25,7 +26,7 @@ use super::staging::StagingPool;
 use super::status::Status;
 use super::stopper::{Ending, Stopper};
 use super::wire::{MESSAGE_BYTES_MAX, Op, Request};
-use crate::Result;
+use crate::{Error, Result};
 
 /// How many messages the acceptor takes before it looks at signals, sessions and the clock again.
 const MESSAGES_PER_TURN: usize = 10;
@@ -53,6 +54,8 @@ pub struct Server {
     once: Option<RegionId>,
     ending: Option<Ending>,
     next_tick: Instant,
+    /// Whether the queue can be made again if it loses its name.
+    can_republish: bool,
     /// A descriptor held in reserve: see [`Server::refuse_with_the_spare_descriptor`].
     spare: Option<EventCounter>,
 }
@@ -93,6 +96,7 @@ impl Server {
             once: None,
             ending: None,
             next_tick: Instant::now() + TICK_QUIET,
+            can_republish: true,
             spare: EventCounter::new().ok(),
         })
     }
@@ -103,19 +107,38 @@ impl Server {
         self.stopper.clone()
     }
 
-    /// Serves until [`Stopper::stop`], or with `once` until the session is over.
+    /// Confines this thread, for good, to what serving needs: to read beneath the directories `readable`, to use and remove regions, to
+    /// have the queue, and to write and make files beneath `appendable`. What this thread starts later, the threads of sessions too,
+    /// inherits that; threads that run already do not. Best effort: a kernel without landlock confines nothing, which is no error.
+    ///
+    /// # Errors
+    /// The kernel has landlock and refuses to use it.
+    pub fn confine(
+        &mut self,
+        readable: &[BorrowedFd<'_>],
+        appendable: &[BorrowedFd<'_>],
+    ) -> Result<Confined> {
+        let confined = confine(&self.queue, readable, appendable)?;
+        self.can_republish = confined.can_make_queue_again;
+        Ok(confined)
+    }
+
+    /// Serves until [`Stopper::stop`], or with `once` until the session is over; then lets sessions at work finish.
     ///
     /// # Errors
     /// The queue was lost and cannot be made again.
     pub fn run(mut self) -> Result<Ending> {
-        let accepted = self.accept();
+        let served = self.serve();
         // Also after an error of our own: sessions at work finish, and clients hear that the server stops.
-        self.shut_down();
-        accepted?;
-        Ok(self.ending.unwrap_or(Ending::Stopped))
+        let ending = self.end();
+        served.map(|()| ending)
     }
 
-    fn accept(&mut self) -> Result<()> {
+    /// The first half of [`Server::run`], for those who have something to say before the second, [`Server::end`].
+    ///
+    /// # Errors
+    /// The queue was lost and cannot be made again.
+    pub fn serve(&mut self) -> Result<()> {
         while self.ending.is_none() && !self.stopper.is_stopping() {
             let until_tick = self.next_tick.saturating_duration_since(Instant::now());
             let ready = poll(&[self.queue.as_fd(), self.stopper.wake.as_fd()], Some(until_tick))?;
@@ -264,6 +287,12 @@ impl Server {
 
     /// Makes the queue again after somebody unlinked it, taking up what was sent to the old one first.
     fn republish(&mut self) -> Result<()> {
+        if !self.can_republish {
+            // Not even tried: the kernel would make the queue and then refuse to open it.
+            return Err(Error::QueueLost {
+                name: self.options.name.clone(),
+            });
+        }
         tracing::warn!(target: "shmeld::server", "the queue {} lost its name; making it again", self.options.name);
         self.take_messages();
         self.queue = self.gate.make_queue()?;
@@ -307,13 +336,14 @@ impl Server {
     }
 
     /// Stops accepting, lets sessions at work finish for a while, removes the queue and then the gate.
-    fn shut_down(&mut self) {
+    pub fn end(mut self) -> Ending {
         self.remove_queue();
         self.sessions.end_all(false);
         self.sessions.wait(GRACE);
         self.sessions.end_all(true);
         self.sessions.wait(ABORT_GRACE);
         self.gate.remove();
+        self.ending.unwrap_or(Ending::Stopped)
     }
 
     fn remove_queue(&self) {
