@@ -53,6 +53,7 @@ mod resume_outputs;
 mod resume_parts;
 mod rule_book;
 mod sandbox;
+mod service;
 mod signals;
 mod sizes;
 mod talk;
