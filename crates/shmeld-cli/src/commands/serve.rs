@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use shmeld::file::{Directory, DirectoryOptions, Ending, Server, ServerOptions, Stopper};
+use shmeld::file::{Directory, DirectoryOptions, Ending, Needs, Server, ServerOptions, Stopper};
 use shmeld::os::fs::Links;
 use shmeld::os::name::escape;
 use shmeld::os::{limits, process};
@@ -87,7 +87,11 @@ fn start(args: &ServeArgs) -> shmeld::Result<Server> {
     let confined = if args.no_sandbox {
         None
     } else {
-        Some(server.confine(&[directory.as_fd()], &[])?)
+        Some(server.confine(Needs {
+            readable: &[directory.as_fd()],
+            appendable: &[],
+            queue_again: !args.until_stdin_closes,
+        })?)
     };
     if args.print_sandbox {
         Sandbox::look(confined).print(&args.directory);

@@ -22,6 +22,8 @@ use crate::{Error, Result, ServerName};
 
 /// How long the client tries to say CLOSE; its lease says the same when it goes.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long a server may be alive and silent before the client gives it up.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How a client behaves.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
@@ -49,7 +51,7 @@ impl Default for ClientOptions {
             server_uids: Vec::new(),
             region_bytes: PAGE_BYTES,
             or_one_page: false,
-            silence_max: Duration::from_secs(30),
+            silence_max: SILENCE_MAX,
             interrupt: Interrupt::default(),
         }
     }

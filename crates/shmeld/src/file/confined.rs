@@ -27,18 +27,26 @@ pub struct Confined {
     pub can_make_queue_again: bool,
 }
 
-pub(super) fn confine(
-    queue: &MessageQueue,
-    readable: &[BorrowedFd<'_>],
-    appendable: &[BorrowedFd<'_>],
-) -> Result<Confined> {
+/// What a server needs after its start.
+#[derive(Debug, Clone, Copy)]
+pub struct Needs<'fd> {
+    /// Directories beneath which it reads: the exported one.
+    pub readable: &'fd [BorrowedFd<'fd>],
+    /// Directories beneath which it writes and makes files: those of its logs.
+    pub appendable: &'fd [BorrowedFd<'fd>],
+    /// Whether it is to be able to make its queue again. Where the queues are mounted nowhere this takes a mount of our own, which
+    /// costs milliseconds: too much for a server that is started for one file and has a name that nobody knows.
+    pub queue_again: bool,
+}
+
+pub(super) fn confine(queue: &MessageQueue, needs: Needs<'_>) -> Result<Confined> {
     let regions = open_directory(Path::new(shm::DIRECTORY))?;
-    let queues = queue.root()?;
+    let queues = if needs.queue_again { queue.root()? } else { None };
     let mut confinement = Confinement::new().remove_beneath(regions.as_fd());
-    for directory in readable {
+    for directory in needs.readable {
         confinement = confinement.read_beneath(*directory);
     }
-    for directory in appendable {
+    for directory in needs.appendable {
         confinement = confinement.append_beneath(*directory);
     }
     if let Some(queues) = &queues {

@@ -50,7 +50,7 @@ mod walk;
 pub mod wire;
 
 pub use client::{Client, ClientOptions, Query};
-pub use confined::Confined;
+pub use confined::{Confined, Needs};
 pub use connection::Interrupt;
 pub use context::ServerStatus;
 pub use directory::{Directory, DirectoryOptions};

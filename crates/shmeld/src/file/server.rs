@@ -1,6 +1,6 @@
 //! The server: one acceptor thread, which reads the queue and decides, and one thread for each session.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use shmeld_os::{ErrorKind, explain, process};
 
 use super::acceptor::{Admission, Pace, Places, Route, admit, route};
 use super::admission::{Policy, Verdict, judge};
-use super::confined::{Confined, confine};
+use super::confined::{Confined, Needs, confine};
 use super::context::Context;
 use super::gate::{Gate, sweep};
 use super::server_options::ServerOptions;
@@ -107,18 +107,14 @@ impl Server {
         self.stopper.clone()
     }
 
-    /// Confines this thread, for good, to what serving needs: to read beneath the directories `readable`, to use and remove regions, to
-    /// have the queue, and to write and make files beneath `appendable`. What this thread starts later, the threads of sessions too,
-    /// inherits that; threads that run already do not. Best effort: a kernel without landlock confines nothing, which is no error.
+    /// Confines this thread, for good, to what serving needs: to read what is exported, to use and remove regions, to have the queue, and
+    /// to write logs. What this thread starts later, the threads of sessions too, inherits that; threads that run already do not. Best
+    /// effort: a kernel without landlock confines nothing, which is no error.
     ///
     /// # Errors
     /// The kernel has landlock and refuses to use it.
-    pub fn confine(
-        &mut self,
-        readable: &[BorrowedFd<'_>],
-        appendable: &[BorrowedFd<'_>],
-    ) -> Result<Confined> {
-        let confined = confine(&self.queue, readable, appendable)?;
+    pub fn confine(&mut self, needs: Needs<'_>) -> Result<Confined> {
+        let confined = confine(&self.queue, needs)?;
         self.can_republish = confined.can_make_queue_again;
         Ok(confined)
     }
