@@ -10,12 +10,14 @@
 //! - [`safety`]: each `unsafe` carries its reason;
 //! - [`locks`]: no lock of the C library lies in shared memory;
 //! - [`arrows`]: crates depend downwards only;
-//! - [`map`]: what the architecture's map names is there.
+//! - [`map`]: what the architecture's map names is there;
+//! - [`limits`]: docs/LIMITS.md has every limit, with its value.
 
 mod arrows;
 mod finding;
 mod layouts;
 mod lexer;
+mod limits;
 mod locks;
 mod map;
 mod markers;
@@ -38,13 +40,20 @@ const PROSE_AND_CODE: [&str; 4] = [".rs", ".py", ".c", ".md"];
 /// If there is a finding, or if a file cannot be read.
 pub fn run(root: &Path) -> Result<(), String> {
     let paths = list_files(root)?;
-    let mut findings = Vec::new();
+    let (mut findings, mut sources) = (Vec::new(), Vec::new());
     for path in &paths {
         if PROSE_AND_CODE.iter().any(|ending| path.ends_with(ending)) || path.ends_with("Cargo.toml") {
             let bytes = std::fs::read(root.join(path)).map_err(|error| format!("{path}: {error}"))?;
-            findings.extend(check_file(path, &String::from_utf8_lossy(&bytes), &paths));
+            let text = String::from_utf8_lossy(&bytes);
+            findings.extend(check_file(path, &text, &paths));
+            if path == limits::DOCUMENT || limits::concerns(path) {
+                sources.push((path.clone(), text.into_owned()));
+            }
         }
     }
+    let document = sources.iter().find(|(path, _)| path == limits::DOCUMENT);
+    let document = document.map_or("", |(_, text)| text.as_str());
+    findings.extend(limits::check(document, &sources));
     for finding in &findings {
         println!("{finding}");
     }
