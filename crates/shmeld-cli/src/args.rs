@@ -115,6 +115,16 @@ pub struct ServeArgs {
     /// Do not use landlock
     #[arg(long)]
     pub no_sandbox: bool,
+    /// Add a line to FILE for each session that ends and each request that is refused
+    ///
+    /// One JSON object a line, with "time" (UTC) and "event": "session" (an end: uid, requests, files, bytes, bytes_sent, refused, cancelled,
+    /// status, reason, seconds), "refused" or "cancelled" (uid, session, op, path, status, reason), "region" (one that was not attached; uid is
+    /// null unless the sender has proven who it is), "suppressed" (what more than 10 lines a second of one user, event and status amount to),
+    /// "junk" (messages that are no requests), "lost" (lines that could not be written). The uid is that of the client's region, as the kernel
+    /// says. FILE is made with mode 0600; put it outside of DIR. After renaming it send SIGHUP: the server goes on in a new FILE. (Without
+    /// --audit SIGHUP stops the server as SIGTERM does.)
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub audit: Option<PathBuf>,
     /// Print nothing but errors
     #[arg(short, long)]
     pub quiet: bool,

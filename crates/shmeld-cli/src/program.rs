@@ -1,14 +1,16 @@
 //! What every command does first and last.
 
-use std::io::{Read, Write};
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use shmeld::file::{Interrupt, Stopper};
+use shmeld::file::{Audit, Interrupt, Stopper};
+use shmeld::os::event::poll;
 use shmeld::os::{Errno, process, sigbus};
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// Exit codes of section "Exit codes" of the README.
 pub mod exit {
@@ -120,39 +122,70 @@ impl Program {
         let _ = std::thread::Builder::new().name("watch".to_owned()).spawn(watch);
     }
 
-    /// Lets SIGINT and SIGTERM stop a server; the second one ends the process at once.
+    /// Lets SIGINT and SIGTERM stop a server; the second one ends the process at once. SIGHUP opens the audit log anew, and stops a server
+    /// that has none; if it was ignored when this process was started, as by `nohup`, a server without audit log goes on ignoring it.
     ///
     /// # Errors
     /// No descriptors or no thread for it.
-    pub fn stop_on_signals(&self, stopper: Stopper) -> Result<(), shmeld::os::Error> {
-        // A pipe of our own: signal-hook's iterator would make a pair of sockets, and the rule book knows no sockets.
-        let (mut reader, writer) = std::io::pipe().map_err(|error| refused("pipe", "signals", &error))?;
-        for signal in [SIGINT, SIGTERM] {
-            let writer = writer
-                .try_clone()
-                .map_err(|error| refused("fcntl(F_DUPFD_CLOEXEC)", "signals", &error))?;
-            signal_hook::low_level::pipe::register(signal, writer)
-                .map_err(|error| refused("sigaction", "signals", &error))?;
-        }
+    pub fn stop_on_signals(
+        &self,
+        stopper: Stopper,
+        audit: Option<Arc<Audit>>,
+    ) -> Result<(), shmeld::os::Error> {
+        let stops = signals_as_pipe(&[SIGINT, SIGTERM])?;
+        let hears_hangups = audit.is_some() || !process::is_ignored(SIGHUP);
+        let hangups = signals_as_pipe(if hears_hangups { &[SIGHUP] } else { &[] })?;
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                let mut stopping = false;
-                loop {
-                    if reader.read_exact(&mut [0]).is_err() {
-                        // A server that hears no signals could never be asked to end.
-                        stopper.stop();
-                        return;
-                    }
-                    if stopping {
-                        std::process::exit(i32::from(exit::INTERRUPTED));
-                    }
-                    stopping = true;
-                    stopper.stop();
-                }
+                watch_signals([stops, hangups], &stopper, audit.as_deref());
+                // A server that hears no signals could never be asked to end.
+                stopper.stop();
             })
             .map_err(|error| refused("pthread_create", "signals", &error))?;
         Ok(())
+    }
+}
+
+/// A pipe that gets a byte for each of these signals, and a writing end that keeps it open. A pipe of our own: signal-hook's iterator would
+/// make a pair of sockets, and the rule book knows no sockets.
+fn signals_as_pipe(signals: &[i32]) -> Result<(PipeReader, PipeWriter), shmeld::os::Error> {
+    let (reader, writer) = std::io::pipe().map_err(|error| refused("pipe", "signals", &error))?;
+    for signal in signals {
+        let writer = writer
+            .try_clone()
+            .map_err(|error| refused("fcntl(F_DUPFD_CLOEXEC)", "signals", &error))?;
+        signal_hook::low_level::pipe::register(*signal, writer)
+            .map_err(|error| refused("sigaction", "signals", &error))?;
+    }
+    Ok((reader, writer))
+}
+
+/// Does what signals mean to a server, until that cannot be heard any more.
+fn watch_signals(pipes: [(PipeReader, PipeWriter); 2], stopper: &Stopper, audit: Option<&Audit>) {
+    let [(mut stops, _stops), (mut hangups, _hangups)] = pipes;
+    let mut stopping = false;
+    while let Ok(ready) = poll(&[stops.as_fd(), hangups.as_fd()], None) {
+        if ready[1] {
+            if hangups.read_exact(&mut [0]).is_err() {
+                return;
+            }
+            match audit {
+                Some(audit) => audit.reopen(),
+                // A terminal that goes away may say so twice: that is no second wish.
+                None => stopper.stop(),
+            }
+        }
+        if ready[0] {
+            if stops.read_exact(&mut [0]).is_err() {
+                return;
+            }
+            if stopping {
+                std::process::exit(i32::from(exit::INTERRUPTED));
+            }
+            stopping = true;
+            stopper.stop();
+        }
     }
 }
 

@@ -145,7 +145,7 @@ pub fn escape(bytes: &[u8]) -> String {
 }
 
 /// Escapes what could drive a terminal and leaves backslashes alone, so that doing it twice changes nothing.
-pub(crate) fn escape_controls(text: String) -> String {
+pub fn escape_controls(text: String) -> String {
     if !text.chars().any(is_unprintable) {
         return text;
     }

@@ -68,19 +68,25 @@ pub fn ignore_broken_pipe_and_file_size() {
     }
 }
 
+/// `sigaction(signal, NULL, &old)`: whether a signal is ignored, as `nohup` arranges it for SIGHUP before it starts a program.
+///
+/// See [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html).
+#[doc(alias = "sigaction")]
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: all zero is a sound sigaction: no flags, an empty mask, the default action.
+    let mut old: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: no new action is set, and `old` is ours and writable. An invalid signal is an error, which leaves `old` as it is.
+    let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut old) };
+    asked == 0 && old.sa_sigaction == libc::SIG_IGN
+}
+
 /// `sigaction(signal, NULL)`: whether SIGPIPE and SIGXFSZ are ignored, in this order, as
 /// [`ignore_broken_pipe_and_file_size`] makes them.
 ///
 /// See [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html).
 #[doc(alias = "sigaction")]
 pub fn are_broken_pipe_and_file_size_ignored() -> [bool; 2] {
-    [libc::SIGPIPE, libc::SIGXFSZ].map(|signal| {
-        // SAFETY: all bytes zero is a valid `sigaction`: integers, and an optional function.
-        let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
-        // SAFETY: nothing is changed, and what is there now is written into a structure of the right type.
-        let outcome = unsafe { libc::sigaction(signal, std::ptr::null(), &mut action) };
-        outcome == 0 && action.sa_sigaction == libc::SIG_IGN
-    })
+    [libc::SIGPIPE, libc::SIGXFSZ].map(is_ignored)
 }
 
 /// `prctl(PR_SET_NO_NEW_PRIVS)`: no program that this thread, or one it starts, executes gets more rights than it has: no set-user-ID, no
@@ -219,6 +225,13 @@ mod tests {
         assert!(thread.join().expect("thread"));
         // The runtime of Rust ignores the one, nobody the other.
         assert_eq!(are_broken_pipe_and_file_size_ignored(), [true, false]);
+    }
+
+    #[test]
+    fn a_signal_that_is_ignored_is_known() {
+        ignore_broken_pipe_and_file_size();
+        assert!(is_ignored(libc::SIGXFSZ));
+        assert!(!is_ignored(libc::SIGWINCH) && !is_ignored(-1));
     }
 
     #[test]

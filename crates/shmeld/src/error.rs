@@ -1,5 +1,7 @@
 //! What can go wrong between a client and a server, told apart by what the caller can do about it.
 
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use shmeld_core::Misbehaviour;
@@ -90,6 +92,14 @@ pub enum Error {
         /// How long.
         after: Duration,
     },
+    /// A file that cannot hold the audit log.
+    #[error("open {}: {reason}", shmeld_os::name::escape(.path.as_os_str().as_bytes()))]
+    AuditFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The peer broke the protocol.
     #[error("the peer broke the protocol: {0}")]
     Peer(#[from] Misbehaviour),
@@ -161,6 +171,7 @@ impl Error {
             | Self::QueueLost { .. }
             | Self::Refused { .. }
             | Self::Partial { .. }
+            | Self::AuditFile { .. }
             | Self::Layout(_) => 3,
             Self::Ended { .. }
             | Self::ServerDied { .. }
@@ -187,6 +198,11 @@ impl Error {
                     names.join(", ")
                 ))
             }
+            Self::AuditFile { .. } => Some(
+                "the audit log needs a regular file of your own or root's, with one name, that only its owner may write (mode 0600 or 0640): \
+                 give another one, or let it be made"
+                    .to_owned(),
+            ),
             Self::Silent { name, .. } if gate_is_elsewhere(name) => Some(format!(
                 "its gate is not in this {0}: somebody removed it, or server and client see different mounts there. \
                  Containers that share an IPC namespace must share {0} too",

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use shmeld::file::{Directory, DirectoryOptions, Ending, Needs, Server, ServerOptions, Stopper};
+use shmeld::file::{Audit, Directory, DirectoryOptions, Ending, Needs, Server, ServerOptions, Stopper};
 use shmeld::os::fs::Links;
 use shmeld::os::name::escape;
 use shmeld::os::{limits, process};
@@ -31,12 +31,12 @@ pub fn run(program: &Program, args: &ServeArgs) -> u8 {
     } else {
         connect_to_service_manager(program)
     };
-    let mut server = match start(args) {
-        Ok(server) => server,
+    let (mut server, audit) = match start(args) {
+        Ok(started) => started,
         Err(error) => return program.fail(&error),
     };
     // The first other thread: it inherits the confinement.
-    if let Err(error) = program.stop_on_signals(server.stopper()) {
+    if let Err(error) = program.stop_on_signals(server.stopper(), audit) {
         return program.fail(&error.into());
     }
     if args.until_stdin_closes {
@@ -65,7 +65,7 @@ fn connect_to_service_manager(program: &Program) -> Service {
 }
 
 /// Makes the server, and confines it.
-fn start(args: &ServeArgs) -> shmeld::Result<Server> {
+fn start(args: &ServeArgs) -> shmeld::Result<(Server, Option<Arc<Audit>>)> {
     let links = if args.no_symlinks {
         Links::Refuse
     } else {
@@ -76,27 +76,30 @@ fn start(args: &ServeArgs) -> shmeld::Result<Server> {
         file_bytes_max: args.file_max.unwrap_or(u64::MAX),
     };
     let directory = Arc::new(Directory::open(&args.directory, options)?);
+    let audit = args.audit.as_deref().map(Audit::open).transpose()?.map(Arc::new);
     let options = ServerOptions {
         name: args.name.clone(),
         once: args.once,
         sessions_max: args.max_sessions as usize,
         region_bytes_max: args.region_max,
         stall: args.stall,
+        audit: audit.clone(),
     };
     let mut server = Server::start(directory.clone(), options)?;
+    let log_directory = audit.as_deref().map(Audit::directory);
     let confined = if args.no_sandbox {
         None
     } else {
         Some(server.confine(Needs {
             readable: &[directory.as_fd()],
-            appendable: &[],
+            appendable: log_directory.as_slice(),
             queue_again: !args.until_stdin_closes,
         })?)
     };
     if args.print_sandbox {
         Sandbox::look(confined).print(&args.directory);
     }
-    Ok(server)
+    Ok((server, audit))
 }
 
 /// Says that clients can connect.
@@ -113,7 +116,7 @@ fn announce(program: &Program, args: &ServeArgs, service: &Service) {
             std::io::stderr(),
             "{}: serving {} as {} (Ctrl-C ends it)",
             program.name,
-            directory.display(),
+            escaped,
             args.name
         );
     }

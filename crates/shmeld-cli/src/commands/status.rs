@@ -53,6 +53,10 @@ pub fn run(program: &Program, args: &StatusArgs) -> u8 {
             status.died_total,
             status.misbehaved_total,
         )
+        .and_then(|()| match (status.audit_lines_total, status.audit_lost_total) {
+            (0, 0) => Ok(()),
+            (lines, lost) => writeln!(out, "audit     {lines} lines, {lost} lost"),
+        })
     };
     if let Err(error) = written {
         program.complain(&format!("write standard output: {error}"), None);

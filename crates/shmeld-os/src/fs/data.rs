@@ -64,6 +64,18 @@ pub fn write_all(fd: impl AsFd, bytes: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
+/// `write(fd, bytes)`: one call, so that what it writes to a file opened with `O_APPEND` is in one piece. Returns how many bytes were
+/// written; on a disk that is nearly full not all.
+///
+/// # Errors
+/// The bare reason, as for [`write_all_at`].
+///
+/// See [write(2)](https://man7.org/linux/man-pages/man2/write.2.html).
+#[doc(alias = "write")]
+pub fn write_once(fd: impl AsFd, bytes: &[u8]) -> Result<usize, Errno> {
+    retry_on_intr(|| rustix::io::write(&fd, bytes))
+}
+
 /// Waits as a blocking `write` would.
 pub(crate) fn wait_until_writable(fd: impl AsFd) -> Result<(), Errno> {
     retry_on_intr(|| rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::OUT)], None))?;

@@ -33,10 +33,13 @@ pub use change::{
     link_unnamed, make_directory, make_symlink, remove_directory, rename, rename_noreplace, set_mode,
     set_times, set_times_at, unlink,
 };
-pub use data::{Span, allocate, flush, read_at, set_size, span_at, sync, write_all, write_all_at};
+pub use data::{
+    Span, allocate, flush, read_at, set_size, span_at, sync, write_all, write_all_at, write_once,
+};
 pub use entries::{Entries, Entry, entries};
 pub use open::{
-    create_new, create_unnamed, open_child, open_child_to_write, open_directory, open_directory_at, read_link,
+    create_new, create_unnamed, open_append, open_child, open_child_to_write, open_directory,
+    open_directory_at, read_link,
 };
 pub use stat::{
     FileKind, Stat, Time, find_at, is_faster_reserved, is_pseudo, space_free, stat, stat_at, stat_path,

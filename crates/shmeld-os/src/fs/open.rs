@@ -85,6 +85,23 @@ pub fn create_new(dir: impl AsFd, name: &[u8], mode: u32) -> Result<OwnedFd> {
     open_at(&dir, name, flags, mode)
 }
 
+/// `openat(dir, name, O_WRONLY|O_APPEND|O_CREAT|O_NOFOLLOW|O_NONBLOCK)`: opens a file to which lines are added, made if it is not there.
+///
+/// `mode` is that of a new file, narrowed by the umask. Nothing is waited for, so a FIFO that somebody reads opens too, and so does a
+/// file of anybody: look at [`stat`](super::stat()) before writing.
+///
+/// # Errors
+/// ELOOP for a symbolic link, ENXIO for a socket or a FIFO that nobody reads, EISDIR, and what every open can say.
+///
+/// See [openat(2)](https://man7.org/linux/man-pages/man2/openat.2.html).
+#[doc(alias = "openat")]
+#[doc(alias = "O_APPEND")]
+pub fn open_append(dir: impl AsFd, name: &[u8], mode: u32) -> Result<OwnedFd> {
+    let for_lines = OFlags::WRONLY | OFlags::APPEND | OFlags::CREATE | OFlags::NOFOLLOW;
+    let harmless = OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    open_at(&dir, name, for_lines | harmless, mode)
+}
+
 /// `openat(dir, ".", O_TMPFILE|O_RDWR)`: creates a file without a name on the file system of `dir`. It
 /// vanishes with its last descriptor, unless [`link_unnamed`](super::link_unnamed) gives it a name.
 ///

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::account::Account;
 use super::context::Context;
 use super::path::{has_pattern, link_stays_inside};
 use super::pattern::{Pattern, join};
@@ -18,17 +19,24 @@ use super::wire::{FLAG_PATTERN, FLAG_RECURSIVE, Op, Request};
 pub(super) struct Tally {
     pub(super) items: u64,
     pub(super) refused: u64,
+    /// A file came to no end because the client had cancelled.
+    pub(super) cancelled: bool,
 }
 
 /// Answers the requests of one session.
 pub(super) struct Answerer<'s> {
     pub(super) writer: SlotWriter<'s>,
     pub(super) context: &'s Arc<Context>,
+    pub(super) account: &'s Account,
 }
 
 impl<'s> Answerer<'s> {
-    pub(super) fn new(writer: SlotWriter<'s>, context: &'s Arc<Context>) -> Self {
-        Self { writer, context }
+    pub(super) fn new(writer: SlotWriter<'s>, context: &'s Arc<Context>, account: &'s Account) -> Self {
+        Self {
+            writer,
+            context,
+            account,
+        }
     }
 
     pub(super) fn flush(&mut self) -> Result<(), End> {
@@ -37,6 +45,7 @@ impl<'s> Answerer<'s> {
 
     pub(super) fn answer(&mut self, request: &Request) -> Result<(), End> {
         self.context.counters.requests.add(1);
+        self.account.requests.add(1);
         let mut tally = Tally::default();
         let outcome = match request.op {
             Op::Get => self.get(request, &mut tally)?,
@@ -46,6 +55,7 @@ impl<'s> Answerer<'s> {
             Op::Close => Ok(()),
             Op::Unknown => Err(Status::Unsupported.into()),
         };
+        self.tell_outcome(request, &outcome, &tally);
         let done = Record {
             offset: tally.items,
             extent: tally.refused,
@@ -62,6 +72,30 @@ impl<'s> Answerer<'s> {
                     payload.extend_from_slice(cut(refusal.text.as_bytes(), TEXT_BYTES_MAX))
                 })
             }
+        }
+    }
+
+    /// Accounts for a request that came to no good end as a whole.
+    fn tell_outcome(&self, request: &Request, outcome: &Result<(), Refusal>, tally: &Tally) {
+        match outcome {
+            Err(refusal) if refusal.status != Status::Cancelled => {
+                self.account_refusal(request, &request.path, refusal);
+            }
+            Ok(()) if !tally.cancelled => {}
+            _ => {
+                self.account.cancelled.add(1);
+                if let Some(audit) = &self.context.audit {
+                    audit.cancelled(self.account, request.op, &request.path);
+                }
+            }
+        }
+    }
+
+    /// Accounts for a refusal; `path` is relative to the root.
+    pub(super) fn account_refusal(&self, request: &Request, path: &[u8], refusal: &Refusal) {
+        self.account.refused.add(1);
+        if let Some(audit) = &self.context.audit {
+            audit.refused(self.account, request.op, path, refusal);
         }
     }
 
@@ -182,12 +216,12 @@ impl<'s> Answerer<'s> {
     ) -> Result<(), End> {
         let WalkItem { entry, refusal } = item;
         if let Some(refusal) = refusal {
-            return self.refuse(request, &entry.name, &refusal, tally);
+            return self.refuse_below(request, &entry.name, &refusal, tally);
         }
         match entry.kind {
             EntryKind::File => match walk.open_last() {
                 Ok(file) => self.file(request, &*file, &entry.name, tally),
-                Err(refusal) => self.refuse(request, &entry.name, &refusal, tally),
+                Err(refusal) => self.refuse_below(request, &entry.name, &refusal, tally),
             },
             EntryKind::Symlink if !link_stays_inside(&entry.name, &entry.text) => {
                 let target = shmeld_os::name::escape(&entry.text);
@@ -195,7 +229,7 @@ impl<'s> Answerer<'s> {
                     Status::Denied,
                     format!("a symbolic link that may lead out of the tree: {target}"),
                 );
-                self.refuse(request, &entry.name, &refusal, tally)
+                self.refuse_below(request, &entry.name, &refusal, tally)
             }
             _ => self.entry(request, &entry, Status::Ok, tally),
         }
@@ -295,6 +329,29 @@ impl<'s> Answerer<'s> {
         refusal: &Refusal,
         tally: &mut Tally,
     ) -> Result<(), End> {
+        self.account_refusal(request, name, refusal);
+        self.refused_entry(request, name, refusal, tally)
+    }
+
+    /// As [`Answerer::refuse`], for a name relative to the tree that is asked for.
+    fn refuse_below(
+        &mut self,
+        request: &Request,
+        name: &[u8],
+        refusal: &Refusal,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
+        self.account_refusal(request, &path_of_item(request, name), refusal);
+        self.refused_entry(request, name, refusal, tally)
+    }
+
+    fn refused_entry(
+        &mut self,
+        request: &Request,
+        name: &[u8],
+        refusal: &Refusal,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
         tally.refused += 1;
         self.context.counters.refused_names.add(1);
         self.entry(request, &Entry::refusal(name, refusal), refusal.status, tally)
@@ -314,5 +371,14 @@ impl<'s> Answerer<'s> {
             ..Record::new(Kind::Entry, request.request_id)
         };
         self.writer.record(&record, |payload| entry.encode_to(payload))
+    }
+}
+
+/// The path, relative to the root, of something that an answer calls `name`: in a tree, names are relative to the tree.
+pub(super) fn path_of_item(request: &Request, name: &[u8]) -> Vec<u8> {
+    match (request.op, name) {
+        (Op::Tree, b".") => request.path.clone(),
+        (Op::Tree, _) => join(&request.path, name),
+        _ => name.to_vec(),
     }
 }

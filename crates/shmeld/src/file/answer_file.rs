@@ -1,6 +1,6 @@
 //! One file as records: BEGIN, its bytes, END. Bytes that the client says to have are read, compared by their digest, and left out.
 
-use super::answer::{Answerer, Tally};
+use super::answer::{Answerer, Tally, path_of_item};
 use super::prefix::Start;
 use super::record::{Entry, Kind, Record, TEXT_BYTES_MAX, cut};
 use super::session::End;
@@ -51,6 +51,7 @@ impl Answerer<'_> {
         match body {
             Ok(digest) => {
                 self.context.counters.files.add(1);
+                self.account.delivered(entry.size);
                 self.writer.record(&end, |payload| {
                     payload.extend_from_slice(digest.as_ref().map_or(&[][..], |digest| digest))
                 })
@@ -58,6 +59,11 @@ impl Answerer<'_> {
             Err(refusal) => {
                 tally.refused += 1;
                 self.context.counters.refused_names.add(1);
+                if refusal.status == Status::Cancelled {
+                    tally.cancelled = true;
+                } else {
+                    self.account_refusal(request, &path_of_item(request, name), &refusal);
+                }
                 let end = Record {
                     status: refusal.status,
                     ..end
@@ -234,6 +240,7 @@ impl Answerer<'_> {
                 Ok(got) => {
                     position += got as u64;
                     self.context.counters.bytes.add(got as u64);
+                    self.account.bytes_sent.add(got as u64);
                 }
                 Err(refusal) => return Ok(Err(refusal)),
             }

@@ -8,6 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 use shmeld_core::counters::Counters;
 
+use super::audit::Audit;
 use super::source::Source;
 use super::staging::StagingPool;
 use super::wire::DecodeError;
@@ -22,6 +23,7 @@ pub(super) struct Context {
     pub(super) started: Instant,
     pub(super) sessions_now: AtomicUsize,
     pub(super) sessions_max: usize,
+    pub(super) audit: Option<Arc<Audit>>,
 }
 
 /// What a server says about itself.
@@ -78,6 +80,12 @@ pub struct ServerStatus {
     /// Sessions ended because a thread of the server panicked: a bug of its own, or of its source of files.
     #[serde(default)]
     pub panics_total: u64,
+    /// Lines written to the audit log; 0 without one.
+    #[serde(default)]
+    pub audit_lines_total: u64,
+    /// Lines of the audit log that could not be written.
+    #[serde(default)]
+    pub audit_lost_total: u64,
 }
 
 /// What the places of [`Counters::junk_by_reason`] mean.
@@ -100,6 +108,8 @@ impl Context {
 
     pub(super) fn status(&self) -> ServerStatus {
         let counters = &self.counters;
+        let (audit_lines_total, audit_lost_total) =
+            self.audit.as_ref().map_or((0, 0), |audit| audit.lines_and_lost());
         ServerStatus {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             name: self.name.to_string(),
@@ -127,6 +137,8 @@ impl Context {
             misbehaved_total: counters.misbehaved.get(),
             died_total: counters.died.get(),
             panics_total: counters.panics.get(),
+            audit_lines_total,
+            audit_lost_total,
         }
     }
 }

@@ -1,9 +1,13 @@
 //! Files from one process to another: a server that offers a directory, a client that fetches from it.
 
 mod acceptor;
+mod account;
 mod admission;
 mod answer;
 mod answer_file;
+mod audit;
+mod audit_file;
+mod audit_line;
 mod client;
 mod client_state;
 mod client_watch;
@@ -20,6 +24,7 @@ pub mod fuzzing;
 mod gate;
 mod inbox;
 mod incoming;
+mod limiter;
 mod node;
 mod output;
 mod partial;
@@ -32,6 +37,7 @@ mod reservation;
 mod server;
 mod server_options;
 mod session;
+mod session_log;
 mod sessions;
 #[cfg(test)]
 mod simulation;
@@ -49,6 +55,7 @@ mod tree;
 mod walk;
 pub mod wire;
 
+pub use audit::Audit;
 pub use client::{Client, ClientOptions, Query};
 pub use confined::{Confined, Needs};
 pub use connection::Interrupt;

@@ -9,7 +9,7 @@ use shmeld_os::{Errno, Error, ErrorKind, process};
 use super::digest::ZEROS;
 use super::node::open_node;
 use super::partial::Partial;
-use super::place::{Place, check_replaceable, replaceable};
+use super::place::{Place, check_replaceable, refused, replaceable};
 use super::record::Entry;
 use super::reservation::Reservation;
 

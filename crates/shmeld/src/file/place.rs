@@ -83,6 +83,6 @@ pub(super) fn replaceable(place: &Place, name: &[u8], options: OutputOptions) ->
     Ok(Some(stat))
 }
 
-fn refused(place: &Place, name: &[u8], errno: Errno) -> Error {
+pub(super) fn refused(place: &Place, name: &[u8], errno: Errno) -> Error {
     Error::new("open", place.join(name).to_string_lossy(), errno)
 }

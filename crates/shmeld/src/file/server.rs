@@ -20,6 +20,7 @@ use super::context::Context;
 use super::gate::{Gate, sweep};
 use super::server_options::ServerOptions;
 use super::session::End;
+use super::session_log::SessionLog;
 use super::sessions::{Sessions, refuse};
 use super::source::Source;
 use super::staging::StagingPool;
@@ -50,6 +51,7 @@ pub struct Server {
     queue: MessageQueue,
     gate: Gate,
     sessions: Sessions,
+    log: SessionLog,
     stopper: Stopper,
     once: Option<RegionId>,
     ending: Option<Ending>,
@@ -79,6 +81,7 @@ impl Server {
             started: Instant::now(),
             sessions_now: AtomicUsize::new(0),
             sessions_max: options.sessions_max,
+            audit: options.audit.clone(),
         });
         let policy = Policy {
             uid: process::effective_uid(),
@@ -92,6 +95,7 @@ impl Server {
             queue,
             gate,
             sessions,
+            log: SessionLog::default(),
             stopper: Stopper::new(wake),
             once: None,
             ending: None,
@@ -192,11 +196,19 @@ impl Server {
         match (route(&request, known), session) {
             (Route::Session, Some(session)) => session.push(request),
             (Route::Session | Route::Region, _) => self.attach(request),
-            (Route::Ignore(reason), _) => self.ignore(&request, reason),
+            (Route::Ignore(reason), _) => self.ignore(&request, None, reason),
         }
     }
 
-    fn ignore(&self, request: &Request, reason: &str) {
+    /// Does nothing about a request; `owner` is whose region it names, whoever sent it.
+    fn ignore(&self, request: &Request, owner: Option<u32>, reason: &str) {
+        if let Some(audit) = &self.context.audit {
+            audit.region_ignored(owner, reason);
+        }
+        self.count_refused(request, reason);
+    }
+
+    fn count_refused(&self, request: &Request, reason: &str) {
         self.context.counters.refused_regions.add(1);
         tracing::debug!(target: "shmeld::server", "ignored a request for region {}: {reason}", request.region_id);
     }
@@ -210,7 +222,7 @@ impl Server {
             Err(shmeld_core::Error::Os(error)) if error.kind() == ErrorKind::Limit => {
                 return self.refuse_with_the_spare_descriptor(&request);
             }
-            Err(error) => return self.ignore(&request, &error.to_string()),
+            Err(error) => return self.ignore(&request, None, &error.to_string()),
         };
         let verdict = judge(&request, candidate.stat(), &raw, &self.policy);
         let places = Places {
@@ -226,7 +238,7 @@ impl Server {
                 self.sessions.evict_the_most_stalled();
                 self.refuse(&request, &candidate, Status::Busy);
             }
-            Admission::Ignore(reason) => self.ignore(&request, reason),
+            Admission::Ignore(reason) => self.ignore(&request, Some(candidate.stat().uid), reason),
         }
     }
 
@@ -248,7 +260,10 @@ impl Server {
     }
 
     fn refuse(&self, request: &Request, candidate: &Candidate, status: Status) {
-        self.ignore(request, status.text());
+        if let Some(audit) = &self.context.audit {
+            audit.region_refused(candidate.stat().uid, status, status.text());
+        }
+        self.count_refused(request, status.text());
         refuse(candidate, status);
     }
 
@@ -269,6 +284,10 @@ impl Server {
 
     /// At each tick: the queue's name, the clients of idle sessions, and who makes progress.
     fn tick(&mut self) -> Result<()> {
+        self.log.tick();
+        if let Some(audit) = &self.context.audit {
+            audit.tick(self.context.counters.junk_messages.get());
+        }
         if self.queue.stat()?.links == 0 {
             self.republish()?;
         }
@@ -298,7 +317,7 @@ impl Server {
     /// Takes sessions whose threads have ended. With `once` the first that counts ends the server.
     fn reap(&mut self) {
         while let Some(ended) = self.sessions.reap() {
-            self.account(&ended.end);
+            self.account(ended.uid, &ended.end);
             if self.once == Some(ended.region_id) {
                 self.once = None;
             }
@@ -313,7 +332,7 @@ impl Server {
         }
     }
 
-    fn account(&self, end: &End) {
+    fn account(&mut self, uid: u32, end: &End) {
         let counters = &self.context.counters;
         match end {
             End::ClientGone => counters.died.add(1),
@@ -321,14 +340,7 @@ impl Server {
             End::Panicked => counters.panics.add(1),
             _ => {}
         }
-        match end {
-            End::Closed => tracing::debug!(target: "shmeld::server", "session closed"),
-            End::Misbehaved(how) => {
-                tracing::warn!(target: "shmeld::server", "ended a session: the client broke the protocol: {how}")
-            }
-            End::Os(error) => tracing::warn!(target: "shmeld::server", "ended a session: {error}"),
-            other => tracing::info!(target: "shmeld::server", "ended a session: {}", other.status().text()),
-        }
+        self.log.session_ended(uid, end);
     }
 
     /// Stops accepting, lets sessions at work finish for a while, removes the queue and then the gate.
@@ -338,6 +350,11 @@ impl Server {
         self.sessions.wait(GRACE);
         self.sessions.end_all(true);
         self.sessions.wait(ABORT_GRACE);
+        self.sessions.give_up();
+        self.log.finish();
+        if let Some(audit) = &self.context.audit {
+            audit.finish(self.context.counters.junk_messages.get());
+        }
         self.gate.remove();
         self.ending.unwrap_or(Ending::Stopped)
     }

@@ -1,7 +1,9 @@
 //! What a server is started with.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use super::audit::Audit;
 use crate::ServerName;
 
 /// What a server admits and how long it waits.
@@ -17,6 +19,8 @@ pub struct ServerOptions {
     pub region_bytes_max: u64,
     /// How long a client may owe its next step.
     pub stall: Duration,
+    /// Where ends of sessions and refusals are written down, if anywhere.
+    pub audit: Option<Arc<Audit>>,
 }
 
 impl Default for ServerOptions {
@@ -27,6 +31,7 @@ impl Default for ServerOptions {
             sessions_max: 1024,
             region_bytes_max: 64 << 20,
             stall: Duration::from_secs(600),
+            audit: None,
         }
     }
 }

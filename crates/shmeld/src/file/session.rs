@@ -13,6 +13,7 @@ use shmeld_core::wait::{Semaphore, Words, post};
 use shmeld_core::{Misbehaviour, Region};
 use shmeld_os::explain;
 
+use super::account::Account;
 use super::answer::Answerer;
 use super::context::Context;
 use super::inbox::{Inbox, Pushed, must_flush};
@@ -50,6 +51,19 @@ impl End {
             Self::Stopping => Status::Stopping,
             Self::Os(error) if error.kind() == shmeld_os::ErrorKind::Limit => Status::Busy,
             Self::Os(_) | Self::Panicked => Status::Io,
+        }
+    }
+
+    /// The reason in words, for logs.
+    pub(super) fn reason(&self) -> String {
+        match self {
+            Self::Closed => "closed".to_owned(),
+            Self::ClientGone => "the client died".to_owned(),
+            Self::Misbehaved(how) => format!("the client broke the protocol: {how}"),
+            Self::Stalled => "the client did nothing for too long".to_owned(),
+            Self::Stopping => "the server is shutting down".to_owned(),
+            Self::Os(error) => error.to_string(),
+            Self::Panicked => "a thread of the server panicked".to_owned(),
         }
     }
 }
@@ -127,6 +141,7 @@ pub(super) struct Session {
     pub(super) region_bytes: u64,
     pub(super) device_and_inode: (u64, u64),
     pub(super) pulse: Pulse,
+    pub(super) account: Account,
     inbox: Mutex<Inbox>,
     ready: Condvar,
     /// A look at the client's lease, once the region has been joined.
@@ -134,12 +149,18 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(header: &Header, device_and_inode: (u64, u64), stall: Duration) -> Self {
+    pub(super) fn new(
+        header: &Header,
+        device_and_inode: (u64, u64),
+        stall: Duration,
+        account: Account,
+    ) -> Self {
         Self {
             nonce: header.nonce,
             region_bytes: header.geometry.region_bytes(),
             device_and_inode,
             pulse: Pulse::new(stall),
+            account,
             inbox: Mutex::default(),
             ready: Condvar::new(),
             probe: OnceLock::new(),
@@ -187,6 +208,11 @@ impl Session {
     /// Whether this session is one that `--once` waits for: it was attached and asked for a file.
     pub(super) fn counts_for_once(&self) -> bool {
         self.inbox().counts_for_once()
+    }
+
+    /// Whether the region has been joined.
+    pub(super) fn is_attached(&self) -> bool {
+        self.probe.get().is_some()
     }
 
     /// Whether the client of an idle session has died. A session at work looks itself.
@@ -254,7 +280,7 @@ fn serve(attached: &Attached, session: &Session, context: &Arc<Context>) -> Resu
     // Release: pairs with the client's Acquire load; whoever sees ATTACHED also finds our lease taken.
     region.store(Word::State, State::Attached.to_word(), WordOrdering::Release);
     let writer = SlotWriter::new(attached, &session.pulse);
-    let mut answerer = Answerer::new(writer, context);
+    let mut answerer = Answerer::new(writer, context, &session.account);
     let mut told = [0; 5];
     let tell = || tell_ticks(region, &context.counters, &mut told);
     let outcome = answer_all(&mut answerer, session, tell);

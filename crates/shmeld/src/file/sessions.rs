@@ -15,6 +15,7 @@ use shmeld_os::event::{EventCounter, poll};
 use shmeld_os::explain;
 
 use super::acceptor::{Pace, Seat, seat_to_take};
+use super::account::Account;
 use super::context::Context;
 use super::session::{self, End, Session};
 use super::status::Status;
@@ -34,6 +35,7 @@ struct Handle {
 /// A session that has ended.
 pub(super) struct Ended {
     pub(super) region_id: RegionId,
+    pub(super) uid: u32,
     /// It was attached and asked for files: `--once` waits for such a one.
     pub(super) counts_for_once: bool,
     pub(super) end: End,
@@ -85,11 +87,12 @@ impl Sessions {
     ) -> std::io::Result<()> {
         let region_id = request.region_id;
         let device_and_inode = (candidate.stat().dev, candidate.stat().ino);
-        let session = Arc::new(Session::new(&header, device_and_inode, self.stall));
-        session.push(request);
-        let (context, shared) = (self.context.clone(), session.clone());
         self.started += 1;
         let number = self.started;
+        let account = Account::new(candidate.stat().uid, number);
+        let session = Arc::new(Session::new(&header, device_and_inode, self.stall, account));
+        session.push(request);
+        let (context, shared) = (self.context.clone(), session.clone());
         let bell = Bell {
             ended: self.ended.0.clone(),
             wake: self.wake.clone(),
@@ -97,11 +100,13 @@ impl Sessions {
         };
         let life = move || {
             let _bell = bell;
-            session::run(candidate, &header, &shared, &context).unwrap_or_else(|not_attached| {
+            let end = session::run(candidate, &header, &shared, &context).unwrap_or_else(|not_attached| {
                 let end = End::from(not_attached.error);
                 refuse(&not_attached.candidate, end.status());
                 end
-            })
+            });
+            tell_end(&shared, &end, &context);
+            end
         };
         let builder = std::thread::Builder::new()
             .name("session".to_owned())
@@ -185,11 +190,13 @@ impl Sessions {
                 if let Ok(candidate) = Candidate::open(region_id) {
                     refuse(&candidate, Status::Busy);
                 }
+                tell_end(&handle.session, &End::Panicked, &self.context);
                 End::Panicked
             });
             self.publish_count();
             return Some(Ended {
                 region_id,
+                uid: handle.session.account.uid,
                 counts_for_once,
                 end,
             });
@@ -218,6 +225,24 @@ impl Sessions {
             self.wake.drain();
             while self.reap().is_some() {}
         }
+    }
+
+    /// Accounts for sessions whose threads have not ended when the server does: they hang in a read of their source.
+    pub(super) fn give_up(&self) {
+        for handle in self.table.values() {
+            tell_end(&handle.session, &End::Stopping, &self.context);
+        }
+    }
+}
+
+/// Writes the end of a session into the audit log, or why it did not come to one.
+fn tell_end(session: &Session, end: &End, context: &Context) {
+    let Some(audit) = &context.audit else { return };
+    let account = &session.account;
+    if session.is_attached() {
+        audit.session_ended(account, end);
+    } else if account.close() {
+        audit.region_refused(account.uid, end.status(), &end.reason());
     }
 }
 

@@ -32,6 +32,17 @@ pub enum Op {
 }
 
 impl Op {
+    /// The name as it stands in docs/PROTOCOL.md: `GET`.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Get => "GET",
+            Self::Tree => "TREE",
+            Self::List => "LIST",
+            Self::Status => "STATUS",
+            Self::Close => "CLOSE",
+            Self::Unknown => "UNKNOWN",
+        }
+    }
     fn code(self) -> u16 {
         match self {
             Self::Get => 1,

@@ -11,6 +11,7 @@ use shmeld_core::ring::{Consumer, Cursor};
 use shmeld_core::wait::{SLICE, Waited};
 use zerocopy::{FromBytes, IntoBytes};
 
+use super::super::account::Account;
 use super::super::record::{Kind, RECORD_ALIGN_BYTES, RECORD_BYTES, RawRecord, Record};
 use super::super::session::{End, Session};
 use super::super::slot_reader::SlotReader;
@@ -139,7 +140,8 @@ impl Expected {
 fn server(feed: &Feed<'_>, memory: &Hostile<'_>, ring: Ring) -> &'static str {
     let geometry = Geometry::for_region(PAGE_BYTES).expect("a page is a region");
     let nonce = [0; 16];
-    let session = Session::new(&Header { nonce, geometry }, (0, 0), STALL);
+    let account = Account::new(0, 1);
+    let session = Session::new(&Header { nonce, geometry }, (0, 0), STALL, account);
     let mut writer = SlotWriter::new(memory, &session.pulse);
     let mut expected = Expected::default();
     let outcome = send(feed, memory, &mut writer, &mut expected, ring);
