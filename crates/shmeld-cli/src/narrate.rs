@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use shmeld::os::event::is_writable;
+use shmeld::os::name::escape_controls;
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -49,7 +50,9 @@ pub fn install(program: &'static str, loudness: Loudness) {
 }
 
 /// One write a line: two processes that share a terminal do not tear each other's lines apart.
+/// Whatever drives a terminal is shown and not done, whoever forgot to escape it before.
 fn write(line: &str) {
+    let line = escape_controls(line.to_owned()) + "\n";
     // A closed standard error has no reader to tell.
     let _ = std::io::stderr().write_all(line.as_bytes());
 }
@@ -115,7 +118,7 @@ impl Subscriber for Narrator {
             let elapsed = self.start.elapsed().as_secs_f64() * 1000.0;
             let step = format!("{} {}", fields.call, fields.object);
             write(&format!(
-                "{:>10} {elapsed:9.2} ms  {step:<62} {}\n",
+                "{:>10} {elapsed:9.2} ms  {step:<62} {}",
                 self.program, fields.why
             ));
         } else if let Some(left_out) = self.throttle.admit() {
@@ -124,7 +127,7 @@ impl Subscriber for Narrator {
             } else {
                 String::new()
             };
-            write(&format!("{}: {}{left_out}\n", self.program, fields.message));
+            write(&format!("{}: {}{left_out}", self.program, fields.message));
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use shmeld::file::{Audit, Interrupt, Stopper};
 use shmeld::os::event::poll;
+use shmeld::os::name::escape_controls;
 use shmeld::os::{Errno, process, sigbus};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
@@ -58,9 +59,11 @@ impl Program {
 
     /// Prints an error and its cure to standard error.
     pub fn complain(&self, message: &str, hint: Option<&str>) {
-        let mut text = format!("{}: {message}\n", self.name);
+        // Names in it come from strangers: what drives a terminal is shown and not done.
+        let printable = |text: String| escape_controls(text) + "\n";
+        let mut text = printable(format!("{}: {message}", self.name));
         if let Some(hint) = hint {
-            text += &format!("hint: {hint}\n");
+            text += &printable(format!("hint: {hint}"));
         }
         // One write: messages of several processes on one terminal stay whole. A closed standard error has no reader to tell.
         let _ = std::io::stderr().write_all(text.as_bytes());

@@ -5,7 +5,10 @@
     reason = "a test that cannot go on stops where it stands, and tells what happened"
 )]
 
+mod audit;
+mod audit_file;
 mod bench;
+mod books;
 mod changing;
 mod command_line;
 mod content;
