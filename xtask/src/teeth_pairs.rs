@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 17] = [
+pub const PAIRS: [Pair; 19] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -156,5 +156,21 @@ pub const PAIRS: [Pair; 17] = [
         file: "crates/shmeld-os/src/fs/beneath.rs",
         sound: "let mut resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;",
         broken: "let mut resolve = ResolveFlags::NO_MAGICLINKS;",
+    },
+    Pair {
+        protection: "the audit log names nobody without proof",
+        package: "shmeld-cli",
+        test: "it::audit::region_that_finds_no_place_is_in_the_log_and_so_is_one_that_nobody_proved_to_own",
+        file: "crates/shmeld/src/file/audit.rs",
+        sound: "            uid: None,\n            owner,\n",
+        broken: "            uid: owner,\n            owner,\n",
+    },
+    Pair {
+        protection: "names in the audit log are escaped",
+        package: "shmeld-cli",
+        test: "it::audit::hostile_names_stay_within_their_lines",
+        file: "crates/shmeld/src/file/audit_line.rs",
+        sound: "path: escape(cut(self.path, PATH_BYTES_MAX)),",
+        broken: "path: String::from_utf8_lossy(cut(self.path, PATH_BYTES_MAX)).into_owned(),",
     },
 ];

@@ -193,6 +193,27 @@ mod tests {
     use super::*;
     use shmeld_os::fs::Time;
 
+    /// A device that is always full stands for a disk that was.
+    #[test]
+    fn lost_lines_are_told_where_they_are_missing() {
+        let path = std::env::temp_dir().join(format!("shmeld-audit-{}", process::pid()));
+        let log = AuditFile::open(&path).unwrap();
+        log.append(b"{}\n");
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let file = std::mem::replace(&mut log.state().file, full.into());
+        log.append(b"{\"lost\":1}\n");
+        log.append(b"{\"lost\":2}\n");
+        log.report_lost();
+        log.state().file = file;
+        log.append(b"{}\n");
+        assert_eq!((log.lines.get(), log.lost.get()), (2, 2));
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!((lines.len(), lines[0], lines[2]), (3, "{}", "{}"));
+        assert!(lines[1].ends_with("\"event\":\"lost\",\"lines\":2}"), "{text}");
+    }
+
     #[test]
     fn only_a_file_that_nobody_else_writes_is_fit() {
         let never = Time {
