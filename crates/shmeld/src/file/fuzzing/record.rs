@@ -10,7 +10,7 @@ use super::super::collected::Collected;
 use super::super::context::ServerStatus;
 use super::super::incoming::{Incoming, Sink};
 use super::super::path::check_relative;
-use super::super::prefix::Start;
+use super::super::prefix::{Prefix, Start, check_begin};
 use super::super::record::{ENTRY_BYTES_MAX, Entry, Kind, Record};
 use super::super::slot_reader::SlotReader;
 use super::super::staging::BLOCK_BYTES;
@@ -22,6 +22,8 @@ use crate::Error;
 pub(super) const REQUEST_ID: u64 = 1;
 /// The naive bookkeeping keeps files up to this size, and compares digests only of those.
 const KEPT_BYTES_MAX: u64 = 1 << 20;
+/// What a client has that asks for the rest of a file.
+pub(super) const OFFERED: &[u8] = b"hello";
 
 /// Takes the answer to one request out of slots that say whatever the input says.
 pub fn record(input: &[u8]) -> &'static str {
@@ -37,6 +39,10 @@ pub fn record(input: &[u8]) -> &'static str {
         reader: SlotReader::new(&memory),
         memory: &memory,
         verify: first & 4 != 0,
+        prefix: (first & 8 != 0).then(|| Prefix {
+            bytes: OFFERED.len() as u64,
+            digest: *blake3::hash(OFFERED).as_bytes(),
+        }),
         collected: Collected::default(),
         current: None,
         delivered: 0,
@@ -71,6 +77,7 @@ struct Client<'m> {
     reader: SlotReader,
     memory: &'m Filled<'m>,
     verify: bool,
+    prefix: Option<Prefix>,
     collected: Collected,
     current: Option<(Incoming, Naive)>,
     delivered: u32,
@@ -153,24 +160,26 @@ impl Client<'_> {
 
     fn begin(&mut self, record: &Record, payload: &[u8]) -> Result<(), Error> {
         let entry = check_entry(payload)?;
-        if record.offset != 0 || record.extent != entry.size || entry.size > i64::MAX as u64 {
-            return Err(Misbehaviour::Record("a BEGIN that contradicts itself").into());
-        }
+        let goes_on = self.prefix.is_some() && record.offset == OFFERED.len() as u64;
+        let is_sound = record.extent == entry.size && i64::try_from(entry.size).is_ok();
+        let may_begin = record.offset == 0 || goes_on && record.offset <= entry.size;
+        let begun = check_begin(record, &entry, self.prefix);
+        assert_eq!(begun.is_ok(), is_sound && may_begin);
+        let position = begun?;
+        let kept = if position == 0 { &[] } else { OFFERED };
         let naive = Naive {
             size: entry.size,
-            len: 0,
-            bytes: Vec::new(),
+            len: position,
+            bytes: kept.to_vec(),
         };
+        let mut start = Start::anew(self.verify);
+        start.position = position;
+        if let Some(hasher) = &mut start.hasher {
+            hasher.update(kept);
+        }
         self.collected.clear();
         let name = entry.name.clone();
-        let incoming = Incoming::new(
-            name,
-            entry,
-            Sink::Nowhere,
-            Start::anew(self.verify),
-            self.memory.slot_bytes,
-            None,
-        );
+        let incoming = Incoming::new(name, entry, Sink::Nowhere, start, self.memory.slot_bytes, None);
         self.current = Some((incoming, naive));
         Ok(())
     }

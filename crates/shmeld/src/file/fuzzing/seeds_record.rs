@@ -78,10 +78,18 @@ impl Answer {
 }
 
 const VERIFY: u8 = 4;
+const RESUME: u8 = 8;
 const STATUS: u8 = 2;
 
 pub(super) fn record() -> Vec<Seed> {
-    [sound(), unsound_files(), unsound_entries(), unsound_records()].concat()
+    [
+        sound(),
+        resumed(),
+        unsound_files(),
+        unsound_entries(),
+        unsound_records(),
+    ]
+    .concat()
 }
 
 fn plain() -> Answer {
@@ -136,6 +144,38 @@ fn sound() -> Vec<Seed> {
             Answer::new(STATUS).plain(Kind::Data, 0, 0, STATUS_JSON).done(),
         ),
     ]
+}
+
+/// Answers to a client that has the first five bytes.
+fn resumed() -> Vec<Seed> {
+    let begin_at =
+        |flags: u8, offset| Answer::new(RESUME | flags).plain(Kind::Begin, offset, 8, &begin_payload());
+    let rest = |answer: Answer, digest: &[u8]| {
+        let answer = answer.plain(Kind::Data, 5, 0, b"ya!");
+        answer.plain(Kind::End, 8, 0, digest).done()
+    };
+    let all = begin_at(0, 0).plain(Kind::Data, 0, 0, b"helloya!");
+    let (whole, of_the_rest) = (blake3::hash(b"helloya!"), blake3::hash(b"ya!"));
+    vec![
+        ("resumed-verified", rest(begin_at(VERIFY, 5), whole.as_bytes())),
+        (
+            "resumed-digest-of-the-rest",
+            rest(begin_at(VERIFY, 5), of_the_rest.as_bytes()),
+        ),
+        ("resumed-from-the-start", all.plain(Kind::End, 8, 0, &[]).done()),
+        ("resumed-elsewhere", rest(begin_at(0, 4), &[])),
+        ("resumed-beyond-the-end", rest(begin_at(0, 9), &[])),
+        (
+            "begin-at-offset-unasked",
+            rest(plain().plain(Kind::Begin, 5, 8, &begin_payload()), &[]),
+        ),
+    ]
+}
+
+fn begin_payload() -> Vec<u8> {
+    let mut payload = Vec::new();
+    entry(EntryKind::File, b"f", 8).encode_to(&mut payload);
+    payload
 }
 
 /// Bytes, holes and ends that contradict BEGIN or each other.
