@@ -54,6 +54,7 @@ mod reserved;
 mod resume;
 mod resume_outputs;
 mod resume_parts;
+mod resume_steps;
 mod rule_book;
 mod sandbox;
 mod service;

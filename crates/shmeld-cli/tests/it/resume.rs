@@ -141,8 +141,9 @@ fn nothing_is_resumed_where_there_is_nothing() {
     world.put("empty", b"");
     let bytes = world.put_random("file", 10_000);
     world.start_server();
-    leave(&world, "file", b"");
-    leave(&world, "empty", b"");
+    for name in ["file", "empty", "nope"] {
+        leave(&world, name, b"");
+    }
     let outcome = resume(&world, &["--json", "file", "empty", "nope", "sub/nope"]).expect_code(1);
     let events: Vec<_> = outcome
         .json_lines()

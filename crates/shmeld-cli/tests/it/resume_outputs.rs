@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::content;
 use crate::midway::{MIB, assert_same};
-use crate::resume::{leave, part, resume};
+use crate::resume::{assert_names, leave, part, resume};
 use crate::world::{World, has_or_skip, is_root_or_skip, skip};
 
 #[test]
@@ -83,6 +83,45 @@ fn sparse_file_stays_sparse_when_it_is_resumed() {
         assert_same(&world.output("sparse"), &world.source("sparse"));
         let blocks = world.output("sparse").metadata().unwrap().blocks();
         assert!(blocks * 512 < 3 * MIB, "{blocks} blocks behind {len} bytes");
+    }
+    world.finish();
+}
+
+/// As on FAT: linkat says EPERM. The part then gets the final name itself.
+#[test]
+fn file_system_without_links_gets_the_file_by_a_rename() {
+    if !has_or_skip("strace") {
+        return;
+    }
+    let world = World::new("resume-no-links");
+    let bytes = world.put_random("file", 100_000);
+    world.start_server();
+    for older in [None, Some("older")] {
+        if let Some(older) = older {
+            std::fs::write(world.output("file"), older).unwrap();
+        }
+        leave(&world, "file", &bytes[..60_000]);
+        // The first linkat is that of the region.
+        let strace = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            "calls",
+            "-e",
+            "inject=linkat:error=EPERM:when=2+",
+        ];
+        let client = world
+            .client()
+            .args(["--resume", "file", "-o"])
+            .arg(world.output(""));
+        client
+            .wrapped(&strace)
+            .run()
+            .expect_code(0)
+            .expect_said("resuming");
+        world.assert_output("file", &bytes);
+        assert_names(&world, &["file"]);
     }
     world.finish();
 }

@@ -171,7 +171,21 @@ impl Partial {
     pub(super) fn deliver(&self, no_clobber: bool) -> Result<(), OsError> {
         match fs::link_unnamed(&self.file, &self.place.directory, &self.name) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && !no_clobber => self.replace(),
+            Err(error) if matches!(error.errno(), Errno::PERM | Errno::OPNOTSUPP) => self.rename(no_clobber),
             outcome => outcome,
+        }
+    }
+
+    /// A file system without second names, such as FAT: the part's own must do.
+    fn rename(&self, no_clobber: bool) -> Result<(), OsError> {
+        let (directory, part) = (&self.place.directory, hidden(&self.name, b"part"));
+        if !is_named(&self.place, &part, &fs::stat(&self.file)?)? {
+            return Err(OsError::new("renameat", label(&self.place, &part), Errno::NOENT));
+        }
+        if no_clobber {
+            fs::rename_noreplace(directory, &part, directory, &self.name)
+        } else {
+            fs::rename(directory, &part, directory, &self.name)
         }
     }
 

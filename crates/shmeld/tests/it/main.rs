@@ -10,3 +10,4 @@ mod lying_source;
 mod raw_peer;
 mod regressions;
 mod regressions_of_life;
+mod resume;
