@@ -169,10 +169,10 @@ fn file_that_cannot_be_opened_for_want_of_descriptors_is_busy_and_the_next_try_s
 }
 
 /// A directory on a file system that has files of 8 EiB; removed with the test.
-struct Vast(PathBuf);
+pub struct Vast(pub PathBuf);
 
 impl Vast {
-    fn new(world: &World) -> Self {
+    pub fn new(world: &World) -> Self {
         let path = PathBuf::from("/dev/shm").join(format!("{}-vast", &world.name()[1..]));
         std::fs::create_dir(&path).unwrap();
         Vast(path)
