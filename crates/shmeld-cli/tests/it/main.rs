@@ -46,6 +46,7 @@ mod outputs_keep;
 mod outputs_preserve;
 mod outputs_sparse;
 mod outputs_sync;
+mod outputs_temporary;
 mod outputs_verify;
 mod peers;
 mod processes;
