@@ -4,7 +4,7 @@
 //! * [`layout`]: where every word of a region lies, and which geometries are accepted;
 //! * [`ring`]: the bounded buffer; [`wait`]: its two semaphores, spinning and sleeping;
 //! * [`session`]: the state word and the decisions of attaching, without any system call;
-//! * [`attach`]: making, publishing, opening and leasing a region;
+//! * [`attach`]: making, publishing, opening and leasing a region (`offer` the client, `candidate` the server);
 //! * [`counters`]: what a process counts about itself;
 //! * [`sync`]: the only import of atomics in this crate.
 //!
@@ -17,12 +17,14 @@ compile_error!(
 );
 
 pub mod attach;
+mod candidate;
 mod company;
 pub mod copy;
 pub mod counters;
 mod error;
 mod geometry;
 pub mod layout;
+mod offer;
 pub mod region;
 pub mod ring;
 pub mod session;
