@@ -39,6 +39,16 @@ static HINTS: &[(&str, Errno, Text)] = &[
         "no such queue in this IPC namespace; a container sees the queues of its host only with --ipc=host"
             .into()
     }),
+    ("fchown", Errno::PERM, |_| {
+        "only root gives a queue to any group; other users give it to groups of which they are members: id -G \
+         lists them"
+            .into()
+    }),
+    ("fsetxattr", Errno::OPNOTSUPP, |_| {
+        "without access control lists on /dev/shm no other user can be let in: run the server as your own user or \
+         as root, or use a kernel with CONFIG_TMPFS_POSIX_ACL"
+            .into()
+    }),
     ("mq_unlink", Errno::ACCESS, only_the_owner_removes),
     ("mq_unlink", Errno::PERM, only_the_owner_removes),
     ("mq_receive", Errno::MSGSIZE, buffer_too_short),
@@ -277,6 +287,8 @@ mod tests {
             ("mq_open", Errno::NOSPC, "queues_max"),
             ("mq_open", Errno::NOSYS, "CONFIG_POSIX_MQUEUE"),
             ("mq_open", Errno::ACCESS, "another user"),
+            ("fchown", Errno::PERM, "id -G"),
+            ("fsetxattr", Errno::OPNOTSUPP, "CONFIG_TMPFS_POSIX_ACL"),
             ("mq_unlink", Errno::ACCESS, "only its owner"),
             ("shm_open", Errno::OPNOTSUPP, "mount -t tmpfs"),
             ("shm_open", Errno::NOTDIR, "mount -t tmpfs"),

@@ -19,6 +19,7 @@
 //! | [`listing`], [`limits`] | what exists, and how much may |
 //! | [`process`] | this process: umask, CPUs, signals, random bytes, pipes |
 //! | [`confine`] | giving up, for good, what a process does not need |
+//! | [`users`] | numbers of users and groups |
 //! | [`error`], [`name`] | reasons with cures; names that cannot hurt |
 //!
 //! What this crate does to every call: `O_CLOEXEC`, repetition after `EINTR` (except
@@ -40,6 +41,7 @@ pub mod name;
 pub mod posix;
 pub mod process;
 pub mod sigbus;
+pub mod users;
 
 mod clock;
 mod hint;

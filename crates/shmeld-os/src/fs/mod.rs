@@ -9,7 +9,9 @@
 //! | `stat` | what a file is: [`stat`], [`stat_at`], [`stat_path`], [`is_pseudo`], [`space_free`] |
 //! | `open` | directories, files and new files: [`open_directory`], [`create_new`], [`create_unnamed`], … |
 //! | `beneath` | opening a path that strangers chose: [`open_beneath`] |
-//! | `walk` | the same without `openat2`: [`open_beneath_by_walk`] |
+//! | `walk` | the same without `openat2`: [`open_beneath_by_walk`]; for others' eyes only: [`open_beneath_for`] |
+//! | `audience` | whether modes and lists show a file to others: [`Audience`] |
+//! | `acl` | one user more than a mode can name: [`admit_user`] |
 //! | `entries` | listing a directory: [`entries`] |
 //! | `change` | names and metadata: [`rename`], [`link_unnamed`], [`unlink`], [`set_mode`], … |
 //! | `data` | bytes: [`read_at`], [`write_all_at`], [`span_at`], [`allocate`], [`flush`], [`sync`] |
@@ -19,6 +21,8 @@
 //! return the bare [`Errno`](crate::Errno): their caller knows which file it is, and must tell a bad file
 //! from a bad peer.
 
+mod acl;
+mod audience;
 mod beneath;
 mod change;
 mod data;
@@ -28,6 +32,8 @@ mod open;
 mod stat;
 mod walk;
 
+pub use acl::admit_user;
+pub use audience::Audience;
 pub use beneath::{Links, open_beneath};
 pub use change::{
     link_unnamed, make_directory, make_symlink, remove_directory, rename, rename_noreplace, set_mode,
@@ -44,7 +50,7 @@ pub use open::{
 pub use stat::{
     FileKind, Stat, Time, find_at, is_faster_reserved, is_pseudo, space_free, stat, stat_at, stat_path,
 };
-pub use walk::open_beneath_by_walk;
+pub use walk::{open_beneath_by_walk, open_beneath_for};
 
 pub(crate) use change::link_by_descriptor;
 pub(crate) use data::wait_until_writable;

@@ -9,12 +9,12 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{FileType, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::Links;
 use super::label::fail_at;
 use super::open::READ_SAFELY;
+use super::{Audience, FileKind, Links, Stat};
 use crate::Result;
 
 /// The kernel's own limit (`MAXSYMLINKS`).
@@ -37,16 +37,28 @@ const SWAPS_MAX: usize = 64;
 /// The same as [`open_beneath`](super::open_beneath); and ENAMETOOLONG deeper than 256 directories. A magic
 /// link of /proc counts as the text that it shows.
 pub fn open_beneath_by_walk(dir: impl AsFd, relative: &[u8], links: Links) -> Result<OwnedFd> {
-    let mut walk = Walk {
-        root: dir.as_fd(),
-        directories: Vec::new(),
-        pending: Vec::new(),
-        links,
-        links_followed: 0,
-        swaps: 0,
-    };
-    walk.run(relative)
+    Walk::new(dir.as_fd(), links, None)
+        .run(relative)
         .map_err(|errno| fail_at("openat", &dir, relative, errno))
+}
+
+/// The same for a path that is opened on behalf of others: `None` if a directory passed on the way is one that the audience may not search.
+/// `dir` itself is not looked at; nor is what the path leads to, which is for the caller to judge by its descriptor.
+///
+/// # Errors
+/// As for [`open_beneath_by_walk`].
+pub fn open_beneath_for(
+    audience: Audience,
+    dir: impl AsFd,
+    relative: &[u8],
+    links: Links,
+) -> Result<Option<OwnedFd>> {
+    let mut walk = Walk::new(dir.as_fd(), links, Some(audience));
+    match walk.run(relative) {
+        Ok(opened) => Ok(Some(opened)),
+        Err(_) if walk.is_hidden => Ok(None),
+        Err(errno) => Err(fail_at("openat", &dir, relative, errno)),
+    }
 }
 
 struct Walk<'a> {
@@ -56,9 +68,25 @@ struct Walk<'a> {
     links: Links,
     links_followed: usize,
     swaps: usize,
+    audience: Option<Audience>,
+    /// Whether the walk ended at a directory that the audience may not search.
+    is_hidden: bool,
 }
 
-impl Walk<'_> {
+impl<'a> Walk<'a> {
+    fn new(root: BorrowedFd<'a>, links: Links, audience: Option<Audience>) -> Self {
+        Walk {
+            root,
+            directories: Vec::new(),
+            pending: Vec::new(),
+            links,
+            links_followed: 0,
+            swaps: 0,
+            audience,
+            is_hidden: false,
+        }
+    }
+
     fn run(&mut self, relative: &[u8]) -> Result<OwnedFd, Errno> {
         if relative.contains(&0) {
             return Err(Errno::INVAL);
@@ -121,13 +149,20 @@ impl Walk<'_> {
     /// Goes down into a directory, or follows the link of that name.
     fn enter(&mut self, name: &[u8]) -> Result<(), Errno> {
         let child = self.open_path(name)?;
-        match kind_of(&child)? {
-            FileType::Directory if self.directories.len() >= DEPTH_MAX => Err(Errno::NAMETOOLONG),
-            FileType::Directory => {
+        let stat = stat_of(&child)?;
+        match stat.kind {
+            FileKind::Directory if self.directories.len() >= DEPTH_MAX => Err(Errno::NAMETOOLONG),
+            FileKind::Directory => {
+                self.is_hidden = self
+                    .audience
+                    .is_some_and(|audience| !audience.may_search(&child, &stat));
+                if self.is_hidden {
+                    return Err(Errno::ACCESS);
+                }
                 self.directories.push(child);
                 Ok(())
             }
-            FileType::Symlink => self.follow_link(&child),
+            FileKind::Symlink => self.follow_link(&child),
             _ => Err(Errno::NOTDIR),
         }
     }
@@ -135,7 +170,7 @@ impl Walk<'_> {
     /// Follows the last component, which refused to open because it is a link.
     fn follow(&mut self, name: &[u8]) -> Result<(), Errno> {
         let child = self.open_path(name)?;
-        if kind_of(&child)? == FileType::Symlink {
+        if stat_of(&child)?.kind == FileKind::Symlink {
             return self.follow_link(&child);
         }
         // It was a link a moment ago: look at the new one.
@@ -173,7 +208,6 @@ impl Walk<'_> {
     }
 }
 
-fn kind_of(descriptor: &OwnedFd) -> Result<FileType, Errno> {
-    let raw = retry_on_intr(|| rustix::fs::fstat(descriptor))?;
-    Ok(FileType::from_raw_mode(raw.st_mode))
+fn stat_of(descriptor: &OwnedFd) -> Result<Stat, Errno> {
+    Ok(retry_on_intr(|| rustix::fs::fstat(descriptor))?.into())
 }
