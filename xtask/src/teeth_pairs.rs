@@ -37,10 +37,10 @@ pub const PAIRS: [Pair; 19] = [
     Pair {
         protection: "owner check of a region",
         package: "shmeld-cli",
-        test: "it::faults_queue::region_of_another_user_is_neither_attached_nor_written_into",
+        test: "it::faults_queue::region_of_another_user_is_refused_if_its_nonce_is_known_and_else_not_touched",
         file: "crates/shmeld/src/file/admission.rs",
-        sound: "if stat.uid != policy.uid {",
-        broken: "if stat.uid == policy.uid.wrapping_sub(1) {",
+        sound: "if !policy.users.are_served(stat.uid, policy.serves_others) {",
+        broken: "if policy.serves_others && policy.users.is_unmapped(stat.uid) {",
     },
     Pair {
         protection: "nonce check of the first request",

@@ -8,7 +8,7 @@ use shmeld::ServerName;
 use shmeld::os::ObjectName;
 
 use crate::values::{
-    RegionSize, Wait, parse_duration, parse_region, parse_region_size, parse_size, parse_wait,
+    RegionSize, Wait, parse_duration, parse_group, parse_region, parse_region_size, parse_size, parse_wait,
 };
 
 /// What every program says about exit codes at the end of its long help.
@@ -85,6 +85,27 @@ pub struct ServeArgs {
     /// Name under which clients find the server
     #[arg(long, default_value = ServerName::DEFAULT)]
     pub name: ServerName,
+    /// Let the members of a group send requests too: its number, or its name in /etc/group
+    ///
+    /// By default only the server's own user and root are served. To others only those files are shown which the group may read, and below
+    /// those directories only which it may search, unless --serve-private is given.
+    #[arg(long, value_name = "G", group = "audience", value_parser = parse_group)]
+    pub group: Option<u32>,
+    /// Let all users of this machine send requests
+    ///
+    /// Only those files are served which everybody may read, and below those directories only which everybody may search, unless
+    /// --serve-private is given.
+    #[arg(long, group = "audience")]
+    pub public: bool,
+    /// With --group or --public: serve everything that the server itself may read
+    #[arg(long, requires = "audience")]
+    pub serve_private: bool,
+    /// In a user namespace: take all users that it does not know for one user like others
+    #[arg(long)]
+    pub allow_unmapped: bool,
+    /// How many clients of one other user may be attached at once; a quarter of --max-sessions if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub max_sessions_per_user: Option<u32>,
     /// End when the first client that fetched something has finished
     ///
     /// Other clients are told BUSY meanwhile. The exit code is 0 if that client ended properly and 4 if it died.
@@ -145,6 +166,11 @@ pub struct ClientArgs {
     /// How long to wait for the server: 500ms, 10s, 2m or forever
     #[arg(long, value_name = "DUR", value_parser = parse_wait)]
     pub wait: Option<Wait>,
+    /// Accept a server of this user as well as one's own and root's; may be given several times
+    ///
+    /// The server's user is let in to this client's shared memory, and to nothing else.
+    #[arg(long, value_name = "UID")]
+    pub server_uid: Vec<u32>,
     /// Print one JSON object a line on standard output
     #[arg(long)]
     pub json: bool,

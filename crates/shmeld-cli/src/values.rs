@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use shmeld::os::ErrorKind;
+use shmeld::os::users::group_number;
+
 /// A number of bytes: `4096`, `64K`, `1MiB`, `2G`. All units are powers of 1024.
 ///
 /// # Errors
@@ -91,6 +94,20 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         .map_err(|_| format!("{text:?} is no duration; write a number and a unit, such as 500ms, 10s or 2m"))
 }
 
+/// The number of a group: given as such, or by its name in /etc/group.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_group(text: &str) -> Result<u32, String> {
+    group_number(text).map_err(|error| match error.kind() {
+        ErrorKind::NotFound if error.object() == text => format!(
+            "/etc/group has no group {text:?}; groups that are kept elsewhere are given by number (getent group {text})"
+        ),
+        ErrorKind::Invalid => format!("{text} is no group"),
+        _ => error.to_string(),
+    })
+}
+
 /// A number of bytes for people: `25.1 KiB`.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {
@@ -148,6 +165,17 @@ mod tests {
         assert!(
             parse_duration("5").is_err() && parse_duration("-1s").is_err() && parse_duration("").is_err()
         );
+    }
+
+    #[test]
+    fn a_group_that_is_none_is_refused_with_what_to_do() {
+        assert_eq!((parse_group("0"), parse_group("root")), (Ok(0), Ok(0)));
+        let refusal = parse_group("no-such-group-here").unwrap_err();
+        assert!(
+            refusal.contains("/etc/group") && refusal.contains("by number"),
+            "{refusal}"
+        );
+        assert!(parse_group("4294967295").is_err() && parse_group("").is_err());
     }
 
     #[test]

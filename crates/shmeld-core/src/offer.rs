@@ -1,7 +1,7 @@
 //! Making a region and giving it a name: the client's side of [`attach`](crate::attach).
 
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::{ErrorKind, process};
+use shmeld_os::{ErrorKind, fs, process};
 use zerocopy::IntoBytes;
 
 use crate::attach::{RegionId, is_leased, take_lease};
@@ -20,6 +20,7 @@ pub struct Offer {
     probe: SharedMemory,
     id: RegionId,
     nonce: [u8; 16],
+    other_uid: Option<u32>,
     named: bool,
 }
 
@@ -30,6 +31,14 @@ impl Offer {
     /// # Errors
     /// The kernel's refusals (no space in /dev/shm, for example), or a size that is no region.
     pub fn publish(region_bytes: u64) -> Result<Self> {
+        Self::publish_for(region_bytes, None)
+    }
+
+    /// The same for the server of another user, who is given the right to open the region.
+    ///
+    /// # Errors
+    /// As there; and [`ErrorKind::Unsupported`] where /dev/shm has no access control lists.
+    pub fn publish_for(region_bytes: u64, other_uid: Option<u32>) -> Result<Self> {
         let geometry = Geometry::for_region(region_bytes).map_err(|reason| Error::Layout {
             object: "of the client".to_owned(),
             reason,
@@ -52,6 +61,10 @@ impl Offer {
             CLIENT_LEASE_BYTE,
             "the client's lease: the kernel drops it if this process dies",
         )?;
+        // After all that touches the mode, and before anybody can see it.
+        if let Some(uid) = other_uid {
+            fs::admit_user(&memory, uid, memory.label())?;
+        }
         let id = link_under_random_name(&memory)?;
         let probe = SharedMemory::open(&id.name(), true).inspect_err(|_| {
             // The error of the opening is the one to report; what nobody can use is not left behind.
@@ -62,6 +75,7 @@ impl Offer {
             probe,
             id,
             nonce: header.nonce,
+            other_uid,
             named: true,
         })
     }
@@ -80,6 +94,12 @@ impl Offer {
     #[must_use]
     pub fn nonce(&self) -> [u8; 16] {
         self.nonce
+    }
+
+    /// The user besides this process's own who may open the region.
+    #[must_use]
+    pub fn other_uid(&self) -> Option<u32> {
+        self.other_uid
     }
 
     /// Whether a server holds its lease on this region.

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use shmeld_core::Misbehaviour;
 use shmeld_core::session::CODE_MAX;
-use shmeld_os::ErrorKind;
 use shmeld_os::posix::shm::{self, SharedMemory};
+use shmeld_os::{ErrorKind, users};
 
 use crate::ServerName;
 use crate::file::Status;
@@ -212,8 +212,11 @@ impl Error {
                 Some("choose another name with --name, or stop that server".to_owned())
             }
             Self::Partial { cure, .. } => Some((*cure).to_owned()),
-            Self::ForeignOwner { .. } => Some(
-                "choose another name with --name, or have that user or root remove the object".to_owned(),
+            Self::ForeignOwner { uid, .. } => Some(foreign_owner_hint(*uid)),
+            Self::Refused { code, .. } if status_of(*code) == Some(Status::Denied) => Some(
+                "it does not serve your user: have it started with --group or --public; or with --allow-unmapped, \
+                 if server and client are in different user namespaces"
+                    .to_owned(),
             ),
             Self::QueueLost { .. } => Some(
                 "start it again; a confined server can make its queue again if the queues are mounted when it starts: \
@@ -221,7 +224,7 @@ impl Error {
                     .to_owned(),
             ),
             Self::Refused { code, .. } if status_of(*code) == Some(Status::Busy) => Some(
-                "a limit of the server is reached (--max-sessions, or --once): try again later".to_owned(),
+                "a limit of the server is reached (--max-sessions, --max-sessions-per-user, or --once): try again later".to_owned(),
             ),
             Self::Refused { code, .. } if status_of(*code) == Some(Status::BadRegion) => Some(
                 "it may be larger than the server's --region-max: choose a smaller one with --region"
@@ -235,6 +238,20 @@ impl Error {
 /// A live server has its gate beside its clients' regions. Where its queue is seen and its gate is not, neither are our regions by it.
 fn gate_is_elsewhere(name: &ServerName) -> bool {
     SharedMemory::stat_name(name.gate()).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+fn foreign_owner_hint(uid: Option<u32>) -> String {
+    let cures = "choose another name with --name, or have that user or root remove the object";
+    match uid {
+        Some(uid) if users::unmapped_uid() == Some(uid) => format!(
+            "in this user namespace uid {uid} stands for every user that it does not know: {cures}; --allow-unmapped makes a \
+             server, and --server-uid {uid} a client, take them all for one"
+        ),
+        Some(uid) => {
+            format!("{cures}; a client that trusts uid {uid} accepts its server with --server-uid {uid}")
+        }
+        None => cures.to_owned(),
+    }
 }
 
 fn owner_text(uid: Option<u32>) -> String {

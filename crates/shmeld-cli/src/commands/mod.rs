@@ -46,6 +46,7 @@ fn client_options(program: &Program, args: &ClientArgs, region: RegionSize, wait
     ClientOptions {
         name: args.name.clone(),
         wait: args.wait.unwrap_or(wait).0,
+        server_uids: args.server_uid.clone(),
         region_bytes,
         or_one_page,
         interrupt: program.interrupt(),

@@ -5,7 +5,9 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
-use shmeld::file::{Audit, Directory, DirectoryOptions, Ending, Needs, Server, ServerOptions, Stopper};
+use shmeld::file::{
+    Audience, Audit, Directory, DirectoryOptions, Ending, Needs, Server, ServerOptions, Stopper,
+};
 use shmeld::os::fs::Links;
 use shmeld::os::name::escape;
 use shmeld::os::{limits, process};
@@ -71,9 +73,14 @@ fn start(args: &ServeArgs) -> shmeld::Result<(Server, Option<Arc<Audit>>)> {
     } else {
         Links::Follow
     };
+    let audience = match args.group {
+        Some(gid) => Some(Audience::Group(gid)),
+        None => args.public.then_some(Audience::Others),
+    };
     let options = DirectoryOptions {
         links,
         file_bytes_max: args.file_max.unwrap_or(u64::MAX),
+        audience: audience.filter(|_| !args.serve_private),
     };
     let directory = Arc::new(Directory::open(&args.directory, options)?);
     let audit = args.audit.as_deref().map(Audit::open).transpose()?.map(Arc::new);
@@ -81,6 +88,9 @@ fn start(args: &ServeArgs) -> shmeld::Result<(Server, Option<Arc<Audit>>)> {
         name: args.name.clone(),
         once: args.once,
         sessions_max: args.max_sessions as usize,
+        sessions_of_user_max: args.max_sessions_per_user.map(|most| most as usize),
+        audience,
+        allow_unmapped: args.allow_unmapped,
         region_bytes_max: args.region_max,
         stall: args.stall,
         audit: audit.clone(),

@@ -319,7 +319,7 @@ fn users_that_a_namespace_does_not_know_are_strangers_in_it() {
         .run()
         .expect_code(0);
     assert_eq!(outcome.stdout_text(), "1000\n");
-    assert_eq!(world.status()["refused_regions_total"], 1);
+    assert_eq!(world.status()["refused_regions_total"], 2);
     server.signal("TERM");
     server.finish().expect_code(0);
 

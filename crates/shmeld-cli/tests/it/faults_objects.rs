@@ -13,7 +13,8 @@ use crate::content;
 use crate::faults_crash::region_name;
 use crate::midway::{SOON, Trickle};
 use crate::raw_region::{
-    GET, PAGE, RawRegion, STATE, WRITTEN, assert_served, count, meanwhile, message, name_of, send,
+    GET, PAGE, REFUSED_DENIED, RawRegion, STATE, WRITTEN, assert_served, count, meanwhile, message, name_of,
+    send,
 };
 use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
 
@@ -145,9 +146,9 @@ fn whatever_is_no_region_is_left_alone() {
     world.finish();
 }
 
-/// N4: a region that others may write, or that belongs to somebody else.
+/// N4: a region that others may write is left alone; one that belongs to somebody else who has proven to have made it is refused.
 #[test]
-fn region_of_another_user_or_open_to_others_is_left_alone() {
+fn region_open_to_others_is_left_alone_and_one_of_another_user_denied() {
     let world = World::new("wrong-owner");
     let bytes = world.put_random("file", 10_000);
     let _server = world.start_server();
@@ -169,7 +170,7 @@ fn region_of_another_user_or_open_to_others_is_left_alone() {
         eventually("it is refused", || {
             count(&world, "refused_regions_total") == refused + 1
         });
-        assert_eq!((region.word(STATE), region.word(WRITTEN)), (0, 0));
+        assert_eq!((region.word(STATE), region.word(WRITTEN)), (REFUSED_DENIED, 0));
     }
     assert_served(&world, "file", &bytes);
     world.finish();

@@ -298,9 +298,10 @@ fn forged_messages_for_a_region_on_offer_leave_it_as_it_is() {
     world.finish();
 }
 
-/// A server of root can open everybody's regions. It must not: nobody has asked it on behalf of that user.
+/// A server of root can open everybody's regions. Unless it serves others it attaches none of theirs; and only whoever knows the nonce, and
+/// so has made the region, is told.
 #[test]
-fn region_of_another_user_is_neither_attached_nor_written_into() {
+fn region_of_another_user_is_refused_if_its_nonce_is_known_and_else_not_touched() {
     let world = World::new("foreign-region");
     if !is_root_or_skip() {
         return;
@@ -310,7 +311,7 @@ fn region_of_another_user_is_neither_attached_nor_written_into() {
     let _server = world.start_server();
     let outcome = offer(&world, &python, "foreign").run().expect_code(0);
     assert_eq!(outcome.stdout_text(), "30000\n");
-    assert_eq!(world.status()["refused_regions_total"], 1);
+    assert_eq!(world.status()["refused_regions_total"], 2);
     world.finish();
 }
 

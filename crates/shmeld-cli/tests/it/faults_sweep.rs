@@ -10,24 +10,26 @@ use crate::content;
 use crate::raw_region::{ONE_SLOT, PAGE, header};
 use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
 
-/// C8: what a start removes is ours, has our name, and is dead; each with a line that says so.
+/// The digits of a region's name.
+fn digits() -> String {
+    let id = process::random_bytes::<16>().unwrap();
+    id.map(|byte| format!("{byte:02x}")).concat()
+}
+
+/// An object of mode 0600 in /dev/shm.
+fn make(name: &str, bytes: &[u8]) -> PathBuf {
+    let path = PathBuf::from("/dev/shm").join(name);
+    let file = std::fs::File::create_new(&path).unwrap();
+    content::set_mode(&path, 0o600);
+    file.write_all_at(bytes, 0).unwrap();
+    path
+}
+
+/// C8: what a start removes is ours (or anybody's, if we are root), has our name, and is dead; each with a line that says so.
 #[test]
 fn sweep_takes_what_is_dead_and_ours_and_nothing_else() {
     let world = World::new("sweep");
-    let digits = || {
-        process::random_bytes::<16>()
-            .unwrap()
-            .map(|byte| format!("{byte:02x}"))
-            .concat()
-    };
     let header = header(PAGE, &[7; 16], ONE_SLOT);
-    let make = |name: &str, bytes: &[u8]| {
-        let path = PathBuf::from("/dev/shm").join(name);
-        let file = std::fs::File::create_new(&path).unwrap();
-        content::set_mode(&path, 0o600);
-        file.write_all_at(bytes, 0).unwrap();
-        path
-    };
     let dead = make(&format!("shmeld.{}", digits()), &header);
     let kept = [
         ("another prefix", make(&format!("shmelt.{}", digits()), &header)),
@@ -47,7 +49,10 @@ fn sweep_takes_what_is_dead_and_ours_and_nothing_else() {
         ),
         ("not finished yet", make(&format!("shmeld.{}", digits()), b"")),
         ("leased", make(&format!("shmeld.{}", digits()), &header)),
-        ("another user's", make(&format!("shmeld.{}", digits()), &header)),
+        (
+            "another user's, leased",
+            make(&format!("shmeld.{}", digits()), &header),
+        ),
         ("a FIFO", PathBuf::from(format!("/dev/shm/shmeld.{}", digits()))),
         ("a link", PathBuf::from(format!("/dev/shm/shmeld.{}", digits()))),
         ("a gate that is held", make("shmeld.shmeld-sweep-test.gate", b"")),
@@ -63,10 +68,12 @@ fn sweep_takes_what_is_dead_and_ours_and_nothing_else() {
             .unwrap()
     };
     let (region, gate) = (open("leased"), open("a gate that is held"));
+    let foreign = open("another user's, leased");
+    assert!(lease::try_take(&foreign, Range::byte(0), Kind::Write, "region").unwrap());
     assert!(lease::try_take(&region, Range::byte(0), Kind::Write, "region").unwrap());
     assert!(lease::try_take(&gate, Range::WHOLE, Kind::Write, "gate").unwrap());
     if is_root_or_skip() {
-        chown(path("another user's"), Some(NOBODY), Some(NOBODY)).unwrap();
+        chown(path("another user's, leased"), Some(NOBODY), Some(NOBODY)).unwrap();
     }
     let server = world.start_server();
     // Servers of other tests sweep as well, and under the same rules.
@@ -105,10 +112,39 @@ fn sweep_says_what_it_removes_and_why() {
     let said = server.stderr();
     for line in [
         format!("removed the region /{region}: it is ours and its client is dead (lease free)"),
+        "removed the region /shmeld.ffffffffffffffffffffffffffffffff: it is of uid 65534 and its client is dead (lease free)"
+            .to_owned(),
         "removed the gate /shmeld.shmeld-gone.gate: it is ours and no server holds its lock".to_owned(),
     ] {
         assert!(said.contains(&line), "no {line:?} in\n{said}");
     }
-    assert_eq!(said.matches("removed").count(), 2, "{said}");
+    assert_eq!(said.matches("removed").count(), 3, "{said}");
+    world.finish();
+}
+
+/// C8: the same by a user who is not root: what others left is theirs to remove.
+#[test]
+fn sweep_of_a_user_takes_nothing_of_others() {
+    if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("setpriv") {
+        return;
+    }
+    let world = World::new("sweep-user");
+    let (ours, roots) = (
+        "shmeld.0123456789abcdef0123456789abcdef",
+        "shmeld.ffffffffffffffffffffffffffffffff",
+    );
+    let script = format!(
+        "mount -t tmpfs -o mode=1777 none /dev/shm && printf 'SHMELD1\\001' > /dev/shm/{ours} && cp /dev/shm/{ours} /dev/shm/{roots} \
+         && chown 65534 /dev/shm/{ours} && : > /dev/shm/shmeld.shmeld-gone.gate"
+    );
+    let program = world.server().as_user(NOBODY).after(&script);
+    let server = program.wrapped(&["unshare", "--mount"]).start();
+    server.wait_for_stderr("serving");
+    let said = server.stderr();
+    assert!(
+        said.contains(&format!("removed the region /{ours}: it is ours")),
+        "{said}"
+    );
+    assert_eq!(said.matches("removed").count(), 1, "{said}");
     world.finish();
 }

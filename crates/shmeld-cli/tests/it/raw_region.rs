@@ -22,6 +22,8 @@ pub const CLOSE: u16 = 5;
 
 /// Where the control words of a region lie: docs/PROTOCOL.md, section 2.1.
 pub const STATE: u64 = 12;
+/// REFUSED, DENIED.
+pub const REFUSED_DENIED: u32 = 3 | 2 << 8;
 pub const WRITTEN: u64 = 64;
 pub const READ: u64 = 128;
 pub const FILLED: u64 = 192;

@@ -3,7 +3,7 @@
     offer.py DIRECTORY_OF_FETCH_PY NAME_OF_SERVER MODE FILE
 
 forged   wrong nonces, wrong sizes, GET and CLOSE: the region must stay as it is, byte for byte and without a lease, and then serve
-foreign  the region belongs to another user: the right nonce does not help
+foreign  the region belongs to another user: without the nonce nothing happens to it, with the nonce it is refused (DENIED)
 locks    4,000 locks on single bytes of the region, which is then used as any other
 """
 import fcntl
@@ -14,6 +14,7 @@ sys.path.insert(0, sys.argv[1])
 import fetch  # noqa: E402: the example is the honest part of this client
 
 OTHER_USER = 65534
+REFUSED_DENIED = 3 | 2 << 8
 # Each costs as much as there are already: 40,000 would keep this process, and nobody else, busy for a minute.
 LOCKS = 4_000
 
@@ -29,11 +30,16 @@ def get(session):
     return got
 
 
-def assert_untouched(session, before):
+def get_meanwhile(session):
     """Messages are taken in their order: whoever is answered now knows that those before have been judged."""
     other = fetch.Session(sys.argv[2], session.deadline)
     got = get(other)
     other.close()
+    return got
+
+
+def assert_untouched(session, before):
+    got = get_meanwhile(session)
     assert session.memory[:] == before, "the region was written into"
     assert fetch.lock_seen(session.watcher, 1, 1) == fcntl.F_UNLCK, "the region was leased"
     assert os.fstat(session.watcher).st_nlink == 1, "the region lost its name"
@@ -56,9 +62,17 @@ def forged(session):
 
 def foreign(session):
     before = session.memory[:]
-    os.fchown(session.watcher, OTHER_USER, OTHER_USER)
+    # A server that is not root must be able to open it, or it has nothing to decide.
+    os.fchmod(session.watcher, 0o660)
+    os.fchown(session.watcher, OTHER_USER, -1)
+    session.queue.send(message(session, fetch.GET, bytes(16), fetch.PAGE), 10, fetch.HIGHEST_PRIORITY)
+    assert_untouched(session, before)
     session.queue.send(message(session, fetch.GET, session.nonce, fetch.PAGE), 10, fetch.HIGHEST_PRIORITY)
-    print(len(assert_untouched(session, before)))
+    print(len(get_meanwhile(session)))
+    state = int.from_bytes(session.memory[12:16], "little")
+    assert state == REFUSED_DENIED, f"state {state:#x}"
+    assert session.memory[64:128] == before[64:128], "slots were written"
+    assert fetch.lock_seen(session.watcher, 1, 1) == fcntl.F_UNLCK, "the region was leased"
     os.unlink(session.path)
 
 

@@ -51,6 +51,9 @@ pub(super) struct Places {
     /// Sessions now, and at most.
     pub sessions: usize,
     pub sessions_max: usize,
+    /// The same of the region's owner; no limit of its own for the user whose server this is.
+    pub sessions_of_user: usize,
+    pub sessions_of_user_max: Option<usize>,
 }
 
 /// What becomes of a new region.
@@ -76,7 +79,12 @@ pub(super) fn admit(verdict: Verdict, places: Places) -> Admission {
     };
     if places.is_held {
         Admission::Ignore("the object is attached under another name")
-    } else if places.once_taken {
+    } else if places.once_taken
+        || places
+            .sessions_of_user_max
+            .is_some_and(|most| places.sessions_of_user >= most)
+    {
+        // Nobody loses a place for one who has too many.
         Admission::Refuse(Status::Busy)
     } else if places.sessions >= places.sessions_max {
         Admission::RefuseAndEvict
@@ -210,6 +218,8 @@ mod tests {
             once_taken: false,
             sessions: 3,
             sessions_max: 4,
+            sessions_of_user: 2,
+            sessions_of_user_max: None,
         };
         let attach = Verdict::Attach(header());
         assert_eq!(admit(attach, free), Admission::Start(header()));
@@ -225,6 +235,16 @@ mod tests {
         assert_eq!(admit(attach, once), Admission::Refuse(Status::Busy));
         let full = Places { sessions: 4, ..free };
         assert_eq!(admit(attach, full), Admission::RefuseAndEvict);
+        let greedy = Places {
+            sessions_of_user_max: Some(2),
+            ..full
+        };
+        assert_eq!(admit(attach, greedy), Admission::Refuse(Status::Busy));
+        let modest = Places {
+            sessions_of_user_max: Some(3),
+            ..free
+        };
+        assert_eq!(admit(attach, modest), Admission::Start(header()));
         assert_eq!(
             admit(Verdict::Refuse(Status::BadRegion), full),
             Admission::Refuse(Status::BadRegion)

@@ -4,13 +4,16 @@ use shmeld_core::layout::{Header, LayoutError, MAGIC, RawHeader};
 use shmeld_os::fs::{FileKind, Stat};
 
 use super::status::Status;
+use super::users::Users;
 use super::wire::{Op, Request};
 
 /// What a server admits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Policy {
-    /// The only user whose regions are attached.
-    pub uid: u32,
+    /// Who is who.
+    pub users: Users,
+    /// Whether the queue lets others send, and so their regions are attached too.
+    pub serves_others: bool,
     /// The largest region.
     pub region_bytes_max: u64,
 }
@@ -29,11 +32,15 @@ pub(super) enum Verdict {
 /// Decides about a region from what the kernel says about the object and a private copy of its first 64 bytes.
 #[must_use]
 pub(super) fn judge(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Policy) -> Verdict {
-    if let Some(reason) = unproven(request, stat, raw, policy) {
+    if let Some(reason) = unproven(request, stat, raw) {
         return Verdict::Ignore(reason);
     }
     if request.op == Op::Close {
         return Verdict::Ignore("CLOSE for a region that is not attached");
+    }
+    // Only now: whoever knows the nonce made the region, and may be told.
+    if !policy.users.are_served(stat.uid, policy.serves_others) {
+        return Verdict::Refuse(Status::Denied);
     }
     if stat.bytes > policy.region_bytes_max {
         return Verdict::Refuse(Status::BadRegion);
@@ -50,15 +57,12 @@ pub(super) fn judge(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Po
 }
 
 /// Why the sender is not known to have made the region.
-fn unproven(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Policy) -> Option<&'static str> {
+fn unproven(request: &Request, stat: &Stat, raw: &RawHeader) -> Option<&'static str> {
     if stat.kind != FileKind::File {
         return Some("not a regular file");
     }
     if stat.links != 1 {
         return Some("it has more than one name, or none");
-    }
-    if stat.uid != policy.uid {
-        return Some("it belongs to another user");
     }
     if stat.mode & 0o007 != 0 {
         return Some("its mode lets others in");
@@ -86,7 +90,11 @@ mod tests {
     use shmeld_os::fs::Time;
 
     const POLICY: Policy = Policy {
-        uid: 1000,
+        users: Users {
+            own: 1000,
+            unmapped: None,
+        },
+        serves_others: false,
         region_bytes_max: 1 << 20,
     };
 
@@ -145,7 +153,6 @@ mod tests {
             },
             Stat { links: 2, ..stat },
             Stat { links: 0, ..stat },
-            Stat { uid: 1001, ..stat },
             Stat { mode: 0o602, ..stat },
             Stat { bytes: 8192, ..stat },
         ];
@@ -178,6 +185,39 @@ mod tests {
         };
         assert!(matches!(
             judge(&request, &stat, &other_magic, &POLICY),
+            Verdict::Ignore(_)
+        ));
+    }
+
+    /// It was ignored, and its client waited for half a minute.
+    #[test]
+    fn a_user_who_is_not_served_is_told_so_once_the_nonce_is_right() {
+        let (request, stat, raw) = sound();
+        let stranger = Stat { uid: 1001, ..stat };
+        let refused = Verdict::Refuse(Status::Denied);
+        assert_eq!(judge(&request, &stranger, &raw, &POLICY), refused);
+        let public = Policy {
+            serves_others: true,
+            ..POLICY
+        };
+        assert!(matches!(
+            judge(&request, &stranger, &raw, &public),
+            Verdict::Attach(_)
+        ));
+        let unmapped = Policy {
+            users: Users {
+                unmapped: Some(1001),
+                ..POLICY.users
+            },
+            ..public
+        };
+        assert_eq!(judge(&request, &stranger, &raw, &unmapped), refused);
+        let forged = Request {
+            nonce: [4; 16],
+            ..request
+        };
+        assert!(matches!(
+            judge(&forged, &stranger, &raw, &POLICY),
             Verdict::Ignore(_)
         ));
     }

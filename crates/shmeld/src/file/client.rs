@@ -97,7 +97,7 @@ impl Client {
     pub fn connect(mut options: ClientOptions) -> Result<Self> {
         let deadline = options.wait.and_then(|wait| Instant::now().checked_add(wait));
         let connection = Connection::find(&options.name, &options.server_uids, deadline, &options.interrupt)?;
-        let offer = publish(&mut options)?;
+        let offer = publish(&mut options, connection.other_uid)?;
         let reader = SlotReader::new(offer.region());
         Ok(Self {
             options,
@@ -157,12 +157,12 @@ impl Client {
             return Ok(None);
         }
         let next_id = self.outstanding.next_id();
-        let message = self.message(next_id, query);
         let sent = if self.outstanding.is_empty() {
-            self.send_patiently(&message)?
+            self.send_patiently(next_id, query)?
         } else {
             // A deadline in the past: answers are under way, so do not wait but read them.
-            self.connection.send(&message, self.started)?
+            self.connection
+                .send(&self.message(next_id, query), self.started)?
         };
         if !sent {
             return Ok(None);
@@ -306,9 +306,9 @@ impl Client {
 }
 
 /// Makes a region of the size wanted, or of a page if memory or RLIMIT_FSIZE have no room and a page will do; the options say which it
-/// became.
-pub(super) fn publish(options: &mut ClientOptions) -> Result<Offer> {
-    match Offer::publish(options.region_bytes) {
+/// became. It is opened to the server's user, if that is another one.
+pub(super) fn publish(options: &mut ClientOptions, other_uid: Option<u32>) -> Result<Offer> {
+    match Offer::publish_for(options.region_bytes, other_uid) {
         Err(shmeld_core::Error::Os(error))
             if (error.kind() == ErrorKind::NoSpace || error.errno() == Errno::FBIG)
                 && options.or_one_page
@@ -316,7 +316,7 @@ pub(super) fn publish(options: &mut ClientOptions) -> Result<Offer> {
         {
             tracing::info!(target: "shmeld::client", "{error}: using a region of one page instead");
             options.region_bytes = PAGE_BYTES;
-            Ok(Offer::publish(PAGE_BYTES)?)
+            Ok(Offer::publish_for(PAGE_BYTES, other_uid)?)
         }
         other => Ok(other?),
     }

@@ -13,9 +13,9 @@ use shmeld_core::sync::Ordering;
 use shmeld_core::wait::{SLICE, Waited, Words};
 use shmeld_os::explain;
 
-use super::client::{Client, publish};
+use super::client::{Client, Query, publish};
 use super::client_state::{RefusalStep, Reopened, gives_up_looking, may_fill_slots, refusal_step};
-use super::connection::Connection;
+use super::connection::{Connection, Found};
 use super::slot_reader::SlotReader;
 use crate::{Error, Result};
 
@@ -28,11 +28,14 @@ const REOPEN_NAP: Duration = Duration::from_millis(50);
 
 impl Client {
     /// Blocks in the kernel until the queue takes the message, as long as a server lives behind it.
-    pub(super) fn send_patiently(&mut self, message: &[u8]) -> Result<bool> {
+    pub(super) fn send_patiently(&mut self, request_id: u64, query: &Query) -> Result<bool> {
         let start = Instant::now();
         loop {
             match self.stay_connected(start)? {
-                Reopened::Connected if self.send_for_a_slice(message, start)? => return Ok(true),
+                // The message names the region, which can be another one after each look.
+                Reopened::Connected if self.send_for_a_slice(&self.message(request_id, query), start)? => {
+                    return Ok(true);
+                }
                 Reopened::Connected | Reopened::NotYet => {}
                 // Nothing is asked for, so nothing is left to read.
                 Reopened::SessionOver => return Err(self.session_over()),
@@ -79,12 +82,16 @@ impl Client {
         if self.attached && !self.offer.server_leased()? {
             return Ok(Reopened::SessionOver);
         }
-        if let Some(connection) = Connection::try_open(&options.name, &options.server_uids)? {
-            self.connect_to(connection);
-            return Ok(Reopened::Connected);
-        }
+        let closed = match Connection::try_open(&options.name, &options.server_uids)? {
+            Found::Live(connection) => {
+                self.connect_to(connection)?;
+                return Ok(Reopened::Connected);
+            }
+            Found::NotYet(closed) => closed,
+        };
+        let options = &self.options;
         if gives_up_looking(self.attached, lost.elapsed(), self.wait_is_over()) {
-            return Err(Connection::none(&options.name, lost.elapsed()));
+            return Err(Connection::none(&options.name, lost.elapsed(), closed));
         }
         if !std::mem::replace(&mut self.has_told_waiting, true) {
             tracing::info!(target: "shmeld::client", "waiting for server {}", options.name);
@@ -92,9 +99,15 @@ impl Client {
         Ok(Reopened::NotYet)
     }
 
-    fn connect_to(&mut self, connection: Connection) {
+    /// A region that is on offer was opened to the old queue's owner. If the new one is of somebody else, it gets a region of its own; what
+    /// is unanswered is unsent then. An attached region has its server.
+    fn connect_to(&mut self, connection: Connection) -> Result<()> {
         self.connection = connection;
         self.queue += 1;
+        if !self.attached && self.connection.other_uid != self.offer.other_uid() {
+            self.make_another_region()?;
+        }
+        Ok(())
     }
 
     /// Whether the time to wait for a server or for a place on it has passed; `None` if there is no such time.
@@ -225,10 +238,15 @@ impl Client {
     }
 
     fn offer_again(&mut self) -> Result<()> {
-        self.offer = publish(&mut self.options)?;
+        self.make_another_region()?;
+        self.resend()
+    }
+
+    fn make_another_region(&mut self) -> Result<()> {
+        self.offer = publish(&mut self.options, self.connection.other_uid)?;
         self.reader = SlotReader::new(self.offer.region());
         self.outstanding.begin_anew();
-        self.resend()
+        Ok(())
     }
 
     fn silent(&self) -> Error {
@@ -265,11 +283,11 @@ impl Client {
     /// The queue was unlinked under a live session. If its server has made it again, requests that were still in the old one are sent again.
     fn follow_queue(&mut self) -> Result<()> {
         match Connection::try_open(&self.options.name, &self.options.server_uids)? {
-            Some(connection) => {
-                self.connect_to(connection);
+            Found::Live(connection) => {
+                self.connect_to(connection)?;
                 self.resend()
             }
-            None => Ok(()),
+            Found::NotYet(_) => Ok(()),
         }
     }
 }

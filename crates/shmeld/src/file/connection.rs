@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use shmeld_os::ErrorKind;
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::posix::mqueue::{Access, MessageQueue, PRIORITY_MAX};
-use shmeld_os::{ErrorKind, process};
 
 use super::gate::running_servers;
+use super::users::Owner;
 use crate::{Error, Result, ServerName};
 
 /// How long to wait before looking for the server again, at first and at most.
@@ -69,10 +70,21 @@ impl Interrupt {
     }
 }
 
+/// What a look for a server found.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// A server that lives.
+    Live(Connection),
+    /// None yet; and why its queue cannot be opened, if there is one that does not let this user send.
+    NotYet(Option<shmeld_os::Error>),
+}
+
 /// The queue of a live server, open for sending.
 #[derive(Debug)]
 pub(super) struct Connection {
     queue: MessageQueue,
+    /// The user besides our own to whom a region must be opened for this server.
+    pub(super) other_uid: Option<u32>,
 }
 
 impl Connection {
@@ -86,9 +98,10 @@ impl Connection {
         let start = Instant::now();
         let mut backoff = BACKOFF.0;
         loop {
-            if let Some(connection) = Self::try_open(name, uids)? {
-                return Ok(connection);
-            }
+            let closed = match Self::try_open(name, uids)? {
+                Found::Live(connection) => return Ok(connection),
+                Found::NotYet(closed) => closed,
+            };
             let rest = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             if rest == Some(Duration::ZERO) {
                 let waited = if deadline <= Some(start) {
@@ -96,7 +109,7 @@ impl Connection {
                 } else {
                     start.elapsed()
                 };
-                return Err(Self::none(name, waited));
+                return Err(Self::none(name, waited, closed));
             }
             if backoff == BACKOFF.0 {
                 tracing::info!(target: "shmeld::client", "waiting for server {name}");
@@ -107,29 +120,40 @@ impl Connection {
     }
 
     /// Opens the queue if a live server of an acceptable owner is behind it.
-    pub(super) fn try_open(name: &ServerName, uids: &[u32]) -> Result<Option<Self>> {
+    pub(super) fn try_open(name: &ServerName, uids: &[u32]) -> Result<Found> {
         let queue = match MessageQueue::open(name.queue(), Access::Send) {
             Ok(queue) => queue,
-            // A queue that we may not open may be one whose server has not finished making it.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {
-                return Ok(None);
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::NotYet(None)),
+            // It may be one whose server has not finished making it.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Ok(Found::NotYet(Some(error)));
             }
             Err(error) => return Err(error.into()),
         };
         let uid = queue.stat()?.uid;
-        if uid != 0 && uid != process::effective_uid() && !uids.contains(&uid) {
-            return Err(Error::ForeignOwner {
-                operation: "mq_open",
-                object: name.to_string(),
-                uid: Some(uid),
-            });
+        let other_uid = match Owner::judge(uid, uids) {
+            Owner::Able => None,
+            Owner::Other(uid) => Some(uid),
+            Owner::Stranger => {
+                return Err(Error::ForeignOwner {
+                    operation: "mq_open",
+                    object: name.to_string(),
+                    uid: Some(uid),
+                });
+            }
+        };
+        let connection = Self { queue, other_uid };
+        if connection.is_leased()? {
+            return Ok(Found::Live(connection));
         }
-        let connection = Self { queue };
-        Ok(connection.is_leased()?.then_some(connection))
+        Ok(Found::NotYet(None))
     }
 
-    /// The error that says that no server is there, and which ones are.
-    pub(super) fn none(name: &ServerName, waited: Duration) -> Error {
+    /// The error that says that no server is there, and which ones are; or that one may be there and does not let this user send.
+    pub(super) fn none(name: &ServerName, waited: Duration, closed: Option<shmeld_os::Error>) -> Error {
+        if let Some(error) = closed {
+            return error.into();
+        }
         Error::NoServer {
             name: name.clone(),
             waited,

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use shmeld_core::Window;
-use shmeld_os::fs::{self, FileKind, Links, Stat};
+use shmeld_os::fs::{self, Audience, FileKind, Links, Stat};
 use shmeld_os::{Errno, explain, name::escape};
 
 use super::record::{Entry, NAME_BYTES_MAX};
@@ -21,6 +21,8 @@ pub struct DirectoryOptions {
     pub links: Links,
     /// The largest file that is served.
     pub file_bytes_max: u64,
+    /// Serve only what the modes of a file and of each directory below the root show to these users; `None` is whatever the server may read.
+    pub audience: Option<Audience>,
 }
 
 impl Default for DirectoryOptions {
@@ -28,6 +30,7 @@ impl Default for DirectoryOptions {
         Self {
             links: Links::Follow,
             file_bytes_max: u64::MAX,
+            audience: None,
         }
     }
 }
@@ -62,15 +65,52 @@ impl Directory {
     }
 
     fn open_path(&self, path: &[u8]) -> Result<(OwnedFd, Stat), Refusal> {
+        let file = match self.options.audience {
+            None => self.open_for_us(path)?,
+            Some(audience) => self.open_for(audience, path)?,
+        };
+        let stat = fs::stat(&file).map_err(|error| refusal_of(error.errno()))?;
+        Ok((file, stat))
+    }
+
+    fn open_for_us(&self, path: &[u8]) -> Result<OwnedFd, Refusal> {
         explain!(
             "openat2(RESOLVE_BENEATH)",
             escape(path),
             "the kernel itself refuses every path that leaves the root"
         );
-        let file = fs::open_beneath(&self.root, path, self.options.links)
-            .map_err(|error| refusal_of(error.errno()))?;
-        let stat = fs::stat(&file).map_err(|error| refusal_of(error.errno()))?;
-        Ok((file, stat))
+        fs::open_beneath(&self.root, path, self.options.links).map_err(|error| refusal_of(error.errno()))
+    }
+
+    fn open_for(&self, audience: Audience, path: &[u8]) -> Result<OwnedFd, Refusal> {
+        explain!(
+            "openat(O_NOFOLLOW)",
+            escape(path),
+            "one directory after the other, with a look at what the mode of each shows to others"
+        );
+        fs::open_beneath_for(audience, &self.root, path, self.options.links)
+            .map_err(|error| refusal_of(error.errno()))?
+            .ok_or_else(|| hidden(audience, "search a directory on the way to it"))
+    }
+
+    /// Whether a directory below the root may be listed for those whom this server serves.
+    pub(super) fn may_list(&self, directory: &OwnedFd, stat: &Stat) -> Result<(), Refusal> {
+        match self.options.audience {
+            Some(audience) if !audience.may_list(directory, stat) => {
+                Err(hidden(audience, "list it and search it"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether its descendants' modes have to be looked at.
+    pub(super) fn has_audience(&self) -> bool {
+        self.options.audience.is_some()
+    }
+
+    fn is_root(&self, stat: &Stat) -> Result<bool, Refusal> {
+        let root = fs::stat(&self.root).map_err(|error| refusal_of(error.errno()))?;
+        Ok(root.is_same_file(stat))
     }
 
     fn rules(&self) -> Rules<'_> {
@@ -109,6 +149,14 @@ impl Source for Directory {
         let path = if path.is_empty() { b"." } else { path };
         check_path(path)?;
         let (start, stat) = self.open_path(path)?;
+        match self.options.audience {
+            Some(audience) if stat.kind == FileKind::File => check_readable(audience, &start, &stat)?,
+            // What is offered is the root itself: who offers it has decided that.
+            Some(_) if stat.kind == FileKind::Directory && !self.is_root(&stat)? => {
+                self.may_list(&start, &stat)?
+            }
+            _ => {}
+        }
         let root = self.root.try_clone().map_err(|_| Refusal::from(Status::Busy))?;
         let walk_of = Self {
             root,
@@ -136,6 +184,9 @@ impl Rules<'_> {
     fn admit(&self, file: OwnedFd, stat: Stat, name: Vec<u8>) -> Result<Box<dyn SourceFile>, Refusal> {
         if stat.kind != FileKind::File {
             return Err(Refusal::new(Status::NotAFile, describe(stat.kind)));
+        }
+        if let Some(audience) = self.options.audience {
+            check_readable(audience, &file, &stat)?;
         }
         if stat.bytes > self.options.file_bytes_max {
             return Err(Status::TooLarge.into());
@@ -172,6 +223,24 @@ impl Rules<'_> {
             .insert(device);
         Ok(true)
     }
+}
+
+fn check_readable(audience: Audience, file: &OwnedFd, stat: &Stat) -> Result<(), Refusal> {
+    if audience.may_read(file, stat) {
+        Ok(())
+    } else {
+        Err(hidden(audience, "read it"))
+    }
+}
+
+/// The refusal of what the server may read and the audience may not.
+fn hidden(audience: Audience, what: &str) -> Refusal {
+    let who = match audience {
+        Audience::Group(gid) => format!("group {gid}"),
+        Audience::Others => "others".to_owned(),
+    };
+    let text = format!("{who} may not {what}, and this server shows only what {who} may read");
+    Refusal::new(Status::Denied, text)
 }
 
 /// What to call a thing that is not a regular file.

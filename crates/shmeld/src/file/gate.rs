@@ -6,12 +6,13 @@
 use std::time::Duration;
 
 use shmeld_core::attach::{NAME_PREFIX, RegionId, is_abandoned};
-use shmeld_os::fs::Stat;
+use shmeld_os::fs::{Audience, Stat};
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::posix::mqueue::{Access, MessageQueue};
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::{ErrorKind, ObjectName, explain, listing, process};
+use shmeld_os::{Errno, ErrorKind, ObjectName, explain, listing};
 
+use super::users::Users;
 use super::wire::{MESSAGE_BYTES_MAX, MESSAGES_MAX};
 use crate::{Error, Result, ServerName};
 
@@ -21,6 +22,9 @@ const GATE_TRIES: u32 = 64;
 const GATE_NAP: Duration = Duration::from_millis(5);
 /// Only the owner sends and receives.
 const QUEUE_MODE: u32 = 0o600;
+/// A group, or everybody, may send too. Nobody else ever receives: requests could be stolen.
+const QUEUE_MODE_GROUP: u32 = 0o620;
+const QUEUE_MODE_OTHERS: u32 = 0o622;
 const GATE_MODE: u32 = 0o600;
 
 /// The lock on a server's name. Dropping it without [`Gate::remove`] leaves the object for the next server to take.
@@ -28,14 +32,15 @@ const GATE_MODE: u32 = 0o600;
 pub(super) struct Gate {
     memory: SharedMemory,
     name: ServerName,
+    users: Users,
 }
 
 impl Gate {
     /// Takes the name, or says who has it.
-    pub(super) fn take(name: &ServerName) -> Result<Self> {
+    pub(super) fn take(name: &ServerName, users: Users) -> Result<Self> {
         for _ in 0..GATE_TRIES {
-            let memory = open_gate(name)?;
-            check_owner("shm_open", name.gate(), &memory.stat()?)?;
+            let memory = open_gate(name, users)?;
+            check_owner("shm_open", name.gate(), &memory.stat()?, users)?;
             explain!(
                 "fcntl(F_OFD_SETLK)",
                 name.gate(),
@@ -55,29 +60,41 @@ impl Gate {
                 return Ok(Self {
                     memory,
                     name: name.clone(),
+                    users,
                 });
             }
         }
         Err(Error::AlreadyRunning { name: name.clone() })
     }
 
-    /// Makes the queue anew, replacing what a dead server left, and takes the lease that clients look for.
-    pub(super) fn make_queue(&self) -> Result<MessageQueue> {
+    /// Makes the queue anew, replacing what a dead server left, takes the lease that clients look for, and then lets the audience send.
+    pub(super) fn make_queue(&self, audience: Option<Audience>) -> Result<MessageQueue> {
         let name = self.name.queue();
-        remove_stale_queue(&self.name)?;
+        remove_stale_queue(&self.name, |stat| check_owner("mq_open", name, stat, self.users))?;
         let queue = MessageQueue::create_new(name, MESSAGES_MAX, MESSAGE_BYTES_MAX, QUEUE_MODE)?;
+        self.lease(&queue)
+            .and_then(|()| admit(&queue, audience))
+            .inspect_err(|_| {
+                // Ours, new, and of no use to anybody.
+                let _ = MessageQueue::unlink(name);
+            })?;
+        Ok(queue)
+    }
+
+    fn lease(&self, queue: &MessageQueue) -> Result<()> {
+        let name = self.name.queue();
         explain!(
             "fcntl(F_OFD_SETLK)",
             name,
             "a read lock over the queue: clients see through it that this server lives"
         );
         // Only a process that may read the queue can hold a read lock on it, so a mere sender cannot fake this.
-        if !lease::try_take(&queue, Range::WHOLE, Kind::Read, &name.to_string())? {
-            return Err(Error::AlreadyRunning {
-                name: self.name.clone(),
-            });
+        if lease::try_take(queue, Range::WHOLE, Kind::Read, &name.to_string())? {
+            return Ok(());
         }
-        Ok(queue)
+        Err(Error::AlreadyRunning {
+            name: self.name.clone(),
+        })
     }
 
     /// Removes the gate's name, still holding its lock.
@@ -89,6 +106,29 @@ impl Gate {
     }
 }
 
+/// Lets the audience send. The group comes before the mode that admits it, and what the kernel made of both is looked at: a queue that others
+/// may read would give their requests away.
+fn admit(queue: &MessageQueue, audience: Option<Audience>) -> Result<()> {
+    let mode = match audience {
+        None => return Ok(()),
+        Some(Audience::Group(gid)) => {
+            queue.set_owner(None, Some(gid))?;
+            QUEUE_MODE_GROUP
+        }
+        Some(Audience::Others) => QUEUE_MODE_OTHERS,
+    };
+    queue.set_mode(mode)?;
+    let stat = queue.stat()?;
+    let has_group = audience.is_none_or(|audience| match audience {
+        Audience::Group(gid) => stat.gid == gid,
+        Audience::Others => true,
+    });
+    if stat.mode != mode || !has_group {
+        return Err(shmeld_os::Error::new("fchmod", queue.name().to_string(), Errno::PERM).into());
+    }
+    Ok(())
+}
+
 /// Whether the queue of this name carries a server's lease.
 fn has_live_queue(name: &ServerName) -> bool {
     MessageQueue::open(name.queue(), Access::Both)
@@ -96,13 +136,13 @@ fn has_live_queue(name: &ServerName) -> bool {
         .is_ok_and(|held| held == Some(Kind::Read))
 }
 
-fn open_gate(name: &ServerName) -> Result<SharedMemory> {
+fn open_gate(name: &ServerName, users: Users) -> Result<SharedMemory> {
     SharedMemory::open_or_create(name.gate(), GATE_MODE).map_err(|error| {
         // fs.protected_regular answers EACCES for another user's object, even to root.
         let stat =
             (error.kind() == ErrorKind::PermissionDenied).then(|| SharedMemory::stat_name(name.gate()));
         match stat {
-            Some(Ok(stat)) => check_owner("shm_open", name.gate(), &stat)
+            Some(Ok(stat)) => check_owner("shm_open", name.gate(), &stat, users)
                 .err()
                 .unwrap_or(Error::Os(error)),
             _ => Error::Os(error),
@@ -119,8 +159,8 @@ fn is_still_named(memory: &SharedMemory, name: &ObjectName) -> Result<bool> {
     }
 }
 
-fn check_owner(operation: &'static str, object: &ObjectName, stat: &Stat) -> Result<()> {
-    if stat.uid == process::effective_uid() {
+fn check_owner(operation: &'static str, object: &ObjectName, stat: &Stat, users: Users) -> Result<()> {
+    if users.is_own(stat.uid) {
         return Ok(());
     }
     Err(Error::ForeignOwner {
@@ -130,8 +170,8 @@ fn check_owner(operation: &'static str, object: &ObjectName, stat: &Stat) -> Res
     })
 }
 
-/// Unlinks a queue that no server holds. The caller holds the gate.
-fn remove_stale_queue(name: &ServerName) -> Result<()> {
+/// Unlinks a queue that no server holds, if its owner is right. The caller holds the gate.
+fn remove_stale_queue(name: &ServerName, check: impl Fn(&Stat) -> Result<()>) -> Result<()> {
     let queue = match MessageQueue::open(name.queue(), Access::Both) {
         Ok(queue) => queue,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -144,49 +184,55 @@ fn remove_stale_queue(name: &ServerName) -> Result<()> {
         }
         Err(error) => return Err(error.into()),
     };
-    check_owner("mq_open", name.queue(), &queue.stat()?)?;
+    check(&queue.stat()?)?;
     if lease::probe(&queue, Range::WHOLE, Kind::Write, &name.to_string())? == Some(Kind::Read) {
         return Err(Error::AlreadyRunning { name: name.clone() });
     }
     MessageQueue::unlink(name.queue())?;
-    tracing::info!(target: "shmeld::sweep", "removed the queue {name}: it is ours and no server holds its lease");
+    tracing::info!(target: "shmeld::sweep", "removed the queue {name}: no server holds its lease");
     Ok(())
 }
 
 /// Removes what earlier crashes left: regions whose client is dead, and queues and gates of other names whose server is dead. Only our
-/// own objects, each with its proof in the log.
-pub(super) fn sweep(own: &ServerName) {
+/// own objects, or as root those of all users; each with its proof in the log.
+pub(super) fn sweep(own: &ServerName, users: Users) {
     // A listing that fails means that nothing is known to be stale.
     for name in listing::shared_memory_names(NAME_PREFIX).unwrap_or_default() {
         if RegionId::from_name(&name).is_some() {
-            sweep_region(&name);
+            sweep_region(&name, users);
         } else if let Some(server) = ServerName::from_gate(&name).filter(|server| server != own) {
-            sweep_server(&server);
+            sweep_server(&server, users);
         }
     }
 }
 
-fn is_ours(name: &ObjectName) -> bool {
-    SharedMemory::stat_name(name).is_ok_and(|stat| stat.uid == process::effective_uid())
+/// The owner of what has this name, if it may be removed.
+fn owner_to_sweep(name: &ObjectName, users: Users) -> Option<u32> {
+    let uid = SharedMemory::stat_name(name).ok()?.uid;
+    users.may_sweep(uid).then_some(uid)
 }
 
-fn sweep_region(name: &[u8]) {
+fn sweep_region(name: &[u8], users: Users) {
     let Some(name) = std::str::from_utf8(name)
         .ok()
         .and_then(|name| ObjectName::new(name).ok())
     else {
         return;
     };
-    if is_ours(&name) && is_abandoned(&name) == Some(true) && SharedMemory::unlink(&name).is_ok() {
-        tracing::info!(target: "shmeld::sweep", "removed the region {name}: it is ours and its client is dead (lease free)");
+    let Some(uid) = owner_to_sweep(&name, users) else {
+        return;
+    };
+    if is_abandoned(&name) == Some(true) && SharedMemory::unlink(&name).is_ok() {
+        let whose = whose(uid, users);
+        tracing::info!(target: "shmeld::sweep", "removed the region {name}: it is {whose} and its client is dead (lease free)");
     }
 }
 
 /// A gate that can be locked has no server. The lock is held while its queue and itself are removed.
-fn sweep_server(server: &ServerName) {
-    if !is_ours(server.gate()) {
+fn sweep_server(server: &ServerName, users: Users) {
+    let Some(uid) = owner_to_sweep(server.gate(), users) else {
         return;
-    }
+    };
     let Ok(memory) = SharedMemory::open(server.gate(), true) else {
         return;
     };
@@ -194,12 +240,32 @@ fn sweep_server(server: &ServerName) {
     let locked = lease::try_take(memory.as_file(), Range::WHOLE, Kind::Write, &object).unwrap_or(false);
     if !locked
         || !is_still_named(&memory, server.gate()).unwrap_or(false)
-        || remove_stale_queue(server).is_err()
+        || remove_stale_queue(server, |stat| same_owner(server, stat, uid)).is_err()
     {
         return;
     }
     if SharedMemory::unlink(server.gate()).is_ok() {
-        tracing::info!(target: "shmeld::sweep", "removed the gate {object}: it is ours and no server holds its lock");
+        tracing::info!(target: "shmeld::sweep", "removed the gate {object}: it is {} and no server holds its lock", whose(uid, users));
+    }
+}
+
+/// Anybody can make a gate beside somebody else's queue, so that root removes it.
+fn same_owner(server: &ServerName, queue: &Stat, gate_uid: u32) -> Result<()> {
+    if queue.uid == gate_uid {
+        return Ok(());
+    }
+    Err(Error::ForeignOwner {
+        operation: "mq_open",
+        object: server.to_string(),
+        uid: Some(queue.uid),
+    })
+}
+
+fn whose(uid: u32, users: Users) -> String {
+    if users.is_own(uid) {
+        "ours".to_owned()
+    } else {
+        format!("of uid {uid}")
     }
 }
 

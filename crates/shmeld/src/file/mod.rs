@@ -52,6 +52,7 @@ mod stopper;
 mod target;
 mod transfer;
 mod tree;
+mod users;
 mod walk;
 pub mod wire;
 
@@ -66,6 +67,7 @@ pub use output::OutputOptions;
 pub use prefix::Prefix;
 pub use server::Server;
 pub use server_options::ServerOptions;
+pub use shmeld_os::fs::Audience;
 pub use status::{Refusal, Status};
 pub use status_query::fetch_status;
 pub use stopper::{Ending, Stopper};

@@ -11,7 +11,7 @@ use shmeld_core::layout::Header;
 use shmeld_os::event::{EventCounter, poll};
 use shmeld_os::name::escape;
 use shmeld_os::posix::mqueue::MessageQueue;
-use shmeld_os::{ErrorKind, explain, process};
+use shmeld_os::{ErrorKind, explain};
 
 use super::acceptor::{Admission, Pace, Places, Route, admit, route};
 use super::admission::{Policy, Verdict, judge};
@@ -26,6 +26,7 @@ use super::source::Source;
 use super::staging::StagingPool;
 use super::status::Status;
 use super::stopper::{Ending, Stopper};
+use super::users::Users;
 use super::wire::{MESSAGE_BYTES_MAX, Op, Request};
 use crate::{Error, Result};
 
@@ -70,9 +71,10 @@ impl Server {
     pub fn start(source: Arc<dyn Source>, options: ServerOptions) -> Result<Self> {
         // First what can fail without leaving anything.
         let wake = Arc::new(EventCounter::new()?);
-        let gate = Gate::take(&options.name)?;
-        sweep(&options.name);
-        let queue = gate.make_queue().inspect_err(|_| gate.remove())?;
+        let users = Users::look(options.allow_unmapped);
+        let gate = Gate::take(&options.name, users)?;
+        sweep(&options.name, users);
+        let queue = gate.make_queue(options.audience).inspect_err(|_| gate.remove())?;
         let context = Arc::new(Context {
             name: options.name.clone(),
             source,
@@ -84,7 +86,8 @@ impl Server {
             audit: options.audit.clone(),
         });
         let policy = Policy {
-            uid: process::effective_uid(),
+            users,
+            serves_others: options.audience.is_some(),
             region_bytes_max: options.region_bytes_max,
         };
         let sessions = Sessions::new(context.clone(), wake.clone(), options.stall);
@@ -230,6 +233,9 @@ impl Server {
             once_taken: self.options.once && self.once.is_some(),
             sessions: self.sessions.len(),
             sessions_max: self.options.sessions_max,
+            sessions_of_user: self.sessions.of_user(candidate.stat().uid),
+            sessions_of_user_max: (candidate.stat().uid != self.policy.users.own)
+                .then(|| self.options.sessions_of_user_max()),
         };
         match admit(verdict, places) {
             Admission::Start(header) => self.start_session(request, candidate, header),
@@ -310,7 +316,7 @@ impl Server {
         }
         tracing::warn!(target: "shmeld::server", "the queue {} lost its name; making it again", self.options.name);
         self.take_messages();
-        self.queue = self.gate.make_queue()?;
+        self.queue = self.gate.make_queue(self.options.audience)?;
         Ok(())
     }
 

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use shmeld_os::fs::Audience;
+
 use super::audit::Audit;
 use crate::ServerName;
 
@@ -15,6 +17,12 @@ pub struct ServerOptions {
     pub once: bool,
     /// The most sessions at once.
     pub sessions_max: usize,
+    /// The most sessions of one user other than the server's own; `None` is a quarter of all.
+    pub sessions_of_user_max: Option<usize>,
+    /// Who may send besides the server's own user and root.
+    pub audience: Option<Audience>,
+    /// Treat the uid that a user namespace shows for all users it does not know as a user like others.
+    pub allow_unmapped: bool,
     /// The largest region that is attached.
     pub region_bytes_max: u64,
     /// How long a client may owe its next step.
@@ -29,9 +37,19 @@ impl Default for ServerOptions {
             name: ServerName::default(),
             once: false,
             sessions_max: 1024,
+            sessions_of_user_max: None,
+            audience: None,
+            allow_unmapped: false,
             region_bytes_max: 64 << 20,
             stall: Duration::from_secs(600),
             audit: None,
         }
+    }
+}
+
+impl ServerOptions {
+    /// The most sessions of one user other than the server's own: at least one.
+    pub(super) fn sessions_of_user_max(&self) -> usize {
+        self.sessions_of_user_max.unwrap_or(self.sessions_max / 4).max(1)
     }
 }

@@ -27,6 +27,8 @@ const STACK_BYTES: usize = 256 * 1024;
 struct Handle {
     /// Which start of a session this is: a region's id can come again, and a bell of an earlier start means nothing then.
     number: u64,
+    /// The owner of the region.
+    uid: u32,
     session: Arc<Session>,
     thread: JoinHandle<End>,
     seat: Seat,
@@ -78,6 +80,11 @@ impl Sessions {
             .any(|handle| handle.session.device_and_inode == device_and_inode)
     }
 
+    /// How many sessions one user has.
+    pub(super) fn of_user(&self, uid: u32) -> usize {
+        self.table.values().filter(|handle| handle.uid == uid).count()
+    }
+
     /// Starts a session for a region that was admitted, with its first request.
     pub(super) fn start(
         &mut self,
@@ -87,9 +94,10 @@ impl Sessions {
     ) -> std::io::Result<()> {
         let region_id = request.region_id;
         let device_and_inode = (candidate.stat().dev, candidate.stat().ino);
+        let uid = candidate.stat().uid;
         self.started += 1;
         let number = self.started;
-        let account = Account::new(candidate.stat().uid, number);
+        let account = Account::new(uid, number);
         let session = Arc::new(Session::new(&header, device_and_inode, self.stall, account));
         session.push(request);
         let (context, shared) = (self.context.clone(), session.clone());
@@ -119,6 +127,7 @@ impl Sessions {
         let seat = Seat::new(Instant::now());
         let handle = Handle {
             number,
+            uid,
             session,
             thread,
             seat,

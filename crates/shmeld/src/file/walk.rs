@@ -150,6 +150,10 @@ impl DirectoryWalk {
         };
         let directory =
             fs::open_directory_at(&level.directory, name).map_err(|error| refusal_of(error.errno()))?;
+        if self.source.has_audience() {
+            let stat = fs::stat(&directory).map_err(|error| refusal_of(error.errno()))?;
+            self.source.may_list(&directory, &stat)?;
+        }
         self.descend(directory)
     }
 }

@@ -12,6 +12,7 @@ use crate::file::acceptor::{Admission, Places, Route, admit, route, seat_to_take
 use crate::file::admission::{Policy, judge};
 use crate::file::session::End;
 use crate::file::status::Status;
+use crate::file::users::Users;
 use crate::file::wire::Request;
 
 const TICK: Duration = Duration::from_secs(1);
@@ -21,7 +22,11 @@ const MESSAGES_PER_TURN: usize = 10;
 /// How many ticks the session of a dead client may last.
 const TICKS_AFTER_DEATH: u32 = 4;
 const POLICY: Policy = Policy {
-    uid: SERVERS_UID,
+    users: Users {
+        own: SERVERS_UID,
+        unmapped: None,
+    },
+    serves_others: false,
     region_bytes_max: 1 << 20,
 };
 
@@ -200,6 +205,8 @@ impl Acceptor<'_> {
                 once_taken: false,
                 sessions: world.live_sessions(self.me.pid).count(),
                 sessions_max: self.sessions_max,
+                sessions_of_user: 0,
+                sessions_of_user_max: None,
             }
         });
         match admit(verdict, places) {
