@@ -66,4 +66,8 @@ mod sizes;
 mod talk;
 mod transfer;
 mod trees;
+mod users;
+mod users_files;
+mod users_namespace;
+mod users_third;
 mod world;

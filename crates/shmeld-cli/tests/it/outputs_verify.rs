@@ -138,6 +138,7 @@ fn bytes_that_are_discarded_are_checked_as_well() {
                 op: Op::Get,
                 path: NAME.into(),
                 flags,
+                resume: None,
             };
             let job = Job {
                 query,

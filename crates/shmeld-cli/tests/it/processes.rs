@@ -112,7 +112,13 @@ impl Program {
 
     /// With the rights of another user and no capabilities. Needs root, and setpriv of util-linux.
     #[allow(clippy::wrong_self_convention)] // it reads as the sentence it is
-    pub fn as_user(mut self, uid: u32) -> Self {
+    pub fn as_user(self, uid: u32) -> Self {
+        self.as_member(uid, &[])
+    }
+
+    /// The same as a member of these groups.
+    #[allow(clippy::wrong_self_convention)] // it reads as the sentence it is
+    pub fn as_member(mut self, uid: u32, groups: &[u32]) -> Self {
         // The build's own folder may lie where that user cannot go.
         let executable = PathBuf::from(&self.executable);
         let copy = self.root.join("bin").join(executable.file_name().unwrap());
@@ -129,7 +135,12 @@ impl Program {
             self.executable = copy.into();
         }
         let (uid, gid) = (format!("--reuid={uid}"), format!("--regid={uid}"));
-        self.wrapped(&["setpriv", &uid, &gid, "--clear-groups", "--"])
+        let groups: Vec<String> = groups.iter().map(u32::to_string).collect();
+        let groups = match groups.as_slice() {
+            [] => "--clear-groups".to_owned(),
+            groups => format!("--groups={}", groups.join(",")),
+        };
+        self.wrapped(&["setpriv", &uid, &gid, &groups, "--"])
     }
 
     /// What it finds on standard input.
