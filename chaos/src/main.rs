@@ -97,14 +97,9 @@ fn rows() -> Vec<Row> {
     let mut rows: Vec<Row> = sweep::rows().into_iter().collect();
     rows.push(storm::row());
     rows.extend(duel::rows());
-    rows.extend([
-        flood::row(),
-        gate_race::row(),
-        crowd::row(),
-        symlink_race::row(),
-        restarts::row(),
-        resume_kills::row(),
-    ]);
+    rows.extend([flood::row(), gate_race::row(), crowd::row()]);
+    rows.extend(symlink_race::rows());
+    rows.extend([restarts::row(), resume_kills::row()]);
     rows.extend(scarcity::rows());
     rows
 }

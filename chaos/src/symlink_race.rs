@@ -22,20 +22,27 @@ const SECRET: u8 = b'S';
 const FILE_BYTES: usize = 16;
 const NAMES: [&str; 4] = ["one/file", "two/file", "three", "four"];
 
-/// The row of this file.
-pub fn row() -> Row {
-    Row {
-        name: "symlink-race",
-        about: "directories and files change places with links to the outside, while they are asked for",
-        run,
-    }
+/// The rows of this file: what landlock keeps out must be kept out without it as well.
+pub fn rows() -> [Row; 2] {
+    [
+        Row {
+            name: "symlink-race",
+            about: "directories and files change places with links to the outside, while they are asked for",
+            run: |setup| run(setup, &[]),
+        },
+        Row {
+            name: "symlink-race-unconfined",
+            about: "the same with --no-sandbox: only openat2 is in the way",
+            run: |setup| run(setup, &["--no-sandbox"]),
+        },
+    ]
 }
 
-fn run(setup: &Setup) -> Result<Tally, Obstacle> {
+fn run(setup: &Setup, options: &[&str]) -> Result<Tally, Obstacle> {
     let clients = if setup.full { 50 } else { 1 };
     let world = World::new(setup, "race")?;
     furnish(&world).map_err(|error| format!("{}: {error}", world.source().display()))?;
-    let server = world.serving()?;
+    let server = world.serving_with(options)?;
     let (mut tally, mut got) = (Tally::default(), Got::default());
     let is_over = AtomicBool::new(false);
     let exchanges = std::thread::scope(|scope| {

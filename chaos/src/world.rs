@@ -126,7 +126,15 @@ impl World {
     /// # Errors
     /// It does not.
     pub fn serving(&self) -> Result<Running, String> {
-        let mut server = self.server(&[]).start(&self.said())?;
+        self.serving_with(&[])
+    }
+
+    /// A server that serves, started with these options.
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn serving_with(&self, options: &[&str]) -> Result<Running, String> {
+        let mut server = self.server(options).start(&self.said())?;
         if server.wait_until_it_says("serving", Instant::now() + PATIENCE)? {
             Ok(server)
         } else {

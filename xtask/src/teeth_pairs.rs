@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 19] = [
+pub const PAIRS: [Pair; 20] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -172,5 +172,13 @@ pub const PAIRS: [Pair; 19] = [
         file: "crates/shmeld/src/file/audit_line.rs",
         sound: "path: escape(cut(self.path, PATH_BYTES_MAX)),",
         broken: "path: String::from_utf8_lossy(cut(self.path, PATH_BYTES_MAX)).into_owned(),",
+    },
+    Pair {
+        protection: "confinement",
+        package: "shmeld-cli",
+        test: "it::sandbox::confined_server_cannot_open_a_file_outside_even_if_a_debugger_makes_it_try",
+        file: "crates/shmeld-cli/src/commands/serve.rs",
+        sound: "let confined = if args.no_sandbox {",
+        broken: "let confined = if args.no_sandbox || !args.print_sandbox {",
     },
 ];
