@@ -186,15 +186,26 @@ pub struct ClientArgs {
 #[derive(Debug, Clone, Copy, Args)]
 pub struct OutputArgs {
     /// Keep modification times, and modes without regard to the umask
+    ///
+    /// Set-user-id and the like are never kept, and what is there already gets no wider mode. A time or mode that cannot be set is an error,
+    /// and the file is not delivered.
     #[arg(short, long)]
     pub preserve: bool,
     /// Refuse to replace files that exist
+    ///
+    /// Whatever has the name is kept, also if it comes during the transfer: file, link, directory, disk. The rest is delivered, and the exit
+    /// code is 1. Devices of characters and FIFOs are written into.
     #[arg(long)]
     pub no_clobber: bool,
     /// Check a BLAKE3 digest of every file end to end
+    ///
+    /// A file that differs does not get its name, and the exit code is 4; that code is all there is where bytes are out already, as on
+    /// standard output. Holes are hashed as the zeros they are: about a second for each 2 GiB.
     #[arg(long)]
     pub verify: bool,
     /// Wait until files and directories are on the disk
+    ///
+    /// A file is there before it has its name. Directories that are made on the way are waited for, too, and standard output if it is a file.
     #[arg(long)]
     pub sync: bool,
 }
