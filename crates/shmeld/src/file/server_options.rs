@@ -8,6 +8,9 @@ use shmeld_os::fs::Audience;
 use super::audit::Audit;
 use crate::ServerName;
 
+/// It takes at least this many users to take all places: one alone cannot keep the others out.
+const USERS_FOR_ALL_PLACES_MIN: usize = 4;
+
 /// What a server admits and how long it waits.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
@@ -50,6 +53,8 @@ impl Default for ServerOptions {
 impl ServerOptions {
     /// The most sessions of one user other than the server's own: at least one.
     pub(super) fn sessions_of_user_max(&self) -> usize {
-        self.sessions_of_user_max.unwrap_or(self.sessions_max / 4).max(1)
+        let most = self.sessions_of_user_max;
+        most.unwrap_or(self.sessions_max / USERS_FOR_ALL_PLACES_MIN)
+            .max(1)
     }
 }
