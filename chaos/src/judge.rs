@@ -71,7 +71,9 @@ pub fn judge(
     };
     let unfinished = world.check_output(expected, work.asked(), work.older())?;
     let may_leave = victim == Victim::Client && (deed == Deed::Kill || call.is_some_and(removes_names));
-    if !unfinished.is_empty() && !may_leave {
+    // What can be gone on with is kept on purpose, and the next transfer takes it.
+    let keeps_parts = work == Work::Resume && unfinished.iter().all(|name| name.ends_with(".shmeld-part"));
+    if !unfinished.is_empty() && !may_leave && !keeps_parts {
         return Err(format!("unfinished outputs are left: {unfinished:?}"));
     }
     if let Some(Received { bytes: received, .. }) = &outcome.received {

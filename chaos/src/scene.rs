@@ -10,7 +10,7 @@ use nix::sys::signal::Signal;
 use crate::judge::{Outcome, Received, judge};
 use crate::program::{Ended, Running, send_signal};
 use crate::tracer::{Deed, Exit, Point, Traced};
-use crate::world::{PATIENCE, World};
+use crate::world::{Expected, PATIENCE, World};
 
 /// How long a side may take to notice the other's death, and everything that follows from it.
 pub const NOTICE_MAX: Duration = Duration::from_secs(1);
@@ -30,6 +30,8 @@ pub enum Work {
     Replace,
     /// A tree, through one page.
     Tree,
+    /// Three files with `--resume`, of one of which a part is there, and of another an older form; afterwards once more, unharmed.
+    Resume,
     /// The server is asked to stop in the middle of a file whose client is slow.
     Shutdown,
 }
@@ -85,7 +87,7 @@ impl Work {
     /// The files that must be there after success.
     pub fn asked(self) -> &'static [&'static str] {
         match self {
-            Self::Get | Self::Replace => &FILES,
+            Self::Get | Self::Replace | Self::Resume => &FILES,
             Self::Tree => &TREE,
             Self::Shutdown => &[],
         }
@@ -93,7 +95,11 @@ impl Work {
 
     /// The files that were there before.
     pub fn older(self) -> &'static [&'static str] {
-        if self == Self::Replace { &FILES } else { &[] }
+        match self {
+            Self::Replace => &FILES,
+            Self::Resume => &FILES[..1],
+            Self::Get | Self::Tree | Self::Shutdown => &[],
+        }
     }
 
     fn arguments(self, output: &str) -> Vec<&str> {
@@ -102,6 +108,7 @@ impl Work {
             Self::Get => arguments.extend(FILES),
             Self::Replace => arguments.extend(["--region", "1MiB"].into_iter().chain(FILES)),
             Self::Tree => arguments.extend(["-r", "tree"]),
+            Self::Resume => arguments.extend(["--resume"].into_iter().chain(FILES)),
             Self::Shutdown => {
                 arguments[3] = "-";
                 arguments.push(LONG);
@@ -128,6 +135,9 @@ struct Stage<'a> {
 /// What did not hold.
 pub fn run(world: &World, work: Work, victim: Victim, point: Point, deed: Deed) -> Result<Run, String> {
     world.clear_output(work.older())?;
+    if work == Work::Resume {
+        leave_part(world)?;
+    }
     let server = world.server(&[]);
     let server = match victim {
         Victim::Server => server.start_traced(&world.said(), point, deed)?,
@@ -145,10 +155,42 @@ pub fn run(world: &World, work: Work, victim: Victim, point: Point, deed: Deed) 
         let judged = judge(world, work, victim, deed, &outcome);
         judged.map_err(|what| format!("{what}\n{}", outcome.story()))
     });
+    let result = result.and_then(|run| {
+        if work == Work::Resume {
+            go_on(world).map_err(|what| format!("resumed: {what}"))?;
+        }
+        Ok(run)
+    });
     if result.is_err() {
         world.mop_up();
     }
     result
+}
+
+/// As an earlier transfer would have left it.
+fn leave_part(world: &World) -> Result<(), String> {
+    let path = world.output().join(format!(".{}.shmeld-part", FILES[0]));
+    let bytes = world.offered(FILES[0]);
+    std::fs::write(&path, &bytes[..bytes.len() / 2]).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Whatever was left, the next transfer makes the files of it, and nothing else stays.
+fn go_on(world: &World) -> Result<(), String> {
+    let server = world.serving()?;
+    let output = format!("{}/", world.output().display());
+    let client = world.client(&Work::Resume.arguments(&output));
+    let client = client.start(&world.said())?.finish(Instant::now() + PATIENCE)?;
+    server.signal(Signal::SIGTERM);
+    server.finish(Instant::now() + PATIENCE)?;
+    if client.exit != Exit::Code(0) {
+        return Err(format!("{:?}: {}", client.exit, client.stderr));
+    }
+    let unfinished = world.check_output(Expected::All, &FILES, &[])?;
+    if unfinished.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("unfinished outputs are left: {unfinished:?}"))
+    }
 }
 
 impl Stage<'_> {

@@ -24,7 +24,7 @@ const IDLE_JOBS: usize = 10;
 /// In the short form each sweep has so many points, spread evenly.
 const SHORT_POINTS: usize = 24;
 
-const WORKS: [Work; 4] = [Work::Get, Work::Replace, Work::Tree, Work::Shutdown];
+const WORKS: [Work; 5] = [Work::Get, Work::Replace, Work::Tree, Work::Resume, Work::Shutdown];
 
 /// The rows of this file.
 pub fn rows() -> [Row; 6] {
