@@ -4,7 +4,7 @@ use std::io::Read;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, symlink};
 
 use crate::content;
-use crate::world::World;
+use crate::world::{World, eventually, has_or_skip};
 
 /// A world with a running server and a file.
 fn world_with_files(what: &str) -> World {
@@ -108,5 +108,47 @@ fn cp_writes_into_devices_and_fifos_as_well() {
     cp.finish().expect_code(0).expect_silence();
     assert_eq!(found, b"the file");
     assert!(std::fs::metadata(&fifo).unwrap().file_type().is_fifo());
+    world.finish();
+}
+
+/// Somebody who may rename in the output directory exchanges a FIFO for a link while the client, which has looked at it, opens it: the file
+/// that the link led to was written into.
+#[test]
+fn node_that_is_exchanged_for_a_link_while_it_is_opened_is_not_followed() {
+    let world = world_with_files("exchanged");
+    if !has_or_skip("strace") {
+        return;
+    }
+    let fifo = world.output("file");
+    world.tool("mkfifo").arg(&fifo).run().expect_code(0);
+    let mut options = std::fs::OpenOptions::new();
+    let _reader = options.read(true).write(true).open(&fifo).unwrap();
+    let client = |inject: &str| {
+        let client = world.client().args(["file", "-o"]).arg(world.output(""));
+        let calls = "trace=openat,newfstatat";
+        let words = [
+            "strace", "-D", "-f", "-qq", "-o", "calls", "-e", calls, "-e", inject,
+        ];
+        client.wrapped(&words).start()
+    };
+    let log = || std::fs::read_to_string(world.root().join("calls")).unwrap_or_default();
+    client("inject=fsync:error=EIO").finish().expect_code(0);
+    let is_it = |call: &&str| call.contains(&format!("\"{}\", O_WRONLY", fifo.display()));
+    let calls = log();
+    let opens = calls.lines().filter(|call| call.contains(" openat("));
+    let number = 1 + opens.take_while(|call| !is_it(call)).count();
+
+    let precious = world.root().join("precious");
+    std::fs::write(&precious, "precious").unwrap();
+    symlink(&precious, world.output("link")).unwrap();
+    std::fs::remove_file(world.root().join("calls")).unwrap();
+    let client = client(&format!("inject=openat:delay_enter=2000000:when={number}"));
+    eventually("the client looks at the FIFO", || {
+        log().contains("\"file\", {st_mode=S_IFIFO")
+    });
+    std::fs::rename(world.output("link"), &fifo).unwrap();
+    client.finish().expect_code(1).expect_said("EEXIST");
+    content::assert_file(&precious, b"precious");
+    assert!(fifo.is_symlink());
     world.finish();
 }
