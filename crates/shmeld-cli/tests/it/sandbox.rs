@@ -167,6 +167,40 @@ fn server_whose_confinement_is_refused_ends_with_the_reason() {
     world.finish();
 }
 
+/// Something that is looked up in /proc or /sys when it is first needed works on one kernel and not on the next: before Linux 6.4 the page
+/// size came from /proc/self/auxv, which a confined thread cannot open.
+#[test]
+fn confined_server_does_not_even_try_to_open_anything_outside() {
+    let world = World::new("content");
+    if !has_or_skip("strace") || !has_landlock_or_skip(&world) {
+        return;
+    }
+    let bytes = world.put_random("tree/file", 300_000);
+    let calls = "trace=open,openat,openat2,prctl,execve";
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "trace", "-e", calls];
+    let server = world.server().wrapped(&strace).start();
+    server.wait_for_stderr("serving");
+    for region in ["4096", "1M"] {
+        world
+            .fetch(&["--region", region, "-r", "--verify", "tree", "missing"])
+            .expect_code(1);
+        world.assert_output("tree/file", &bytes);
+    }
+    world.status();
+    server.signal("TERM");
+    server.finish().expect_code(0);
+    let trace = std::fs::read_to_string(world.root().join("trace")).unwrap();
+    let denied: Vec<&str> = trace.lines().filter(|line| line.contains("EACCES")).collect();
+    assert_eq!(denied.len(), 2, "{denied:#?}");
+    assert!(
+        denied[0].contains("\"/\"") && denied[1].contains("/proc/self/status"),
+        "{denied:#?}"
+    );
+    let auxiliary = ["PR_GET_AUXV", "0x41555856", "auxv"];
+    assert!(!auxiliary.iter().any(|word| trace.contains(word)), "{trace}");
+    world.finish();
+}
+
 /// What each thread of a server gets when a debugger makes it call `open`: for a file outside, its error number, and for one inside.
 #[track_caller]
 fn told_by_a_debugger(world: &World, server: &Running, inside: &Path) -> Option<Vec<[i32; 3]>> {
