@@ -36,13 +36,16 @@ impl Sandbox {
 
     /// Prints one line for each thing on standard output. One that cannot be written stops no server.
     pub fn print(&self, directory: &Path) {
-        let mut text = self.lines(&escape(directory.as_os_str().as_bytes())).join("\n");
+        // Looks names up and opens nothing: that works in the confinement, too.
+        let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
+        let mut text = self.lines(&directory).join("\n");
         text.push('\n');
         let mut stdout = io::stdout();
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     }
 
-    fn lines(&self, directory: &str) -> Vec<String> {
+    fn lines(&self, path: &Path) -> Vec<String> {
+        let directory = &escape(path.as_os_str().as_bytes());
         let mut lines = match &self.confined {
             None => vec![without_landlock("off (--no-sandbox)", directory)],
             Some(Confined {
@@ -52,7 +55,13 @@ impl Sandbox {
             Some(Confined {
                 landlock: Landlock::On { abi, gaps, trials },
                 can_make_queue_again,
-            }) => with_landlock(*abi, gaps, trials, *can_make_queue_again, directory),
+            }) => {
+                let on = format!(
+                    "on, version {abi}, reading beneath {directory}: {}",
+                    verdict(trials, path)
+                );
+                with_landlock(&on, *abi, gaps, trials, *can_make_queue_again)
+            }
         };
         lines.push(new_privileges(self.forbids_new_privileges).to_owned());
         lines.push(core_dumps(self.core_bytes_max));
@@ -65,19 +74,29 @@ fn without_landlock(state: &str, directory: &str) -> String {
     format!("landlock: {state}: files outside {directory} are kept out by openat2 alone")
 }
 
+/// What the trials mean for a server that offers `directory`. What lies beneath that may be opened, of course.
+fn verdict(trials: &[Trial], directory: &Path) -> &'static str {
+    let mut outside = trials
+        .iter()
+        .filter(|trial| !Path::new(trial.path).starts_with(directory))
+        .peekable();
+    if outside.peek().is_none() {
+        "not tried, because nothing outside could be opened before"
+    } else if outside.all(|trial| trial.refusal.is_some()) {
+        "files outside cannot be opened"
+    } else {
+        "BUT FILES OUTSIDE COULD BE OPENED"
+    }
+}
+
 fn with_landlock(
+    on: &str,
     abi: u32,
     gaps: &[&str],
     trials: &[Trial],
     can_make_queue_again: bool,
-    directory: &str,
 ) -> Vec<String> {
     let tried: Vec<String> = trials.iter().map(tell).collect();
-    let verdict = match trials {
-        [] => "not tried: nothing outside could be opened before",
-        _ if trials.iter().all(|trial| trial.refusal.is_some()) => "files outside cannot be opened",
-        _ => "something outside could be opened, unless the directory holds it",
-    };
     let queue = if can_make_queue_again {
         "made again if it loses its name"
     } else {
@@ -89,7 +108,7 @@ fn with_landlock(
         &gaps.join(", ")
     };
     vec![
-        format!("landlock: on, version {abi}, reading beneath {directory}: {verdict}"),
+        format!("landlock: {on}"),
         format!("landlock: tried after that: {}", tried.join(", ")),
         format!("landlock: version {abi} cannot forbid: {missing}"),
         format!("landlock: the queue is {queue}"),
@@ -170,7 +189,7 @@ mod tests {
     #[test]
     fn all_that_was_reached_is_told_line_by_line() {
         assert_eq!(
-            sandbox(on(Some(Errno::ACCESS), true)).lines("/srv"),
+            sandbox(on(Some(Errno::ACCESS), true)).lines("/srv".as_ref()),
             [
                 "landlock: on, version 3, reading beneath /srv: files outside cannot be opened",
                 "landlock: tried after that: open / EACCES, open /proc/self/status EACCES",
@@ -185,10 +204,22 @@ mod tests {
 
     #[test]
     fn a_trial_that_succeeds_is_told_as_it_is() {
-        let lines = sandbox(on(None, false)).lines("/");
-        assert!(lines[0].ends_with("something outside could be opened, unless the directory holds it"));
+        let lines = sandbox(on(None, false)).lines("/srv".as_ref());
+        assert!(
+            lines[0].ends_with(": BUT FILES OUTSIDE COULD BE OPENED"),
+            "{lines:?}"
+        );
         assert!(lines[1].ends_with("open / succeeded, open /proc/self/status succeeded"));
         assert!(lines[3].contains("ends with 3") && lines[3].contains("mount -t mqueue"));
+        // There is nothing outside of the whole.
+        let lines = sandbox(on(None, false)).lines("/".as_ref());
+        assert!(lines[0].ends_with(": not tried, because nothing outside could be opened before"));
+        // The second lies inside, the first does not.
+        let lines = sandbox(on(None, false)).lines("/proc".as_ref());
+        assert!(
+            lines[0].ends_with(": BUT FILES OUTSIDE COULD BE OPENED"),
+            "{lines:?}"
+        );
     }
 
     #[test]
@@ -200,7 +231,7 @@ mod tests {
             ignored: [false, false],
         };
         assert_eq!(
-            none.lines("d"),
+            none.lines("d".as_ref()),
             [
                 "landlock: off (--no-sandbox): files outside d are kept out by openat2 alone",
                 "new privileges: possible (no_new_privs could not be set)",
@@ -214,7 +245,7 @@ mod tests {
             can_make_queue_again: true,
         };
         assert_eq!(
-            sandbox(Some(unavailable)).lines("d")[0],
+            sandbox(Some(unavailable)).lines("d".as_ref())[0],
             "landlock: not available (ENOSYS: why): files outside d are kept out by openat2 alone"
         );
     }
