@@ -1,6 +1,7 @@
 //! What `--print-sandbox` says: what a server process has given up, as the kernel says it now and not as it was asked for.
 
 use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use shmeld::file::Confined;
@@ -8,7 +9,7 @@ use shmeld::os::confine::{Landlock, Trial};
 use shmeld::os::error::errno_name;
 use shmeld::os::name::escape;
 use shmeld::os::{limits, process};
-use std::os::unix::ffi::OsStrExt;
+use signal_hook::consts::{SIGPIPE, SIGXFSZ};
 
 /// What a process has given up.
 #[derive(Debug)]
@@ -30,7 +31,7 @@ impl Sandbox {
             confined,
             forbids_new_privileges: process::are_new_privileges_forbidden(),
             core_bytes_max: limits::core_bytes_max().0,
-            ignored: process::are_broken_pipe_and_file_size_ignored(),
+            ignored: [SIGPIPE, SIGXFSZ].map(process::is_ignored),
         }
     }
 

@@ -80,36 +80,6 @@ pub fn is_ignored(signal: i32) -> bool {
     asked == 0 && old.sa_sigaction == libc::SIG_IGN
 }
 
-/// `sigaction(signal, NULL)`: whether SIGPIPE and SIGXFSZ are ignored, in this order, as
-/// [`ignore_broken_pipe_and_file_size`] makes them.
-///
-/// See [sigaction(2)](https://man7.org/linux/man-pages/man2/sigaction.2.html).
-#[doc(alias = "sigaction")]
-pub fn are_broken_pipe_and_file_size_ignored() -> [bool; 2] {
-    [libc::SIGPIPE, libc::SIGXFSZ].map(is_ignored)
-}
-
-/// `prctl(PR_SET_NO_NEW_PRIVS)`: no program that this thread, or one it starts, executes gets more rights than it has: no set-user-ID, no
-/// file capabilities. For good.
-///
-/// # Errors
-/// Only a filter of system calls can be a reason.
-///
-/// See [PR_SET_NO_NEW_PRIVS(2const)](https://man7.org/linux/man-pages/man2/PR_SET_NO_NEW_PRIVS.2const.html).
-#[doc(alias = "PR_SET_NO_NEW_PRIVS")]
-pub fn forbid_new_privileges() -> Result<()> {
-    rustix::thread::set_no_new_privs(true)
-        .map_err(|errno| Error::new("prctl(PR_SET_NO_NEW_PRIVS)", "", errno))
-}
-
-/// `prctl(PR_GET_NO_NEW_PRIVS)`: whether [`forbid_new_privileges`] holds for this thread.
-///
-/// See [PR_GET_NO_NEW_PRIVS(2const)](https://man7.org/linux/man-pages/man2/PR_GET_NO_NEW_PRIVS.2const.html).
-#[doc(alias = "PR_GET_NO_NEW_PRIVS")]
-pub fn are_new_privileges_forbidden() -> bool {
-    rustix::thread::no_new_privs().unwrap_or(false)
-}
-
 /// `sched_setaffinity(0, allowed - {cpu})`, then back to what was allowed: makes the scheduler move this thread to another CPU, if it may
 /// run on one. Where the thread goes later is the scheduler's business again. What was allowed is from then on the thread's own wish: a
 /// cpuset that becomes wider does not widen it, and a `taskset` at the very same moment is undone.
@@ -175,6 +145,27 @@ pub fn cpus_allowed_list() -> Vec<u32> {
         .collect()
 }
 
+/// `prctl(PR_SET_NO_NEW_PRIVS)`: no program that this thread, or one it starts, executes gets more rights than it has: no set-user-ID, no
+/// file capabilities. For good.
+///
+/// # Errors
+/// Only a filter of system calls can be a reason.
+///
+/// See [PR_SET_NO_NEW_PRIVS(2const)](https://man7.org/linux/man-pages/man2/PR_SET_NO_NEW_PRIVS.2const.html).
+#[doc(alias = "PR_SET_NO_NEW_PRIVS")]
+pub fn forbid_new_privileges() -> Result<()> {
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|errno| Error::new("prctl(PR_SET_NO_NEW_PRIVS)", "", errno))
+}
+
+/// `prctl(PR_GET_NO_NEW_PRIVS)`: whether [`forbid_new_privileges`] holds for this thread.
+///
+/// See [PR_GET_NO_NEW_PRIVS(2const)](https://man7.org/linux/man-pages/man2/PR_GET_NO_NEW_PRIVS.2const.html).
+#[doc(alias = "PR_GET_NO_NEW_PRIVS")]
+pub fn are_new_privileges_forbidden() -> bool {
+    rustix::thread::no_new_privs().unwrap_or(false)
+}
+
 /// `getrandom()`: `N` bytes that nobody can guess.
 ///
 /// # Errors
@@ -223,15 +214,13 @@ mod tests {
             are_new_privileges_forbidden()
         });
         assert!(thread.join().expect("thread"));
-        // The runtime of Rust ignores the one, nobody the other.
-        assert_eq!(are_broken_pipe_and_file_size_ignored(), [true, false]);
     }
 
     #[test]
-    fn a_signal_that_is_ignored_is_known() {
-        ignore_broken_pipe_and_file_size();
-        assert!(is_ignored(libc::SIGXFSZ));
-        assert!(!is_ignored(libc::SIGWINCH) && !is_ignored(-1));
+    fn signals_that_are_ignored_are_known() {
+        // The runtime of Rust ignores the one, nobody the others.
+        let signals = [libc::SIGPIPE, libc::SIGXFSZ, libc::SIGWINCH, -1];
+        assert_eq!(signals.map(is_ignored), [true, false, false, false]);
     }
 
     #[test]
