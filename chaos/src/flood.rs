@@ -1,7 +1,4 @@
-//! Four processes of another user send as fast as they can to a queue that lets others send.
-//!
-//! The server has no option yet that opens its queue to others, so the harness gives the live queue mode 0622 by itself: that is what such
-//! an option will do. The honest clients are of the server's user.
+//! Four processes of another user send as fast as they can to a queue that lets others send. The honest clients are of the server's user.
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -9,8 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
-use shmeld_os::ObjectName;
-use shmeld_os::posix::mqueue::{Access, MessageQueue};
 
 use crate::attack::Attack;
 use crate::chance::Chance;
@@ -49,7 +44,8 @@ fn run(setup: &Setup) -> Result<Tally, Obstacle> {
     let mut world = World::new(setup, "flood")?;
     furnish(&mut world, &mut Chance::new(setup.seed, 0))?;
     let flooder = copy_of_this_program(&world)?;
-    let server = world.serving()?;
+    // What the modes of the harness's files show is another matter.
+    let server = world.serving_with(&["--public", "--serve-private"])?;
     let mut tally = Tally::default();
     let flooded = flood(setup, &world, &flooder, server.pid(), &mut tally);
     stop_server(server, &mut tally)?;
@@ -60,7 +56,6 @@ fn run(setup: &Setup) -> Result<Tally, Obstacle> {
 
 fn flood(setup: &Setup, world: &World, flooder: &Path, server: u32, tally: &mut Tally) -> Result<(), String> {
     let requests = if setup.full { 2000 } else { 60 };
-    open_to_others(world)?;
     let mixed: Vec<_> = [Attack::Junk, Attack::Forged]
         .into_iter()
         .cycle()
@@ -111,13 +106,6 @@ fn copy_of_this_program(world: &World) -> Result<PathBuf, String> {
     });
     opened.map_err(|error| format!("{}: {error}", copy.display()))?;
     Ok(copy)
-}
-
-fn open_to_others(world: &World) -> Result<(), String> {
-    let name = ObjectName::new(world.name()).map_err(|error| error.to_string())?;
-    MessageQueue::open(&name, Access::Send)
-        .and_then(|queue| queue.set_mode(0o622))
-        .map_err(|error| error.to_string())
 }
 
 fn start(world: &World, flooder: &Path, attacks: &[Attack]) -> Result<Vec<Running>, String> {
