@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 20] = [
+pub const PAIRS: [Pair; 28] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -180,5 +180,69 @@ pub const PAIRS: [Pair; 20] = [
         file: "crates/shmeld-cli/src/commands/serve.rs",
         sound: "let confined = if args.no_sandbox {",
         broken: "let confined = if args.no_sandbox || !args.print_sandbox {",
+    },
+    Pair {
+        protection: "only trusted owners of a queue",
+        package: "shmeld-cli",
+        test: "it::users::each_user_is_served_where_the_mode_and_the_client_allow_it_and_nowhere_else",
+        file: "crates/shmeld/src/file/users.rs",
+        sound: "(false, false) => Self::Stranger,",
+        broken: "(false, false) => Self::Able,",
+    },
+    Pair {
+        protection: "unknown users are nobody",
+        package: "shmeld-cli",
+        test: "it::users_namespace::server_in_a_namespace_serves_unknown_users_only_if_told_to",
+        file: "crates/shmeld/src/file/users.rs",
+        sound: "!self.is_unmapped(uid) && (uid == self.own || uid == ROOT || serves_others)",
+        broken: "uid == self.own || uid == ROOT || serves_others",
+    },
+    Pair {
+        protection: "one user's part of the places",
+        package: "shmeld-cli",
+        test: "it::users_third::one_user_gets_a_part_of_the_places_and_the_others_are_served",
+        file: "crates/shmeld/src/file/acceptor.rs",
+        sound: ".is_some_and(|most| places.sessions_of_user >= most)",
+        broken: ".is_some_and(|most| places.sessions_of_user >= most && most > 2)",
+    },
+    Pair {
+        protection: "a new region for a server of another user",
+        package: "shmeld-cli",
+        test: "it::users::client_that_finds_a_server_of_another_user_opens_a_new_region_to_it",
+        file: "crates/shmeld/src/file/client_watch.rs",
+        sound: "self.connection.other_uid != self.offer.other_uid()",
+        broken: "self.connection.other_uid.is_none() && self.offer.other_uid().is_some()",
+    },
+    Pair {
+        protection: "others see no further than they may search",
+        package: "shmeld-cli",
+        test: "it::users_files::public_server_gives_out_what_everybody_may_read_and_nothing_else",
+        file: "crates/shmeld-os/src/fs/walk.rs",
+        sound: ".is_some_and(|audience| !audience.may_search(&child, &stat));",
+        broken: ".is_some_and(|audience| !audience.may_read(&child, &stat) && stat.links == 0);",
+    },
+    Pair {
+        protection: "others read only what they may read",
+        package: "shmeld-cli",
+        test: "it::users_files::public_server_gives_out_what_everybody_may_read_and_nothing_else",
+        file: "crates/shmeld/src/file/directory.rs",
+        sound: "    if audience.may_read(file, stat) {",
+        broken: "    if audience.may_read(file, stat) || stat.links > 0 {",
+    },
+    Pair {
+        protection: "others are led only where they may list",
+        package: "shmeld-cli",
+        test: "it::users_files::public_server_walks_only_where_everybody_may",
+        file: "crates/shmeld/src/file/walk.rs",
+        sound: "            self.source.may_list(&directory, &stat)?;\n",
+        broken: "            let _ = self.source.may_list(&directory, &stat);\n",
+    },
+    Pair {
+        protection: "no queue goes for the gate of another user",
+        package: "shmeld-cli",
+        test: "it::faults_sweep::sweep_of_root_removes_no_queue_for_the_gate_of_somebody_else",
+        file: "crates/shmeld/src/file/gate.rs",
+        sound: "    if queue.uid == gate_uid {",
+        broken: "    if queue.uid == gate_uid || queue.links > 0 {",
     },
 ];

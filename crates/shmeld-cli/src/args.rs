@@ -87,14 +87,14 @@ pub struct ServeArgs {
     pub name: ServerName,
     /// Let the members of a group send requests too: its number, or its name in /etc/group
     ///
-    /// By default only the server's own user and root are served. To others only those files are shown which the group may read, and below
-    /// those directories only which it may search, unless --serve-private is given.
+    /// By default only the server's own user and root are served. With this option the server gives out only files that the group may read,
+    /// in directories that it may search (DIR itself is not looked at), unless --serve-private is given.
     #[arg(long, value_name = "G", group = "audience", value_parser = parse_group)]
     pub group: Option<u32>,
     /// Let all users of this machine send requests
     ///
-    /// Only those files are served which everybody may read, and below those directories only which everybody may search, unless
-    /// --serve-private is given.
+    /// With this option the server gives out only files that others may read, in directories that others may search (DIR itself is not looked
+    /// at), unless --serve-private is given.
     #[arg(long, group = "audience")]
     pub public: bool,
     /// With --group or --public: serve everything that the server itself may read

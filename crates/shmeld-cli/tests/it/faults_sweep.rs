@@ -4,6 +4,7 @@ use std::os::unix::fs::{FileExt, chown};
 use std::path::PathBuf;
 
 use shmeld_os::lease::{self, Kind, Range};
+use shmeld_os::posix::mqueue::MessageQueue;
 use shmeld_os::process;
 
 use crate::content;
@@ -120,6 +121,28 @@ fn sweep_says_what_it_removes_and_why() {
     }
     assert_eq!(said.matches("removed").count(), 3, "{said}");
     world.finish();
+}
+
+/// C8: root must not be talked into removing the queue of one user by the gate of another. Anybody can make a gate.
+#[test]
+fn sweep_of_root_removes_no_queue_for_the_gate_of_somebody_else() {
+    if !is_root_or_skip() {
+        return;
+    }
+    let (world, victim) = (World::new("sweep-deputy"), World::new("sweep-victim"));
+    let queue = MessageQueue::create_new(&victim.queue_name(), 10, 64, 0o600).unwrap();
+    let gate = make(victim.gate_name().as_str(), b"");
+    chown(&gate, Some(NOBODY), Some(NOBODY)).unwrap();
+    let server = world.start_server();
+    assert_eq!(queue.stat().unwrap().links, 1, "{}", server.stderr());
+    MessageQueue::unlink(&victim.queue_name()).unwrap();
+    // Without the queue it is a gate that a dead server left.
+    let next = World::new("sweep-next");
+    let _next = next.start_server();
+    eventually("the gate is gone", || !gate.exists());
+    for world in [next, world, victim] {
+        world.finish();
+    }
 }
 
 /// C8: the same by a user who is not root: what others left is theirs to remove.

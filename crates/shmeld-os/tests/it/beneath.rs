@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use proptest::prelude::*;
-use shmeld_os::fs::{FileKind, Links, Stat, open_beneath, open_beneath_by_walk, stat};
+use shmeld_os::fs::{
+    Audience, FileKind, Links, Stat, open_beneath, open_beneath_by_walk, open_beneath_for, stat,
+};
 use shmeld_os::{Errno, Result};
 
 use crate::support::{Directory, NOBODY, as_user, forbid_call, is_root_or_skip};
@@ -324,5 +326,45 @@ fn without_openat2_the_walk_takes_over() {
                 assert_eq!(refused, Err(Errno::XDEV));
             });
         });
+    }
+}
+
+/// On behalf of others a path is open as far as each directory on it lets them through: the one it starts from and the file at its end are
+/// the caller's affair. Links lead through the directories in their texts.
+#[test]
+fn a_path_for_others_ends_at_the_first_directory_that_they_may_not_search() {
+    use std::os::unix::fs::PermissionsExt;
+    let top = Directory::new("audience");
+    make_tree(&top);
+    let root = top.join("root");
+    let set_mode = |name: &str, mode| {
+        std::fs::set_permissions(root.join(name), std::fs::Permissions::from_mode(mode)).expect("changed");
+    };
+    for (name, mode) in [
+        ("", 0o700),
+        ("a", 0o600),
+        ("d", 0o711),
+        ("d/e", 0o700),
+        ("d/e/f", 0o777),
+    ] {
+        set_mode(name, mode);
+    }
+    let root = std::fs::File::open(&root).expect("opened");
+    let open = |path: &str| open_beneath_for(Audience::Others, &root, path.as_bytes(), Links::Follow);
+    for path in ["a", "d/a", "d/../a", "d", "d/", "d/e", "d/up", "link", "", "."] {
+        assert!(matches!(open(path), Ok(Some(_))), "{path:?}");
+    }
+    for path in [
+        "d/e/a", "d/e/", "d/e/../a", "d/e/f/a", "d/e/no", "down/a", "chain", "slash",
+    ] {
+        assert!(matches!(open(path), Ok(None)), "{path:?}");
+    }
+    for (path, errno) in [
+        ("no", Errno::NOENT),
+        ("d/escape", Errno::XDEV),
+        ("../outside/secret", Errno::XDEV),
+        ("one", Errno::LOOP),
+    ] {
+        assert_eq!(open(path).expect_err(path).errno(), errno, "{path:?}");
     }
 }
