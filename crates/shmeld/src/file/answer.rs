@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::account::Account;
+use super::answer_account::path_of_item;
 use super::context::Context;
 use super::path::{has_pattern, link_stays_inside};
 use super::pattern::{Pattern, join};
@@ -72,30 +73,6 @@ impl<'s> Answerer<'s> {
                     payload.extend_from_slice(cut(refusal.text.as_bytes(), TEXT_BYTES_MAX))
                 })
             }
-        }
-    }
-
-    /// Accounts for a request that came to no good end as a whole.
-    fn tell_outcome(&self, request: &Request, outcome: &Result<(), Refusal>, tally: &Tally) {
-        match outcome {
-            Err(refusal) if refusal.status != Status::Cancelled => {
-                self.account_refusal(request, &request.path, refusal);
-            }
-            Ok(()) if !tally.cancelled => {}
-            _ => {
-                self.account.cancelled.add(1);
-                if let Some(audit) = &self.context.audit {
-                    audit.cancelled(self.account, request.op, &request.path);
-                }
-            }
-        }
-    }
-
-    /// Accounts for a refusal; `path` is relative to the root.
-    pub(super) fn account_refusal(&self, request: &Request, path: &[u8], refusal: &Refusal) {
-        self.account.refused.add(1);
-        if let Some(audit) = &self.context.audit {
-            audit.refused(self.account, request.op, path, refusal);
         }
     }
 
@@ -371,14 +348,5 @@ impl<'s> Answerer<'s> {
             ..Record::new(Kind::Entry, request.request_id)
         };
         self.writer.record(&record, |payload| entry.encode_to(payload))
-    }
-}
-
-/// The path, relative to the root, of something that an answer calls `name`: in a tree, names are relative to the tree.
-pub(super) fn path_of_item(request: &Request, name: &[u8]) -> Vec<u8> {
-    match (request.op, name) {
-        (Op::Tree, b".") => request.path.clone(),
-        (Op::Tree, _) => join(&request.path, name),
-        _ => name.to_vec(),
     }
 }

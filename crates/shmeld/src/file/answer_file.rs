@@ -1,6 +1,7 @@
 //! One file as records: BEGIN, its bytes, END. Bytes that the client says to have are read, compared by their digest, and left out.
 
-use super::answer::{Answerer, Tally, path_of_item};
+use super::answer::{Answerer, Tally};
+use super::answer_account::path_of_item;
 use super::prefix::Start;
 use super::record::{Entry, Kind, Record, TEXT_BYTES_MAX, cut};
 use super::session::End;

@@ -4,6 +4,7 @@ mod acceptor;
 mod account;
 mod admission;
 mod answer;
+mod answer_account;
 mod answer_file;
 mod audit;
 mod audit_file;
