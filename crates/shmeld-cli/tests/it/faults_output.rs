@@ -332,9 +332,11 @@ fn client_that_is_stopped_and_continued_while_it_waits_goes_on_waiting() {
         assert!(client.is_running(), "{}", client.stderr());
     };
     pause();
-    // A server with a full queue: stopped before it can take what is sent.
+    // A server that is stopped before it can take what is sent: the client sleeps until then.
+    client.signal("STOP");
     let server = world.start_server();
     server.signal("STOP");
+    client.signal("CONT");
     pause();
     server.signal("CONT");
     client.finish().expect_code(0);
