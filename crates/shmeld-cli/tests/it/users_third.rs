@@ -326,7 +326,7 @@ fn kills_across_users_leave_nothing_once_root_has_swept() {
             trusting.as_user(users.b).run().expect_code(3);
         }
         assert_eq!(killed.finish().code, None, "{call} was not reached");
-        assert!(path_of(&world.gate_name()).exists());
+        // What it left may be gone already: each server of root that starts meanwhile sweeps.
         sweep();
         users.assert_nothing_left();
         assert!(!path_of(&world.gate_name()).exists());
