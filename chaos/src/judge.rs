@@ -70,7 +70,8 @@ pub fn judge(
         Expected::WholeOrNothing
     };
     let unfinished = world.check_output(expected, work.asked(), work.older())?;
-    let may_leave = victim == Victim::Client && (deed == Deed::Kill || call.is_some_and(removes_names));
+    let is_cut_off = deed == Deed::Kill || cannot_begin_a_thread(client);
+    let may_leave = victim == Victim::Client && (is_cut_off || call.is_some_and(removes_names));
     // What can be gone on with is kept on purpose, and the next transfer takes it.
     let keeps_parts = work == Work::Resume && unfinished.iter().all(|name| name.ends_with(".shmeld-part"));
     if !unfinished.is_empty() && !may_leave && !keeps_parts {

@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 28] = [
+pub const PAIRS: [Pair; 30] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -244,5 +244,21 @@ pub const PAIRS: [Pair; 28] = [
         file: "crates/shmeld/src/file/gate.rs",
         sound: "    if queue.uid == gate_uid {",
         broken: "    if queue.uid == gate_uid || queue.links > 0 {",
+    },
+    Pair {
+        protection: "a part is compared before it is gone on with",
+        package: "shmeld-cli",
+        test: "it::resume_parts::part_that_is_not_the_beginning_of_the_source_is_thrown_away_and_that_is_said",
+        file: "crates/shmeld/src/file/answer_file.rs",
+        sound: "if hasher.finalize() == request.prefix_digest {",
+        broken: "if hasher.finalize() != [0; 32] {",
+    },
+    Pair {
+        protection: "a locked part still has its name",
+        package: "shmeld-cli",
+        test: "it::resume_steps::part_that_loses_its_name_before_it_is_locked_is_looked_for_again",
+        file: "crates/shmeld/src/file/partial.rs",
+        sound: "            if !is_named(place, &part, &stat)? {\n                continue;\n            }\n            if stat.links",
+        broken: "            if stat.links",
     },
 ];

@@ -142,6 +142,7 @@ pub(super) fn refusal_step(code: u32, may_use_one_page: bool, wait_is_over: Opti
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::prefix::Prefix;
     use crate::file::wire::Op;
 
     fn query() -> Query {
@@ -149,7 +150,10 @@ mod tests {
             op: Op::Get,
             path: Vec::new(),
             flags: 0,
-            resume: None,
+            resume: Some(Prefix {
+                bytes: 7,
+                digest: [7; 32],
+            }),
         }
     }
 
@@ -177,6 +181,7 @@ mod tests {
     #[test]
     fn each_request_is_sent_once_on_each_queue() {
         let mut outstanding = two_sent_on_queue_0();
+        assert_eq!(outstanding.unsent_on(1), Some((1, &query())), "with its prefix");
         assert_eq!(next_on(&outstanding, 0), None);
         for id in [1, 2] {
             assert_eq!(next_on(&outstanding, 1), Some(id));
