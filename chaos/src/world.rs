@@ -129,12 +129,12 @@ impl World {
         self.serving_with(&[])
     }
 
-    /// A server that serves, started with these options.
+    /// The same with more options.
     ///
     /// # Errors
     /// It does not.
-    pub fn serving_with(&self, options: &[&str]) -> Result<Running, String> {
-        let mut server = self.server(options).start(&self.said())?;
+    pub fn serving_with(&self, more: &[&str]) -> Result<Running, String> {
+        let mut server = self.server(more).start(&self.said())?;
         if server.wait_until_it_says("serving", Instant::now() + PATIENCE)? {
             Ok(server)
         } else {

@@ -15,10 +15,10 @@
 //! | [`futex`] | sleeping on a word, waking who sleeps |
 //! | [`lease`] | locks that die with their holder |
 //! | [`event`] | waiting for several descriptors |
+//! | [`confine`] | giving up, for good, what a process does not need |
 //! | [`fs`] | files and directories, by descriptor |
 //! | [`listing`], [`limits`] | what exists, and how much may |
 //! | [`process`] | this process: umask, CPUs, signals, random bytes, pipes |
-//! | [`confine`] | giving up, for good, what a process does not need |
 //! | [`users`] | numbers of users and groups |
 //! | [`error`], [`name`] | reasons with cures; names that cannot hurt |
 //!
