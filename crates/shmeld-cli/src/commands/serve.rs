@@ -124,9 +124,8 @@ fn announce(program: &Program, args: &ServeArgs, service: &Service) {
         // A log that cannot be written stops no server.
         let _ = writeln!(
             std::io::stderr(),
-            "{}: serving {} as {} (Ctrl-C ends it)",
+            "{}: serving {escaped} as {} (Ctrl-C ends it)",
             program.name,
-            escaped,
             args.name
         );
     }
