@@ -85,6 +85,11 @@ pub struct ServeArgs {
     /// Name under which clients find the server
     #[arg(long, default_value = ServerName::DEFAULT)]
     pub name: ServerName,
+    /// End when the first client that fetched something has finished
+    ///
+    /// Other clients are told BUSY meanwhile. The exit code is 0 if that client ended properly and 4 if it died.
+    #[arg(long)]
+    pub once: bool,
     /// Let the members of a group send requests too: its number, or its name in /etc/group
     ///
     /// By default only the server's own user and root are served. With this option the server gives out only files that the group may read,
@@ -103,17 +108,12 @@ pub struct ServeArgs {
     /// In a user namespace: take all users that it does not know for one user like others
     #[arg(long)]
     pub allow_unmapped: bool,
-    /// How many clients of one other user may be attached at once; a quarter of --max-sessions if absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
-    pub max_sessions_per_user: Option<u32>,
-    /// End when the first client that fetched something has finished
-    ///
-    /// Other clients are told BUSY meanwhile. The exit code is 0 if that client ended properly and 4 if it died.
-    #[arg(long)]
-    pub once: bool,
     /// How many clients may be attached at once
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=2000))]
     pub max_sessions: u32,
+    /// How many clients of one other user may be attached at once; a quarter of --max-sessions if absent
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    pub max_sessions_per_user: Option<u32>,
     /// The largest region that a client may bring
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_region)]
     pub region_max: u64,
@@ -126,16 +126,6 @@ pub struct ServeArgs {
     /// Follow no symbolic links at all (by default those that stay beneath DIR work)
     #[arg(long)]
     pub no_symlinks: bool,
-    /// Print what the server has given up, line by line on standard output, and serve
-    ///
-    /// After its start the server confines itself: with landlock it can open nothing any more but files beneath DIR for reading, regions
-    /// of shared memory, and its queue. Whether that holds on this kernel is tried and told, and so are new privileges, core dumps and
-    /// ignored signals.
-    #[arg(long)]
-    pub print_sandbox: bool,
-    /// Do not use landlock
-    #[arg(long)]
-    pub no_sandbox: bool,
     /// Add a line to FILE for each session that ends and each request that is refused
     ///
     /// One JSON object a line, with "time" (UTC) and "event": "session" (an end: uid, requests, files, bytes, bytes_sent, refused, cancelled,
@@ -146,6 +136,16 @@ pub struct ServeArgs {
     /// --audit SIGHUP stops the server as SIGTERM does.)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub audit: Option<PathBuf>,
+    /// Print what the server has given up, line by line on standard output, and serve
+    ///
+    /// After its start the server confines itself: with landlock it can open nothing any more but files beneath DIR for reading, regions
+    /// of shared memory, and its queue. Whether that holds on this kernel is tried and told, and so are new privileges, core dumps and
+    /// ignored signals.
+    #[arg(long)]
+    pub print_sandbox: bool,
+    /// Do not use landlock
+    #[arg(long)]
+    pub no_sandbox: bool,
     /// Print nothing but errors
     #[arg(short, long)]
     pub quiet: bool,
