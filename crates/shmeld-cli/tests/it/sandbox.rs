@@ -219,7 +219,7 @@ fn told_by_a_debugger(world: &World, server: &Running, inside: &Path) -> Option<
     let pid = server.pid().to_string();
     let gdb = world
         .tool("gdb")
-        .args(["-nx", "-batch", "-p", &pid, "-x", "attempt.gdb"]);
+        .args(["-nx", "--readnever", "-batch", "-p", &pid, "-x", "attempt.gdb"]);
     let outcome = gdb.wrapped(&["env", "DEBUGINFOD_URLS="]).run();
     if outcome.stderr.contains("ptrace: Operation not permitted") {
         skip("ptrace");
