@@ -312,7 +312,11 @@ pub fn dead_regions() -> Vec<String> {
 
 fn is_dead_region(name: &str) -> bool {
     let digits = name.strip_prefix("shmeld.").unwrap_or_default();
-    if digits.len() != 32 || !digits.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    if digits.len() != 32
+        || !digits
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+    {
         return false;
     }
     // A region may vanish at any moment between these calls.

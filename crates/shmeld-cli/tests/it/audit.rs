@@ -1,5 +1,6 @@
 //! The audit log adds up: what it says is what clients saw, however they ended and however many they were. Row O15 of the fault catalogue.
 
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,9 +11,11 @@ use shmeld_os::name::escape;
 use shmeld_os::process;
 
 use crate::books::{self, Books};
+use crate::content;
 use crate::outcome::Outcome;
 use crate::processes::Running;
 use crate::raw_region::{GET, READ, RawRegion, count, send};
+use crate::users::{Users, serve, stop};
 use crate::world::{World, eventually};
 
 /// Names of one session: files of all kinds, and all that can be wrong with a name.
@@ -274,5 +277,64 @@ fn hostile_names_stay_within_their_lines() {
     let below = |name: &&[u8]| has(escape(&[b"tree/", *name].concat()));
     assert!(hostile[..5].iter().all(below));
     assert!(!strange(&server.stderr()), "{}", server.stderr());
+    world.finish();
+}
+
+/// Who did it is the owner of a region, whoever sent the message: a public server tells its clients apart, and adds each up by itself.
+#[test]
+fn lines_of_a_public_server_add_up_for_each_user_by_itself() {
+    let world = World::new("audit-users");
+    let Some(users) = Users::of(&world) else { return };
+    put_files(&world);
+    for name in ["small", "medium", "tree/deep/x"] {
+        content::set_mode(&world.source(name), 0o644);
+    }
+    for name in ["tree", "tree/deep"] {
+        content::set_mode(&world.source(name), 0o755);
+    }
+    // Shown to the server's user and group only.
+    content::set_mode(&world.source("page"), 0o640);
+    let folder_of = |uid: u32, name: &str| {
+        let folder = world.root().join(name);
+        let owner = format!("--owner={uid}");
+        let install = world.tool("install").args(["-d", &owner]).arg(&folder);
+        install.run().expect_code(0);
+        folder
+    };
+    let log = folder_of(users.a, "logs").join("audit");
+    let server = serve(
+        &world,
+        &users,
+        users.a,
+        &["--public", "--audit", log.to_str().unwrap()],
+    );
+    let names = ["small", "medium", "tree/deep/x", "page", "missing"];
+    let trusted = users.a.to_string();
+    let clients: Vec<(u32, Running)> = [users.b, users.c, users.b, 0]
+        .into_iter()
+        .enumerate()
+        .map(|(number, uid)| {
+            let client = world.shmeld("get").args(["--name", world.name(), "--json", "-q"]);
+            let client = client.args(["--server-uid", &trusted, "-n", "25"]).args(names);
+            let client = client.arg("-o").arg(folder_of(uid, &format!("out-{number}")));
+            (uid, users.run_as(client, uid).start())
+        })
+        .collect();
+    let mut seen: BTreeMap<u32, Books> = BTreeMap::new();
+    for (uid, client) in clients {
+        let outcome = client.finish().expect_code(1);
+        let books = seen.entry(uid).or_default();
+        books.take_client(&outcome);
+        books.add("session OK", 1);
+        books.add("requests", 25);
+    }
+    stop(&server);
+    let lines = books::lines(&log);
+    for (uid, seen) in seen {
+        let own: Vec<_> = lines.iter().filter(|line| line["uid"] == uid).cloned().collect();
+        assert_eq!(Books::of_lines(&own), seen, "uid {uid}");
+        assert_eq!(seen.get("refused DENIED"), seen.get("refused FNF"));
+    }
+    assert!(lines.iter().all(|line| line["uid"].is_u64()));
     world.finish();
 }

@@ -212,10 +212,8 @@ fn link_that_takes_the_place_of_a_directory_never_leads_outside() {
             }
         }
     });
-    assert!(
-        delivered > 20,
-        "only {delivered} of 1000 found the directory there"
-    );
+    // How often depends on the load of the machine; that it happens shows that the race was run.
+    assert!(delivered > 0, "none of 1000 found the directory there");
     world.finish();
 }
 

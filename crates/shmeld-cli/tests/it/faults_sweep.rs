@@ -56,7 +56,10 @@ fn sweep_takes_what_is_dead_and_ours_and_nothing_else() {
         ),
         ("a FIFO", PathBuf::from(format!("/dev/shm/shmeld.{}", digits()))),
         ("a link", PathBuf::from(format!("/dev/shm/shmeld.{}", digits()))),
-        ("a gate that is held", make("shmeld.shmeld-sweep-test.gate", b"")),
+        (
+            "a gate that is held",
+            make(&format!("shmeld.shmeld-sweep-{}.gate", std::process::id()), b""),
+        ),
     ];
     let path = |what: &str| &kept.iter().find(|(name, _)| *name == what).unwrap().1;
     world.tool("mkfifo").arg(path("a FIFO")).run().expect_code(0);

@@ -1,4 +1,4 @@
-//! The audit log: one JSON object a line for each end of a session and for each refused request, name and region; docs/SAFETY.md, section
+//! The audit log: one JSON object a line for each end of a session and for each refused request, name and region; SECURITY.md, section
 //! "The audit log", has the lines.
 //!
 //! Who did something is the owner of a region that has proven to be its sender's, as the kernel says; never what a message says. Lines
