@@ -178,7 +178,7 @@ pub const PAIRS: [Pair; 30] = [
         package: "shmeld-cli",
         test: "it::sandbox::confined_server_cannot_open_a_file_outside_even_if_a_debugger_makes_it_try",
         file: "crates/shmeld-cli/src/commands/serve.rs",
-        sound: "let confined = if args.no_sandbox {",
+        sound: "let confined = if args.no_sandbox || args.until_stdin_closes {",
         broken: "let confined = if args.no_sandbox || !args.print_sandbox {",
     },
     Pair {

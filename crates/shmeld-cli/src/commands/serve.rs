@@ -97,13 +97,15 @@ fn start(args: &ServeArgs) -> shmeld::Result<(Server, Option<Arc<Audit>>)> {
     };
     let mut server = Server::start(directory.clone(), options)?;
     let log_directory = audit.as_deref().map(Audit::directory);
-    let confined = if args.no_sandbox {
+    // The private server of `cp` serves one client, of the same user, whom nobody else can join. Landlock costs it 8 % of a tree of little
+    // files (4,000 on tmpfs, 25 pairs), because the kernel climbs from each file to the directory that a rule names; and nothing
+    // measurable with large ones.
+    let confined = if args.no_sandbox || args.until_stdin_closes {
         None
     } else {
         Some(server.confine(Needs {
             readable: &[directory.as_fd()],
             appendable: log_directory.as_slice(),
-            queue_again: !args.until_stdin_closes,
         })?)
     };
     if args.print_sandbox {

@@ -34,14 +34,11 @@ pub struct Needs<'fd> {
     pub readable: &'fd [BorrowedFd<'fd>],
     /// Directories beneath which it writes and makes files: those of its logs.
     pub appendable: &'fd [BorrowedFd<'fd>],
-    /// Whether it is to be able to make its queue again. Where the queues are mounted nowhere this takes a mount of our own, which
-    /// costs milliseconds: too much for a server that is started for one file and has a name that nobody knows.
-    pub queue_again: bool,
 }
 
 pub(super) fn confine(queue: &MessageQueue, needs: Needs<'_>) -> Result<Confined> {
     let regions = open_directory(Path::new(shm::DIRECTORY))?;
-    let queues = if needs.queue_again { queue.root()? } else { None };
+    let queues = queue.root()?;
     let mut confinement = Confinement::new().remove_beneath(regions.as_fd());
     for directory in needs.readable {
         confinement = confinement.read_beneath(*directory);
