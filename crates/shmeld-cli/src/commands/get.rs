@@ -110,7 +110,7 @@ fn unresumable(args: &GetArgs) -> Option<shmeld::Error> {
         return None;
     };
     Some(shmeld::Error::Usage(format!(
-        "--resume: {what}, but files can be resumed one by one only; give it their names: shmeld ls -r ... | shmeld get -T - --resume"
+        "--resume: {what}, but files can be resumed one by one only; give it their names: shmeld ls -r ... | grep -v '/$' | shmeld get -T - --resume"
     )))
 }
 
