@@ -13,14 +13,15 @@ pub fn errnos_of(call: Sysno) -> impl Iterator<Item = Errno> {
 }
 
 /// Calls whose manual pages know no error; brk answers with an address in any case, and what follows from a wrong one is nobody's fault;
-/// without rseq the C library ends the process itself.
-pub fn cannot_fail(call: Sysno) -> bool {
+/// without rseq the C library ends the process itself, and the standard library believes that only a signal ends a sleep.
+fn cannot_fail(call: Sysno) -> bool {
     matches!(
         call,
         Sysno::exit
             | Sysno::exit_group
             | Sysno::brk
             | Sysno::rseq
+            | Sysno::clock_nanosleep
             | Sysno::umask
             | Sysno::getpid
             | Sysno::gettid

@@ -190,7 +190,10 @@ fn what_cannot_be_resumed_is_a_usage_error_that_says_what_to_do() {
         .expect_code(0);
     let fifo = world.output("fifo").display().to_string();
     for (arguments, said) in [
-        (&["-r", "sub"][..], "shmeld ls -r ... | grep -v '/$' | shmeld get -T - --resume"),
+        (
+            &["-r", "sub"][..],
+            "shmeld ls -r ... | grep -v '/$' | shmeld get -T - --resume",
+        ),
         (&["*.txt"], "*.txt is a pattern"),
         (&["-o", "-", "a"], "-o - is no file"),
         (&["-o", "/dev/stdout", "a"], "is no file"),
