@@ -66,6 +66,7 @@ mod sizes;
 mod talk;
 mod transfer;
 mod trees;
+mod trees_undone;
 mod users;
 mod users_files;
 mod users_namespace;

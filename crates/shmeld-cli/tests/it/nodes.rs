@@ -152,3 +152,25 @@ fn node_that_is_exchanged_for_a_link_while_it_is_opened_is_not_followed() {
     assert!(fifo.is_symlink());
     world.finish();
 }
+
+/// A symbolic link that was merged into a tree took the place of a FIFO, whose readers then waited for ever. What is no such node is replaced.
+#[test]
+fn link_of_a_tree_replaces_links_and_no_fifo() {
+    let world = World::new("node-link");
+    world.put("tree/file", b"the file");
+    for name in ["fifo", "again"] {
+        symlink("file", world.source("tree").join(name)).unwrap();
+    }
+    world.start_server();
+    std::fs::create_dir(world.output("tree")).unwrap();
+    let fifo = world.output("tree/fifo");
+    world.tool("mkfifo").arg(&fifo).run().expect_code(0);
+    symlink("fifo", world.output("tree/again")).unwrap();
+    let outcome = world.fetch(&["-r", "tree"]).expect_code(1);
+    outcome.expect_said("tree/fifo").expect_said("EEXIST");
+    assert!(fifo.symlink_metadata().unwrap().file_type().is_fifo());
+    let link = std::fs::read_link(world.output("tree/again")).unwrap();
+    assert_eq!(link.to_str(), Some("file"));
+    world.assert_output("tree/file", b"the file");
+    world.finish();
+}

@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::fs::Permissions;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use shmeld_os::fs;
+use shmeld_os::fs::{self, FileKind};
 use shmeld_os::{Errno, Error, ErrorKind};
 
+use super::node::is_node;
 use super::output::{OutputFile, OutputOptions, hidden_name};
 use super::place::Place;
 use super::record::Entry;
@@ -159,6 +158,13 @@ impl TreeOutput {
         let directory = &place.directory;
         match fs::make_symlink(&entry.text, directory, base) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && !self.options.no_clobber => {
+                // A link is replaced wherever it leads; what a file would be written into stays.
+                if let Some(stat) = fs::find_at(directory, base)?
+                    && stat.kind != FileKind::Symlink
+                    && is_node(&place.join(base), stat.kind)
+                {
+                    return Err(error);
+                }
                 let temporary = hidden_name(base)?;
                 fs::make_symlink(&entry.text, directory, &temporary)?;
                 fs::rename(directory, &temporary, directory, base).inspect_err(|_| {
@@ -206,12 +212,31 @@ impl TreeOutput {
         Ok(())
     }
 
-    fn settle(&self, name: &[u8], directory: &Directory) -> Result<(), Error> {
-        let place = if name.is_empty() {
-            self.root.clone()
+    /// A directory of the tree; its own has no name.
+    fn place_named(&self, name: &[u8]) -> Result<Place, Error> {
+        if name.is_empty() {
+            Ok(self.root.clone())
         } else {
-            descend(&self.root, name, None)?
-        };
+            descend(&self.root, name, None)
+        }
+    }
+
+    /// Removes the tree that is built aside; `false` if that needs another try. What has its name and is not it stays.
+    fn remove(&self, aside: &[u8]) -> bool {
+        let is_ours = fs::stat(&self.root.directory).and_then(|root| {
+            let found = fs::find_at(&self.parent.directory, aside)?;
+            Ok(found.is_some_and(|found| found.is_same_file(&root)))
+        });
+        if !is_ours.unwrap_or(false) {
+            return true;
+        }
+        // By the descriptor: what the user called the directory may be another one by now.
+        let parent = PathBuf::from(format!("/proc/self/fd/{}", self.parent.directory.as_raw_fd()));
+        std::fs::remove_dir_all(parent.join(OsStr::from_bytes(aside))).is_ok()
+    }
+
+    fn settle(&self, name: &[u8], directory: &Directory) -> Result<(), Error> {
+        let place = self.place_named(name)?;
         if self.options.preserve {
             fs::set_times(&place.directory, directory.entry.modified)?;
         }
@@ -242,18 +267,17 @@ impl Drop for TreeOutput {
     /// A tree that did not become whole leaves nothing; what cannot be removed has a name that says what it is.
     fn drop(&mut self) {
         let Some(aside) = &self.aside else { return };
-        // By the descriptor: what the user called the directory may be another one by now.
-        let parent = PathBuf::from(format!("/proc/self/fd/{}", self.parent.directory.as_raw_fd()));
-        let aside = parent.join(OsStr::from_bytes(aside));
-        if std::fs::remove_dir_all(&aside).is_ok() {
+        if self.remove(aside) {
             return;
         }
-        // Directories that have got their modes already may be closed to us as well. The first failure is what was reported.
+        // Directories that have got their modes already may be closed to us as well. By descriptors, because whoever may rename here can
+        // put a link in the place of the tree. The first failure is what was reported.
         for name in self.directories.keys() {
-            let _ =
-                std::fs::set_permissions(aside.join(OsStr::from_bytes(name)), Permissions::from_mode(0o700));
+            if let Ok(place) = self.place_named(name) {
+                let _ = fs::set_mode(&place.directory, 0o700);
+            }
         }
-        let _ = std::fs::remove_dir_all(&aside);
+        self.remove(aside);
     }
 }
 
