@@ -40,11 +40,11 @@ pub fn assert_names(world: &World, names: &[&str]) {
 }
 
 /// Size of `big`.
-const BIG_MEBIBYTES: u64 = 32;
+pub const BIG_MEBIBYTES: u64 = 32;
 const BIG_BYTES: u64 = BIG_MEBIBYTES * MIB;
 
 /// A client in the middle of `big`, stopped: some of it is on the disk and more is to come.
-fn stopped_midway(world: &World, region: &str) -> Running {
+pub fn stopped_midway(world: &World, region: &str) -> Running {
     let len = || std::fs::metadata(part(world, "big")).map_or(0, |found| found.len());
     for _ in 0..20 {
         let client = world.client().args(["--resume", "--region", region, "-o"]);
@@ -60,7 +60,8 @@ fn stopped_midway(world: &World, region: &str) -> Running {
             !client.is_running() || stat.is_ok_and(|stat| stat.contains(") T "))
         });
         let is_running = client.is_running();
-        if is_running && len() < BIG_BYTES {
+        // What it has not yet written of what the server has sent must not be all the rest.
+        if is_running && len() + 3 * MIB < BIG_BYTES {
             return client;
         }
         // It was faster than we: once more.
