@@ -22,8 +22,11 @@ impl Answerer<'_> {
         }
     }
 
-    /// Accounts for a refusal; `path` is relative to the root.
+    /// Accounts for a refusal; `path` is relative to the root. What the client cancelled is none.
     pub(super) fn account_refusal(&self, request: &Request, path: &[u8], refusal: &Refusal) {
+        if refusal.status == Status::Cancelled {
+            return;
+        }
         self.account.refused.add(1);
         if let Some(audit) = &self.context.audit {
             audit.refused(self.account, request.op, path, refusal);

@@ -60,11 +60,8 @@ impl Answerer<'_> {
             Err(refusal) => {
                 tally.refused += 1;
                 self.context.counters.refused_names.add(1);
-                if refusal.status == Status::Cancelled {
-                    tally.cancelled = true;
-                } else {
-                    self.account_refusal(request, &path_of_item(request, name), &refusal);
-                }
+                tally.cancelled |= refusal.status == Status::Cancelled;
+                self.account_refusal(request, &path_of_item(request, name), &refusal);
                 let end = Record {
                     status: refusal.status,
                     ..end

@@ -157,6 +157,11 @@ impl Client {
             return Ok(None);
         }
         let next_id = self.outstanding.next_id();
+        if next_id == 1 {
+            // What the caller did since the server was found was no waiting for it.
+            let busy_for = self.started.elapsed();
+            self.deadline = self.deadline.and_then(|deadline| deadline.checked_add(busy_for));
+        }
         let sent = if self.outstanding.is_empty() {
             self.send_patiently(next_id, query)?
         } else {

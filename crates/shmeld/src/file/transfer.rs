@@ -75,11 +75,11 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             if self.may_send {
                 self.send()?;
             }
-            if self.active.is_empty() {
-                if self.events.is_empty() {
-                    return Ok(None);
-                }
+            if !self.events.is_empty() {
                 continue;
+            }
+            if self.active.is_empty() {
+                return Ok(None);
             }
             let record = self.client.next_record()?;
             self.take(&record)?;
@@ -97,6 +97,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         self.client.close();
     }
 
+    /// Sends as many requests as can be under way, or up to the first that fails: there may be millions of those.
     fn send(&mut self) -> Result<()> {
         while let Some(job) = self.jobs.peek_mut() {
             // What can be resumed is locked while it is fetched, and one name may be asked for several times.
@@ -111,7 +112,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
                 Err(error) => {
                     let name = self.jobs.next().map(|job| job.query.path).unwrap_or_default();
                     self.events.push_back(Event::Failed { name, error });
-                    continue;
+                    return Ok(());
                 }
             };
             match self.client.submit(&job.query) {
@@ -135,6 +136,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
                 Err(error @ Error::Usage(_)) => {
                     let name = self.jobs.next().map(|job| job.query.path).unwrap_or_default();
                     self.events.push_back(Event::Failed { name, error });
+                    return Ok(());
                 }
                 Err(error) => return Err(error),
             }
@@ -196,7 +198,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         let options = self.options;
         let slot_bytes = self.client.slot_bytes();
         let active = first(&mut self.active)?;
-        let prefix = active.job.query.resume;
+        let prefix = active.job.query.resume.filter(|_| active.partial.is_some());
         let position = check_begin(record, &entry, prefix)?;
         let name = shown_name(&active.job, &entry);
         let verify = active.job.query.flags & FLAG_VERIFY != 0;
@@ -350,6 +352,8 @@ fn prepare(
     options: OutputOptions,
     go_on: impl FnMut() -> Result<()>,
 ) -> Result<Option<Partial>> {
+    // Only what was found here can be gone on with.
+    job.query.resume = None;
     let Some(mut partial) = find_partial(job, options)? else {
         return Ok(None);
     };

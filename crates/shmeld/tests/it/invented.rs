@@ -95,7 +95,12 @@ impl World {
 
     /// A server of invented files.
     pub fn of(source: Invented) -> Self {
-        Self::start(Self::new_root(), Arc::new(source), |_| {})
+        Self::with(source, |_| {})
+    }
+
+    /// The same with options of its own.
+    pub fn with(source: Invented, options: impl FnOnce(&mut ServerOptions)) -> Self {
+        Self::start(Self::new_root(), Arc::new(source), options)
     }
 
     fn new_root() -> PathBuf {

@@ -1,12 +1,15 @@
 //! RESUME as a server answers it: what it hashes, when it does not, and what happens while that takes long.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use shmeld::file::record::{Kind, Record};
 use shmeld::file::wire::{FLAG_PATTERN, FLAG_RESUME, FLAG_VERIFY, Op};
-use shmeld::file::{Client, ClientOptions, Prefix, Query, Refusal, Status};
+use shmeld::file::{
+    Audit, Client, ClientOptions, Event, Job, OutputOptions, Prefix, Query, Refusal, Status, Target, Transfer,
+};
 
 use crate::invented::{Invented, World, query};
 
@@ -14,11 +17,15 @@ const SIZE: u64 = 1_000_000;
 
 /// A server whose every file is `size` times `x`.
 fn world(size: u64, read: impl Fn(u64) -> Result<usize, Refusal> + Send + Sync + 'static) -> World {
-    World::of(Invented {
+    World::of(invented(size, read))
+}
+
+fn invented(size: u64, read: impl Fn(u64) -> Result<usize, Refusal> + Send + Sync + 'static) -> Invented {
+    Invented {
         size,
         read: Arc::new(read),
         refusals: Vec::new(),
-    })
+    }
 }
 
 /// All that can be read from `position` on of a file of [`SIZE`] bytes.
@@ -123,10 +130,14 @@ fn file_that_cannot_be_hashed_is_refused_before_it_begins() {
 fn hashing_for_a_client_that_is_gone_or_has_cancelled_ends_soon() {
     let reads = Arc::new(AtomicU64::new(0));
     let counted = reads.clone();
-    let world = world(1 << 40, move |_| {
+    let log = std::env::temp_dir().join(format!("shmeld-resume-audit-{}", std::process::id()));
+    let endless_file = invented(1 << 40, move |_| {
         counted.fetch_add(1, Ordering::Relaxed);
         std::thread::sleep(Duration::from_millis(5));
         Ok(usize::MAX)
+    });
+    let world = World::with(endless_file, |options| {
+        options.audit = Some(Arc::new(Audit::open(&log).unwrap()));
     });
     let endless = Query {
         resume: Some(Prefix {
@@ -157,6 +168,105 @@ fn hashing_for_a_client_that_is_gone_or_has_cancelled_ends_soon() {
     let after = reads.load(Ordering::Relaxed);
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(reads.load(Ordering::Relaxed), after);
+    drop(world);
+    // What was cancelled stood in the books as refused as well.
+    let lines = std::fs::read_to_string(&log).unwrap();
+    std::fs::remove_file(&log).unwrap();
+    assert_eq!(lines.matches("\"cancelled\":1").count(), 1, "{lines}");
+    assert!(
+        lines.contains("\"refused\":0") && !lines.contains("\"event\":\"refused\""),
+        "{lines}"
+    );
+}
+
+fn get_into(path: PathBuf, resume: Option<Prefix>) -> Job {
+    Job {
+        query: Query {
+            resume,
+            ..query(Op::Get, "file", 0)
+        },
+        target: Target::File(path),
+    }
+}
+
+/// A job that says what its caller has, without what was kept by a transfer: the server left that out, and a file with zeros in the place
+/// of its first bytes was delivered.
+#[test]
+fn job_cannot_claim_a_beginning_that_no_transfer_has_kept() {
+    let world = world(SIZE, rest);
+    for resume in [false, true] {
+        let job = get_into(world.path("output"), prefix_of(1000));
+        let options = OutputOptions {
+            resume,
+            ..OutputOptions::default()
+        };
+        let mut transfer = Transfer::new(world.client(), std::iter::once(job), options);
+        while let Some(event) = transfer.next_event().unwrap() {
+            assert!(
+                !matches!(event, Event::Failed { .. } | Event::Resumed { .. }),
+                "{event:?}"
+            );
+        }
+        transfer.close();
+        assert_eq!(
+            std::fs::read(world.path("output")).unwrap(),
+            vec![b'x'; SIZE as usize]
+        );
+    }
+}
+
+/// All jobs that failed before anything was sent were worked off before the first was told: a list of millions took all memory meanwhile,
+/// and heard of no signal.
+#[test]
+fn jobs_that_cannot_be_asked_for_are_told_one_by_one() {
+    let world = world(SIZE, rest);
+    let taken = AtomicU64::new(0);
+    let jobs = (0..1000).map(|number| {
+        taken.fetch_add(1, Ordering::Relaxed);
+        let mut job = get_into(world.path("output"), None);
+        if number != 2 {
+            job.query.path = b"a\0b".to_vec();
+        }
+        job
+    });
+    let mut transfer = Transfer::new(world.client(), jobs, OutputOptions::default());
+    let mut failed = 0;
+    let mut delivered = 0;
+    while let Some(event) = transfer.next_event().unwrap() {
+        match event {
+            Event::Failed { .. } => failed += 1,
+            Event::Delivered { .. } => delivered += 1,
+            _ => {}
+        }
+        let taken = taken.load(Ordering::Relaxed);
+        assert!(taken <= failed + 3, "{taken} jobs were taken, {failed} told");
+    }
+    transfer.close();
+    assert_eq!((failed, delivered), (999, 1));
+}
+
+/// A client that hashed a large part for longer than it would wait for a place had waited long enough before it asked for one.
+#[test]
+fn time_before_the_first_request_is_no_waiting_for_a_place() {
+    let world = World::new(|options| options.sessions_max = 1);
+    world.put("file", b"x");
+    let mut holder = world.client();
+    ask(&mut holder, query(Op::Get, "file", 0));
+    let options = ClientOptions {
+        wait: Some(Duration::from_secs(2)),
+        ..world.options()
+    };
+    let mut client = Client::connect(options).unwrap();
+    std::thread::sleep(Duration::from_millis(2100));
+    client.submit(&query(Op::Get, "file", 0)).unwrap().unwrap();
+    let leaving = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(300));
+        holder.close();
+    });
+    let record = client.next_record().unwrap();
+    assert_eq!(record.kind, Kind::Begin);
+    leaving.join().unwrap();
+    client.close();
 }
 
 /// Over five seconds, because a server says that it is alive every five. The client's patience is shorter than the hashing.
