@@ -55,6 +55,7 @@ mod regions;
 mod regressions;
 mod reserved;
 mod resume;
+mod resume_others;
 mod resume_outputs;
 mod resume_parts;
 mod resume_steps;

@@ -72,6 +72,7 @@ fn sparse_file_stays_sparse_when_it_is_resumed() {
             .arg("--sparse=always")
             .arg(world.source("sparse"));
         copy.arg(part(&world, "sparse")).run().expect_code(0);
+        content::set_mode(&part(&world, "sparse"), 0o600);
         let left = std::fs::OpenOptions::new()
             .write(true)
             .open(part(&world, "sparse"))
@@ -84,6 +85,31 @@ fn sparse_file_stays_sparse_when_it_is_resumed() {
         let blocks = world.output("sparse").metadata().unwrap().blocks();
         assert!(blocks * 512 < 3 * MIB, "{blocks} blocks behind {len} bytes");
     }
+    world.finish();
+}
+
+/// A part of terabytes of nothing was read to the last zero.
+#[test]
+fn holes_of_a_part_are_not_read() {
+    if !has_or_skip("strace") {
+        return;
+    }
+    let world = World::new("resume-holes");
+    for path in [world.source("sparse"), part(&world, "sparse")] {
+        let file = std::fs::File::create(&path).unwrap();
+        file.set_len(100 * MIB).unwrap();
+        file.write_all_at(b"an island", 50 * MIB).unwrap();
+        content::set_mode(&path, 0o600);
+    }
+    world.start_server();
+    let client = world.client().args(["--resume", "sparse", "-o"]);
+    let strace = ["strace", "-f", "-qq", "-o", "calls", "-e", "trace=pread64"];
+    let client = client.arg(world.output("")).wrapped(&strace);
+    client.run().expect_code(0).expect_said("resuming");
+    assert_same(&world.output("sparse"), &world.source("sparse"));
+    let calls = std::fs::read_to_string(world.root().join("calls")).unwrap();
+    let reads = calls.matches("pread64(").count();
+    assert!(reads < 50, "{reads} reads for 9 bytes");
     world.finish();
 }
 

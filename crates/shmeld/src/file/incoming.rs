@@ -251,7 +251,7 @@ impl Incoming {
             return Ok(Err(Error::Digest));
         }
         match self.sink {
-            Sink::Output(output) => Ok(output.finish(&self.entry).map_err(Error::from)),
+            Sink::Output(output) => Ok(output.finish(&self.entry)),
             Sink::Nowhere | Sink::Failed => Ok(Ok(())),
         }
     }

@@ -246,15 +246,17 @@ impl OutputFile {
     }
 
     /// The file is whole: gives it its size, mode and time, and then its name.
-    pub(super) fn finish(mut self, entry: &Entry) -> Result<(), Error> {
+    pub(super) fn finish(mut self, entry: &Entry) -> crate::Result<()> {
         if matches!(self.state, State::Stream) {
-            return self.finish_stream();
+            return Ok(self.finish_stream()?);
         }
         let Some(place) = self.place.clone() else {
             return Ok(());
         };
-        self.finish_in(&place, entry)
-            .map_err(|error| place.error(&self.name, &error))
+        self.finish_in(&place, entry).map_err(|error| match error {
+            crate::Error::Os(error) => place.error(&self.name, &error).into(),
+            error => error,
+        })
     }
 
     /// A disk, or a file that standard output leads to, can be waited for; a pipe or a terminal says that it cannot.
@@ -267,30 +269,33 @@ impl OutputFile {
         }
     }
 
-    fn finish_in(&mut self, place: &Place, entry: &Entry) -> Result<(), Error> {
+    fn finish_in(&mut self, place: &Place, entry: &Entry) -> crate::Result<()> {
         if self.written_end < entry.size {
             fs::set_size(&self.file, entry.size)?;
         }
-        if let State::Partial(_) = self.state
-            && let Some(stat) = fs::find_at(&place.directory, &self.name)?
+        let is_partial = matches!(self.state, State::Partial(_));
+        // It may have come, or become something else, at any time since the transfer began, which may be days ago.
+        if is_partial
+            && let Some(stat) = replaceable(place, &self.name, self.options)?
+            && stat.kind == FileKind::File
         {
-            // It may have come, or become something else, at any time since the transfer began, which may be days ago.
-            check_replaceable(place, &self.name, &stat, self.options)?;
-            if stat.kind == FileKind::File {
-                self.mode &= stat.mode;
-            }
+            self.mode &= stat.mode;
         }
         // Some file systems refuse bytes only when a file is closed, and this one has its name before that.
         match fs::flush(&self.file) {
             // It takes a descriptor, and to be out of them is no reason to lose a file.
-            Err(error) if error.kind() != ErrorKind::Limit => return Err(error),
+            Err(error) if error.kind() != ErrorKind::Limit => return Err(error.into()),
             _ => {}
-        }
-        if self.made_mode != Some(self.mode) {
-            fs::set_mode(&self.file, self.mode)?;
         }
         if self.options.preserve {
             fs::set_times(&self.file, entry.modified)?;
+        }
+        // What takes long, and may fail, comes before others can open it: what they could open is not gone on with.
+        if is_partial && self.options.sync {
+            fs::sync(&self.file)?;
+        }
+        if self.made_mode != Some(self.mode) {
+            fs::set_mode(&self.file, self.mode)?;
         }
         if self.options.sync {
             fs::sync(&self.file)?;
@@ -309,7 +314,7 @@ impl OutputFile {
     }
 
     /// Gives the file its final name in one step.
-    fn appear(&mut self, place: &Place) -> Result<(), Error> {
+    fn appear(&mut self, place: &Place) -> crate::Result<()> {
         if matches!(self.state, State::Unnamed) {
             match fs::link_unnamed(&self.file, &place.directory, &self.name) {
                 Ok(()) => {
@@ -321,7 +326,7 @@ impl OutputFile {
                     fs::link_unnamed(&self.file, &place.directory, &temporary)?;
                     self.state = State::Temporary(temporary);
                 }
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
         if let State::Partial(partial) = &self.state {
@@ -338,9 +343,7 @@ impl OutputFile {
         self.state = State::Done;
         Ok(())
     }
-}
 
-impl OutputFile {
     /// The bytes are wrong, nobody knows where: kept, they would come again.
     pub(super) fn discard(self) {
         if let State::Partial(partial) = &self.state {

@@ -11,11 +11,13 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::rc::Rc;
 
-use shmeld_os::fs::{self, FileKind, Stat};
+use shmeld_os::fs::{self, FileKind, Span, Stat};
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::name::escape;
 use shmeld_os::{Errno, Error as OsError, ErrorKind, explain, process};
 
+use super::digest::hash_zeros;
+use super::output::hidden_name;
 use super::place::Place;
 use super::prefix::Prefix;
 use super::staging::BLOCK_BYTES;
@@ -48,13 +50,23 @@ impl Partial {
     pub(super) fn open(place: &Place, name: &[u8]) -> Result<Option<Self>> {
         let part = hidden(name, b"part");
         for _ in 0..TRIES_MAX {
-            let Some(file) = open_own(place, name)? else {
+            let Some(found) = fs::find_at(&place.directory, &part)? else {
                 return Ok(None);
             };
+            check_own(place, &part, &found)?;
+            if !is_private(&found) {
+                remove_shown(place, name)?;
+                continue;
+            }
+            let file = match fs::open_child_to_write(&place.directory, &part) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                outcome => outcome?,
+            };
+            check_own(place, &part, &fs::stat(&file)?)?;
             lock(&file, place, &part)?;
             let stat = fs::stat(&file)?;
-            // Whoever had the lock before may have finished: then the name is gone, or another's.
-            if !is_named(place, &part, &stat)? {
+            // Whoever had the lock before may have finished: then the name is gone, or another's, or the file has its mode.
+            if !is_named(place, &part, &stat)? || !is_private(&stat) {
                 continue;
             }
             if stat.links > 1 && !separate(place, name, &stat)? {
@@ -134,8 +146,16 @@ impl Partial {
         let mut position = 0;
         while position < self.bytes {
             go_on()?;
-            let want =
-                usize::try_from(self.bytes - position).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
+            let end = match fs::span_at(&self.file, position, self.bytes)? {
+                Span::Hole { end, .. } => {
+                    hash_zeros(&mut hasher, end - position, || go_on().map(|()| true))?;
+                    position = end;
+                    continue;
+                }
+                Span::Data { end, .. } => end,
+                Span::End => self.bytes,
+            };
+            let want = usize::try_from(end - position).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
             match fs::read_at(&self.file, &mut buffer[..want], position).map_err(failed)? {
                 // Somebody cuts it, lock or no lock.
                 0 => return Err(failed(Errno::IO).into()),
@@ -168,12 +188,26 @@ impl Partial {
     }
 
     /// The file is whole: it gets its final name in one step. It keeps that of a part until [`Partial::remove`].
-    pub(super) fn deliver(&self, no_clobber: bool) -> Result<(), OsError> {
-        match fs::link_unnamed(&self.file, &self.place.directory, &self.name) {
+    ///
+    /// # Errors
+    /// Somebody has removed the part, or what the kernel says.
+    pub(super) fn deliver(&self, no_clobber: bool) -> Result<()> {
+        let outcome = match fs::link_unnamed(&self.file, &self.place.directory, &self.name) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists && !no_clobber => self.replace(),
             Err(error) if matches!(error.errno(), Errno::PERM | Errno::OPNOTSUPP) => self.rename(no_clobber),
             outcome => outcome,
+        };
+        // What has no name any more gets none.
+        if outcome.is_err() && fs::stat(&self.file)?.links == 0 {
+            let why = "the part was removed during the transfer";
+            return Err(unusable(
+                &self.place,
+                &hidden(&self.name, b"part"),
+                why,
+                "fetch it again",
+            ));
         }
+        Ok(outcome?)
     }
 
     /// A file system without second names, such as FAT: the part's own must do.
@@ -192,11 +226,14 @@ impl Partial {
     /// By a name that is made for this file, and not by its own: that one could have been given to another file meanwhile.
     fn replace(&self) -> Result<(), OsError> {
         let directory = &self.place.directory;
-        let full = hidden(&self.name, b"full");
+        let mut full = hidden(&self.name, b"full");
         match fs::link_unnamed(&self.file, directory, &full) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                // Left by a client that was killed just here, and whose part was then removed. Who holds our lock may remove it.
-                fs::unlink(directory, &full)?;
+                // Left by a client that was killed just here, and whose part was then removed. Who holds our lock may remove it. What cannot
+                // be removed is another's, and must not stand in the way.
+                if fs::unlink(directory, &full).is_err() {
+                    full = hidden_name(&self.name)?;
+                }
                 fs::link_unnamed(&self.file, directory, &full)?;
             }
             outcome => outcome?,
@@ -224,6 +261,11 @@ impl Drop for Partial {
             self.remove();
         }
     }
+}
+
+/// Whether a file of this name would be taken for the part of another one.
+pub(super) fn is_name_of_part(name: &[u8]) -> bool {
+    name.starts_with(b".") && (name.ends_with(b".shmeld-part") || name.ends_with(b".shmeld-full"))
 }
 
 /// `.NAME.shmeld-KIND`. A name that would become too long is cut and gets a part of its digest; that form alone has 255 bytes, so that
@@ -255,30 +297,35 @@ fn taken(place: &Place, part: &[u8]) -> Error {
     unusable(place, part, "another client is fetching this file", cure)
 }
 
-/// Opens what lies under the name of the part of `name`, if it is a regular file of our own.
-fn open_own(place: &Place, name: &[u8]) -> Result<Option<OwnedFd>> {
+/// Whether only its owner can open it, and can write into it. A client in its last steps gives the part the mode of the source.
+fn is_private(stat: &Stat) -> bool {
+    stat.mode & 0o677 == 0o600
+}
+
+/// Removes a part that a client gave its final mode before it was killed. Others may have it open, and would read whatever came into it
+/// from now on; and their read locks could stand in the way of our write lock for ever.
+fn remove_shown(place: &Place, name: &[u8]) -> Result<()> {
     let part = &hidden(name, b"part")[..];
-    let Some(stat) = fs::find_at(&place.directory, part)? else {
-        return Ok(None);
-    };
-    check_own(place, part, &stat)?;
-    let file = match fs::open_child_to_write(&place.directory, part) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        // A client that was killed in its last steps had given it the mode of the source, which may be read-only.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => {
-            let closed = fs::open_child(&place.directory, part)?;
-            let stat = fs::stat(&closed)?;
-            check_own(place, part, &stat)?;
-            if stat.links > 1 && !separate(place, name, &stat)? {
-                return Ok(None);
-            }
-            fs::set_mode(&closed, 0o600)?;
-            fs::open_child_to_write(&place.directory, part)?
-        }
+    let file = match fs::open_child(&place.directory, part) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         outcome => outcome?,
     };
-    check_own(place, part, &fs::stat(&file)?)?;
-    Ok(Some(file))
+    // Whoever is in its last steps holds the write lock. Strangers can hold read locks only.
+    if !lease::try_take(&file, Range::WHOLE, Kind::Read, &label(place, part))? {
+        return Err(taken(place, part));
+    }
+    let stat = fs::stat(&file)?;
+    check_own(place, part, &stat)?;
+    let is_gone = is_private(&stat) || !is_named(place, part, &stat)?;
+    if is_gone || stat.links > 1 && !separate(place, name, &stat)? {
+        return Ok(());
+    }
+    tracing::info!(
+        target: "shmeld::client",
+        "{} has the mode of a whole file, and others may have it open: starting anew",
+        label(place, part),
+    );
+    Ok(fs::unlink(&place.directory, part)?)
 }
 
 fn check_own(place: &Place, part: &[u8], stat: &Stat) -> Result<()> {

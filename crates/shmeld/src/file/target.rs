@@ -13,7 +13,7 @@ use shmeld_os::name::escape;
 use super::client::Query;
 use super::incoming::Sink;
 use super::output::{OutputFile, OutputOptions};
-use super::partial::Partial;
+use super::partial::{Partial, is_name_of_part};
 use super::path::{base_name, check_relative, link_stays_inside};
 use super::place::{Place, replaceable};
 use super::record::{Entry, EntryKind};
@@ -198,14 +198,14 @@ fn single_place(job: &Job, options: OutputOptions, create: bool) -> Result<Optio
     let directory = match &job.target {
         Target::File(path) => {
             let (place, name) = place_of(path)?;
-            check_relative(&name).map_err(|error| unusable(&name, error))?;
+            check_name(&name)?;
             return Ok(Some((place, name)));
         }
         Target::Under(directory) => directory,
         _ => return Ok(None),
     };
     let name = tidy(&job.query.path);
-    check_relative(&name).map_err(|error| unusable(&name, error))?;
+    check_name(&name)?;
     let made = create.then_some(options);
     let found = match made {
         Some(options) => open_or_create_directory(directory, options),
@@ -216,6 +216,16 @@ fn single_place(job: &Job, options: OutputOptions, create: bool) -> Result<Optio
         Err(error) if error.kind() == ErrorKind::NotFound && !create => Ok(None),
         found => Ok(Some(found?)),
     }
+}
+
+/// Whether a file that is fetched in parts can have this name.
+fn check_name(name: &[u8]) -> Result<()> {
+    check_relative(name).map_err(|error| unusable(name, error))?;
+    if is_name_of_part(base_name(name)) {
+        let why = "so the part of another file is called; fetch it without --resume";
+        return Err(unusable(name, why));
+    }
+    Ok(())
 }
 
 /// A name as asked for, without `./` and doubled slashes.
