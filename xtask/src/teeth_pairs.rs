@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 30] = [
+pub const PAIRS: [Pair; 31] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -41,6 +41,14 @@ pub const PAIRS: [Pair; 30] = [
         file: "crates/shmeld/src/file/admission.rs",
         sound: "if !policy.users.are_served(stat.uid, policy.serves_others) {",
         broken: "if policy.serves_others && policy.users.is_unmapped(stat.uid) {",
+    },
+    Pair {
+        protection: "a region speaks for its owner only if nobody else may write it",
+        package: "shmeld-cli",
+        test: "it::users_relay::server_cannot_pass_for_its_client_at_another_server",
+        file: "crates/shmeld/src/file/admission.rs",
+        sound: "    if facts.is_open_to_others {",
+        broken: "    if facts.is_open_to_others && stat.mode & 0o007 != 0 {",
     },
     Pair {
         protection: "nonce check of the first request",

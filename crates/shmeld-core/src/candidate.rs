@@ -1,7 +1,7 @@
 //! Finding a region that a request names and joining it: the server's side of [`attach`](crate::attach).
 
 use shmeld_os::ErrorKind;
-use shmeld_os::fs::Stat;
+use shmeld_os::fs::{self, Stat};
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::posix::shm::SharedMemory;
 use zerocopy::{FromBytes, FromZeros};
@@ -35,6 +35,21 @@ impl Candidate {
     #[must_use]
     pub fn stat(&self) -> &Stat {
         &self.stat
+    }
+
+    /// Whether somebody else than its owner and the user `uid`, who asks, may open the object. What another user may write proves nothing
+    /// about its owner.
+    ///
+    /// # Errors
+    /// What the kernel says.
+    pub fn is_open_to_others(&self, uid: u32) -> Result<bool> {
+        if self.stat.mode & 0o077 == 0 {
+            return Ok(false);
+        }
+        // The group bits are the mask of a list where there is one.
+        let is_shared =
+            self.stat.mode & 0o007 != 0 || !fs::admits_only(&self.memory, uid, self.memory.label())?;
+        Ok(is_shared)
     }
 
     /// Copies the first 64 bytes out, by `pread`: no memory is mapped yet.

@@ -152,7 +152,7 @@ fn region_open_to_others_is_left_alone_and_one_of_another_user_denied() {
     let world = World::new("wrong-owner");
     let bytes = world.put_random("file", 10_000);
     let _server = world.start_server();
-    for mode in [0o602, 0o604, 0o601, 0o666] {
+    for mode in [0o602, 0o604, 0o601, 0o666, 0o660, 0o640, 0o610] {
         let region = RawRegion::new(&world);
         region.memory.set_mode(mode).unwrap();
         let refused = count(&world, "refused_regions_total");

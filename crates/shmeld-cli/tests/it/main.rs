@@ -71,5 +71,6 @@ mod trees_undone;
 mod users;
 mod users_files;
 mod users_namespace;
+mod users_relay;
 mod users_third;
 mod world;

@@ -8,6 +8,7 @@ locks    4,000 locks on single bytes of the region, which is then used as any ot
 """
 import fcntl
 import os
+import struct
 import sys
 
 sys.path.insert(0, sys.argv[1])
@@ -63,7 +64,10 @@ def forged(session):
 def foreign(session):
     before = session.memory[:]
     # A server that is not root must be able to open it, or it has nothing to decide.
-    os.fchmod(session.watcher, 0o660)
+    server = os.fstat(session.queue.mqd).st_uid
+    entries = (1, 6, 2**32 - 1), (2, 6, server), (4, 0, 2**32 - 1), (16, 6, 2**32 - 1), (32, 0, 2**32 - 1)
+    entries = b"".join(struct.pack("<HHI", *entry) for entry in entries)
+    os.setxattr(session.watcher, "system.posix_acl_access", struct.pack("<I", 2) + entries)
     os.fchown(session.watcher, OTHER_USER, -1)
     session.queue.send(message(session, fetch.GET, bytes(16), fetch.PAGE), 10, fetch.HIGHEST_PRIORITY)
     assert_untouched(session, before)

@@ -30,6 +30,9 @@ const GROUP: u16 = 0x08;
 const MASK: u16 = 0x10;
 const OTHERS: u16 = 0x20;
 
+/// Length of the list that lets in one user.
+const LIST_OF_ONE_BYTES: usize = 4 + 8 * 5;
+
 const NOTHING: u16 = 0;
 const READ_AND_WRITE: u16 = 6;
 
@@ -47,13 +50,7 @@ const READ_AND_WRITE: u16 = 6;
 #[doc(alias = "fsetxattr")]
 #[doc(alias = "acl_set_fd")]
 pub fn admit_user(fd: impl AsFd, uid: u32, label: &str) -> Result<()> {
-    let list = encode(&[
-        (OWNER, READ_AND_WRITE, NO_ID),
-        (USER, READ_AND_WRITE, uid),
-        (OWNING_GROUP, NOTHING, NO_ID),
-        (MASK, READ_AND_WRITE, NO_ID),
-        (OTHERS, NOTHING, NO_ID),
-    ]);
+    let list = encode(&list_of(uid));
     retry_on_intr(|| rustix::fs::fsetxattr(&fd, ATTRIBUTE, &list, XattrFlags::empty()))
         .map_err(|errno| Error::new("fsetxattr", label, errno))?;
     explain!(
@@ -62,6 +59,39 @@ pub fn admit_user(fd: impl AsFd, uid: u32, label: &str) -> Result<()> {
         format_args!("uid {uid} may read and write it too, and nobody else")
     );
     Ok(())
+}
+
+/// The list that lets in the user `uid` besides the owner.
+fn list_of(uid: u32) -> [Entry; 5] {
+    [
+        (OWNER, READ_AND_WRITE, NO_ID),
+        (USER, READ_AND_WRITE, uid),
+        (OWNING_GROUP, NOTHING, NO_ID),
+        (MASK, READ_AND_WRITE, NO_ID),
+        (OTHERS, NOTHING, NO_ID),
+    ]
+}
+
+/// `fgetxattr(fd, "system.posix_acl_access")`: whether the list of a file is exactly the one that [`admit_user`] writes for `uid`, so that
+/// nobody but the owner and this user may read or write it. `label` is the file's name in messages.
+///
+/// The kernel shows ids as this process's user namespace numbers them.
+///
+/// # Errors
+/// Practically never: a file without a list, one with another list, and a file system without lists say no.
+///
+/// See [getxattr(2)](https://man7.org/linux/man-pages/man2/fgetxattr.2.html), [acl(5)](https://man7.org/linux/man-pages/man5/acl.5.html).
+#[doc(alias = "fgetxattr")]
+#[doc(alias = "acl_get_fd")]
+pub fn admits_only(fd: impl AsFd, uid: u32, label: &str) -> Result<bool> {
+    let expected = encode(&list_of(uid));
+    let mut list = [0; LIST_OF_ONE_BYTES];
+    match retry_on_intr(|| rustix::fs::fgetxattr(&fd, ATTRIBUTE, &mut list)) {
+        Ok(length) => Ok(list[..length] == expected),
+        // A list that is longer is another one.
+        Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::RANGE) => Ok(false),
+        Err(errno) => Err(Error::new("fgetxattr", label, errno)),
+    }
 }
 
 /// What the list of a file says about the members of a group.
@@ -167,16 +197,10 @@ mod tests {
         // setfacl -m u:65534:rw on a file of mode 0600.
         let written =
             "0200000001000600ffffffff02000600feff000004000000ffffffff10000600ffffffff20000000ffffffff";
-        let list = encode(&[
-            (OWNER, READ_AND_WRITE, NO_ID),
-            (USER, READ_AND_WRITE, 65534),
-            (OWNING_GROUP, NOTHING, NO_ID),
-            (MASK, READ_AND_WRITE, NO_ID),
-            (OTHERS, NOTHING, NO_ID),
-        ]);
+        let list = encode(&list_of(65534));
         let hexadecimal: String = list.iter().map(|byte| format!("{byte:02x}")).collect();
         assert_eq!(hexadecimal, written);
-        assert_eq!(list.len(), 44);
+        assert_eq!(list.len(), LIST_OF_ONE_BYTES);
     }
 
     #[test]

@@ -11,7 +11,7 @@
 //! | `beneath` | opening a path that strangers chose: [`open_beneath`] |
 //! | `walk` | the same without `openat2`: [`open_beneath_by_walk`]; for others' eyes only: [`open_beneath_for`] |
 //! | `audience` | whether modes and lists show a file to others: [`Audience`] |
-//! | `acl` | one user more than a mode can name: [`admit_user`] |
+//! | `acl` | one user more than a mode can name: [`admit_user`], [`admits_only`] |
 //! | `entries` | listing a directory: [`entries`] |
 //! | `change` | names and metadata: [`rename`], [`link_unnamed`], [`unlink`], [`set_mode`], … |
 //! | `data` | bytes: [`read_at`], [`write_all_at`], [`span_at`], [`allocate`], [`flush`], [`sync`] |
@@ -32,7 +32,7 @@ mod open;
 mod stat;
 mod walk;
 
-pub use acl::admit_user;
+pub use acl::{admit_user, admits_only};
 pub use audience::Audience;
 pub use beneath::{Links, open_beneath};
 pub use change::{

@@ -5,6 +5,7 @@
 //! in a role from [`roles`]. A test that needs root or a tool says `skipped: needs …` and returns, or
 //! panics if `SHMELD_REQUIRE=all` is set.
 
+mod acl;
 mod beneath;
 mod confine;
 mod explain;

@@ -29,10 +29,20 @@ pub(super) enum Verdict {
     Ignore(&'static str),
 }
 
-/// Decides about a region from what the kernel says about the object and a private copy of its first 64 bytes.
+/// What the kernel says about the object, and a private copy of its first 64 bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Facts<'a> {
+    pub stat: &'a Stat,
+    /// Whether somebody else than its owner and this server's user may open it.
+    pub is_open_to_others: bool,
+    pub raw: &'a RawHeader,
+}
+
+/// Decides about a region.
 #[must_use]
-pub(super) fn judge(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Policy) -> Verdict {
-    if let Some(reason) = unproven(request, stat, raw) {
+pub(super) fn judge(request: &Request, facts: Facts<'_>, policy: &Policy) -> Verdict {
+    let Facts { stat, raw, .. } = facts;
+    if let Some(reason) = unproven(request, facts) {
         return Verdict::Ignore(reason);
     }
     if request.op == Op::Close {
@@ -57,15 +67,17 @@ pub(super) fn judge(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Po
 }
 
 /// Why the sender is not known to have made the region.
-fn unproven(request: &Request, stat: &Stat, raw: &RawHeader) -> Option<&'static str> {
+fn unproven(request: &Request, facts: Facts<'_>) -> Option<&'static str> {
+    let Facts { stat, raw, .. } = facts;
     if stat.kind != FileKind::File {
         return Some("not a regular file");
     }
     if stat.links != 1 {
         return Some("it has more than one name, or none");
     }
-    if stat.mode & 0o007 != 0 {
-        return Some("its mode lets others in");
+    if facts.is_open_to_others {
+        // They could have put another nonce and state there, and spend what is its owner's: the places, the lines of the log.
+        return Some("others than its owner and this server's user may write it");
     }
     if stat.bytes != request.region_bytes {
         return Some("its size is not the one in the request");
@@ -134,11 +146,20 @@ mod tests {
         (request, stat, header.to_raw())
     }
 
+    fn decide(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Policy) -> Verdict {
+        let facts = Facts {
+            stat,
+            is_open_to_others: false,
+            raw,
+        };
+        judge(request, facts, policy)
+    }
+
     #[test]
     fn a_sound_region_is_attached() {
         let (request, stat, raw) = sound();
         assert!(matches!(
-            judge(&request, &stat, &raw, &POLICY),
+            decide(&request, &stat, &raw, &POLICY),
             Verdict::Attach(_)
         ));
     }
@@ -153,21 +174,26 @@ mod tests {
             },
             Stat { links: 2, ..stat },
             Stat { links: 0, ..stat },
-            Stat { mode: 0o602, ..stat },
             Stat { bytes: 8192, ..stat },
         ];
         for stat in stats {
             assert!(
-                matches!(judge(&request, &stat, &raw, &POLICY), Verdict::Ignore(_)),
+                matches!(decide(&request, &stat, &raw, &POLICY), Verdict::Ignore(_)),
                 "{stat:?}"
             );
         }
+        let open = Facts {
+            stat: &stat,
+            is_open_to_others: true,
+            raw: &raw,
+        };
+        assert!(matches!(judge(&request, open, &POLICY), Verdict::Ignore(_)));
         let other_nonce = Request {
             nonce: [4; 16],
             ..request.clone()
         };
         assert!(matches!(
-            judge(&other_nonce, &stat, &raw, &POLICY),
+            decide(&other_nonce, &stat, &raw, &POLICY),
             Verdict::Ignore(_)
         ));
         // A request that is replayed, or was sent before its client saw a refusal, must not attach the region again.
@@ -176,7 +202,7 @@ mod tests {
             ..raw
         };
         assert!(matches!(
-            judge(&request, &stat, &ended, &POLICY),
+            decide(&request, &stat, &ended, &POLICY),
             Verdict::Ignore(_)
         ));
         let other_magic = RawHeader {
@@ -184,7 +210,7 @@ mod tests {
             ..raw
         };
         assert!(matches!(
-            judge(&request, &stat, &other_magic, &POLICY),
+            decide(&request, &stat, &other_magic, &POLICY),
             Verdict::Ignore(_)
         ));
     }
@@ -195,13 +221,13 @@ mod tests {
         let (request, stat, raw) = sound();
         let stranger = Stat { uid: 1001, ..stat };
         let refused = Verdict::Refuse(Status::Denied);
-        assert_eq!(judge(&request, &stranger, &raw, &POLICY), refused);
+        assert_eq!(decide(&request, &stranger, &raw, &POLICY), refused);
         let public = Policy {
             serves_others: true,
             ..POLICY
         };
         assert!(matches!(
-            judge(&request, &stranger, &raw, &public),
+            decide(&request, &stranger, &raw, &public),
             Verdict::Attach(_)
         ));
         let unmapped = Policy {
@@ -211,13 +237,13 @@ mod tests {
             },
             ..public
         };
-        assert_eq!(judge(&request, &stranger, &raw, &unmapped), refused);
+        assert_eq!(decide(&request, &stranger, &raw, &unmapped), refused);
         let forged = Request {
             nonce: [4; 16],
             ..request
         };
         assert!(matches!(
-            judge(&forged, &stranger, &raw, &POLICY),
+            decide(&forged, &stranger, &raw, &POLICY),
             Verdict::Ignore(_)
         ));
     }
@@ -230,7 +256,7 @@ mod tests {
             ..stat
         };
         assert_eq!(
-            judge(&request, &sparse, &raw, &POLICY),
+            decide(&request, &sparse, &raw, &POLICY),
             Verdict::Refuse(Status::BadRegion)
         );
         let other_version = RawHeader {
@@ -238,7 +264,7 @@ mod tests {
             ..raw
         };
         assert_eq!(
-            judge(&request, &stat, &other_version, &POLICY),
+            decide(&request, &stat, &other_version, &POLICY),
             Verdict::Refuse(Status::Unsupported)
         );
         let no_slots = RawHeader {
@@ -246,7 +272,7 @@ mod tests {
             ..raw
         };
         assert_eq!(
-            judge(&request, &stat, &no_slots, &POLICY),
+            decide(&request, &stat, &no_slots, &POLICY),
             Verdict::Refuse(Status::BadRegion)
         );
         let small_policy = Policy {
@@ -254,7 +280,7 @@ mod tests {
             ..POLICY
         };
         assert_eq!(
-            judge(&request, &stat, &raw, &small_policy),
+            decide(&request, &stat, &raw, &small_policy),
             Verdict::Refuse(Status::BadRegion)
         );
     }

@@ -14,7 +14,7 @@ use shmeld_os::posix::mqueue::MessageQueue;
 use shmeld_os::{ErrorKind, explain};
 
 use super::acceptor::{Admission, Pace, Places, Route, admit, route};
-use super::admission::{Policy, Verdict, judge};
+use super::admission::{Facts, Policy, Verdict, judge};
 use super::confined::{Confined, Needs, confine};
 use super::context::Context;
 use super::gate::{Gate, sweep};
@@ -216,10 +216,21 @@ impl Server {
         tracing::debug!(target: "shmeld::server", "ignored a request for region {}: {reason}", request.region_id);
     }
 
+    /// Looks at the object that a request names, and whether it may be attached.
+    fn look(&self, request: &Request) -> shmeld_core::Result<(Candidate, Verdict)> {
+        let candidate = Candidate::open(request.region_id)?;
+        let facts = Facts {
+            stat: candidate.stat(),
+            is_open_to_others: candidate.is_open_to_others(self.policy.users.own)?,
+            raw: &candidate.raw_header()?,
+        };
+        let verdict = judge(request, facts, &self.policy);
+        Ok((candidate, verdict))
+    }
+
     /// The first request of a region: look at the object, decide, start a session.
     fn attach(&mut self, request: Request) {
-        let looked = Candidate::open(request.region_id).and_then(|found| Ok((found.raw_header()?, found)));
-        let (raw, candidate) = match looked {
+        let (candidate, verdict) = match self.look(&request) {
             Ok(looked) => looked,
             // Gone: the client died or gave up; its request in the queue has no effect.
             Err(shmeld_core::Error::Os(error)) if error.kind() == ErrorKind::Limit => {
@@ -227,7 +238,6 @@ impl Server {
             }
             Err(error) => return self.ignore(&request, None, &error.to_string()),
         };
-        let verdict = judge(&request, candidate.stat(), &raw, &self.policy);
         let places = Places {
             is_held: self.sessions.holds((candidate.stat().dev, candidate.stat().ino)),
             once_taken: self.options.once && self.once.is_some(),
@@ -276,12 +286,8 @@ impl Server {
     /// Out of descriptors: gives the spare one up for a moment, so that the client hears BUSY instead of nothing.
     fn refuse_with_the_spare_descriptor(&mut self, request: &Request) {
         self.spare = None;
-        if let Ok(candidate) = Candidate::open(request.region_id)
-            && let Ok(raw) = candidate.raw_header()
-            && !matches!(
-                judge(request, candidate.stat(), &raw, &self.policy),
-                Verdict::Ignore(_)
-            )
+        if let Ok((candidate, verdict)) = self.look(request)
+            && !matches!(verdict, Verdict::Ignore(_))
         {
             self.refuse(request, &candidate, Status::Busy);
         }

@@ -9,7 +9,7 @@ use super::kernel::{Queue, SERVERS_UID};
 use super::session::{self, SessionCard};
 use super::world::{Mutant, World};
 use crate::file::acceptor::{Admission, Places, Route, admit, route, seat_to_take};
-use crate::file::admission::{Policy, judge};
+use crate::file::admission::{Facts, Policy, judge};
 use crate::file::session::End;
 use crate::file::status::Status;
 use crate::file::users::Users;
@@ -197,7 +197,12 @@ impl Acceptor<'_> {
         if self.me.is(Mutant::OfferNotChecked) {
             raw.state = 0.into();
         }
-        let verdict = judge(&request, &stat, &raw, &POLICY);
+        let facts = Facts {
+            stat: &stat,
+            is_open_to_others: false,
+            raw: &raw,
+        };
+        let verdict = judge(&request, facts, &POLICY);
         let places = self.me.aside(|world| {
             let mut live = world.live_sessions(self.me.pid);
             Places {
