@@ -9,7 +9,7 @@ use shmeld_os::ObjectName;
 use crate::content;
 use crate::midway::MIB;
 use crate::peers::python_or_skip;
-use crate::processes::{Program, Running};
+use crate::processes::{Outcome, Program, Running};
 use crate::users::{Users, serve, stop};
 use crate::world::{World, eventually, has_or_skip};
 
@@ -217,11 +217,16 @@ impl Held {
     }
 
     #[track_caller]
-    fn finish(mut self, code: i32) -> Vec<u8> {
+    fn finish(self, code: i32) -> Vec<u8> {
+        let (ended, bytes) = self.end();
+        ended.expect_code(code);
+        bytes
+    }
+
+    fn end(mut self) -> (Outcome, Vec<u8>) {
         let mut bytes = Vec::new();
         self.output.read_to_end(&mut bytes).unwrap();
-        self.client.finish().expect_code(code);
-        bytes
+        (self.client.finish(), bytes)
     }
 }
 
@@ -241,15 +246,19 @@ fn one_user_gets_a_part_of_the_places_and_the_others_are_served() {
     ] {
         let server = serve(&world, &users, users.a, options);
         let mut held: Vec<Held> = Vec::new();
-        for uid in [vec![users.c; places], vec![users.a; 2]].concat() {
-            held.push(Held::start(&world, &users, uid, held.len() + 1));
-        }
         let ask = |uid: u32| {
             let client = client(&world, &users).args(["--wait", "0", "-o", "-"]);
             users.run_as(client, uid).run()
         };
+        for _ in 0..places {
+            held.push(Held::start(&world, &users, users.c, held.len() + 1));
+        }
+        // At once: those that hold the places lose them if they do nothing for 5 s.
         let refused = ask(users.c).expect_code(3).expect_said("(BUSY)");
         refused.expect_said("--max-sessions-per-user");
+        for _ in 0..2 {
+            held.push(Held::start(&world, &users, users.a, held.len() + 1));
+        }
         assert!(ask(users.b).expect_code(0).stdout == bytes);
         for held in held {
             assert!(held.finish(0) == bytes);
@@ -259,6 +268,29 @@ fn one_user_gets_a_part_of_the_places_and_the_others_are_served() {
         assert!(patient.as_user(users.c).run().expect_code(0).stdout == bytes);
         stop(&server);
     }
+    users.assert_nothing_left();
+    world.finish();
+}
+
+/// A user had as many clients as one gets, all of them paused, and could start no other one until they were gone: only a server without any
+/// free place took one from somebody. (Review of what protects users from each other.) Takes the 5 s after which a client counts as stalled.
+#[test]
+fn paused_client_loses_its_place_to_another_one_of_its_user_and_nobody_else_does() {
+    let world = World::new("third-paused");
+    let Some(users) = Users::of(&world) else { return };
+    let bytes = put(&world, 2 * MIB as usize);
+    let server = serve(&world, &users, users.a, &["--public", "--max-sessions", "8"]);
+    let other = Held::start(&world, &users, users.b, 1);
+    let paused = [2, 3].map(|number| Held::start(&world, &users, users.c, number));
+    let patient = client(&world, &users).args(["-o", "-"]).as_user(users.c).run();
+    assert!(patient.expect_code(0).stdout == bytes);
+    let mut ends = paused.map(Held::end);
+    ends.sort_by_key(|(ended, _)| ended.code);
+    let [(kept, whole), (evicted, _)] = ends;
+    kept.expect_code(0);
+    evicted.expect_code(4);
+    assert!(whole == bytes && other.finish(0) == bytes);
+    stop(&server);
     users.assert_nothing_left();
     world.finish();
 }

@@ -63,10 +63,19 @@ pub(super) enum Admission {
     Start(Header),
     /// Its client is told why not.
     Refuse(Status),
-    /// As `Refuse(Busy)`; and somebody who has done nothing for long loses a place, so that the client gets one when it asks again.
-    RefuseAndEvict,
+    /// As `Refuse(Busy)`; and a client that has done nothing for long loses its place, so that this one gets it when it asks again.
+    RefuseAndEvict(Among),
     /// Nothing happens, for this reason.
     Ignore(&'static str),
+}
+
+/// Whose clients a place can be taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Among {
+    /// Everybody's: all places are taken.
+    All,
+    /// Those of the user of the new region, who has as many places as one user gets.
+    SameUser,
 }
 
 /// Decides about a new region, after `judge` has.
@@ -79,15 +88,16 @@ pub(super) fn admit(verdict: Verdict, places: Places) -> Admission {
     };
     if places.is_held {
         Admission::Ignore("the object is attached under another name")
-    } else if places.once_taken
-        || places
-            .sessions_of_user_max
-            .is_some_and(|most| places.sessions_of_user >= most)
-    {
-        // Nobody loses a place for one who has too many.
+    } else if places.once_taken {
         Admission::Refuse(Status::Busy)
+    } else if places
+        .sessions_of_user_max
+        .is_some_and(|most| places.sessions_of_user >= most)
+    {
+        // Nobody else loses a place for one who has too many; but one paused client does not keep its user's others out for good.
+        Admission::RefuseAndEvict(Among::SameUser)
     } else if places.sessions >= places.sessions_max {
-        Admission::RefuseAndEvict
+        Admission::RefuseAndEvict(Among::All)
     } else {
         Admission::Start(header)
     }
@@ -153,11 +163,19 @@ impl Seat {
     }
 }
 
-/// Whose place is taken if one is needed: the one whose client owes the next step, or is idle, and has done nothing for longest. One at a
-/// time: while one that lost its place is still there, nobody. Each seat comes with whether its client owes or is idle.
-pub(super) fn seat_to_take<K>(seats: impl Iterator<Item = (K, Seat, bool)>, now: Instant) -> Option<K> {
+/// Whose place is taken if one is needed, by anybody or by this user: the one whose client owes the next step, or is idle, and has done
+/// nothing for longest. One at a time: while one that lost its place is still there, nobody. Each seat comes with its user and with
+/// whether its client owes or is idle.
+pub(super) fn seat_to_take<K>(
+    seats: impl Iterator<Item = (K, u32, Seat, bool)>,
+    of_user: Option<u32>,
+    now: Instant,
+) -> Option<K> {
     let mut stalest: Option<(K, Instant)> = None;
-    for (key, seat, owes) in seats {
+    for (key, uid, seat, owes) in seats {
+        if of_user.is_some_and(|user| user != uid) {
+            continue;
+        }
         if seat.is_evicted {
             return None;
         }
@@ -234,12 +252,18 @@ mod tests {
         };
         assert_eq!(admit(attach, once), Admission::Refuse(Status::Busy));
         let full = Places { sessions: 4, ..free };
-        assert_eq!(admit(attach, full), Admission::RefuseAndEvict);
+        assert_eq!(admit(attach, full), Admission::RefuseAndEvict(Among::All));
         let greedy = Places {
             sessions_of_user_max: Some(2),
             ..full
         };
-        assert_eq!(admit(attach, greedy), Admission::Refuse(Status::Busy));
+        let own_place = Admission::RefuseAndEvict(Among::SameUser);
+        assert_eq!(admit(attach, greedy), own_place);
+        let greedy_once = Places {
+            once_taken: true,
+            ..greedy
+        };
+        assert_eq!(admit(attach, greedy_once), Admission::Refuse(Status::Busy));
         let modest = Places {
             sessions_of_user_max: Some(3),
             ..free
@@ -261,7 +285,8 @@ mod tests {
             Seat::new(start),
         ];
         let take = |seats: &[Seat], owes: [bool; 3], now| {
-            seat_to_take((0..3).map(|index| (index, seats[index], owes[index])), now)
+            let seats = (0..3).map(|index| (index, 1000, seats[index], owes[index]));
+            seat_to_take(seats, None, now)
         };
         assert_eq!(take(&seats, [true; 3], start + 4 * SECOND), None);
         assert_eq!(take(&seats, [true; 3], start + 9 * SECOND), Some(2));
@@ -271,6 +296,25 @@ mod tests {
         assert_eq!(take(&seats, [true, true, false], start + 9 * SECOND), Some(0));
         seats[0].evict();
         assert_eq!(take(&seats, [true; 3], start + 9 * SECOND), None);
+    }
+
+    #[test]
+    fn a_user_who_has_too_many_loses_a_place_of_its_own_and_nobody_else_does() {
+        let start = Instant::now();
+        let mut seats = [
+            (0, 1001, Seat::new(start), true),
+            (1, 1000, Seat::new(start + 2 * SECOND), true),
+            (2, 1000, Seat::new(start + SECOND), true),
+        ];
+        let later = start + 9 * SECOND;
+        let take =
+            |seats: [(u32, u32, Seat, bool); 3], uid| seat_to_take(seats.into_iter(), Some(uid), later);
+        assert_eq!(seat_to_take(seats.into_iter(), None, later), Some(0));
+        assert_eq!(take(seats, 1000), Some(2));
+        assert_eq!(take(seats, 1002), None);
+        // One of another user that is on its way out is in nobody's way.
+        seats[0].2.evict();
+        assert_eq!((take(seats, 1000), take(seats, 1001)), (Some(2), None));
     }
 
     #[test]

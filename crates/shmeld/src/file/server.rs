@@ -13,7 +13,7 @@ use shmeld_os::name::escape;
 use shmeld_os::posix::mqueue::MessageQueue;
 use shmeld_os::{ErrorKind, explain};
 
-use super::acceptor::{Admission, Pace, Places, Route, admit, route};
+use super::acceptor::{Admission, Among, Pace, Places, Route, admit, route};
 use super::admission::{Facts, Policy, Verdict, judge};
 use super::confined::{Confined, Needs, confine};
 use super::context::Context;
@@ -250,8 +250,9 @@ impl Server {
         match admit(verdict, places) {
             Admission::Start(header) => self.start_session(request, candidate, header),
             Admission::Refuse(status) => self.refuse(&request, &candidate, status),
-            Admission::RefuseAndEvict => {
-                self.sessions.evict_the_most_stalled();
+            Admission::RefuseAndEvict(among) => {
+                let of_user = (among == Among::SameUser).then_some(candidate.stat().uid);
+                self.sessions.evict_the_most_stalled(of_user);
                 self.refuse(&request, &candidate, Status::Busy);
             }
             Admission::Ignore(reason) => self.ignore(&request, Some(candidate.stat().uid), reason),

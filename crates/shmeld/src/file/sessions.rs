@@ -143,17 +143,17 @@ impl Sessions {
             .store(self.table.len(), Ordering::Relaxed);
     }
 
-    /// Takes the place of the client that has done nothing for longest; one at a time.
-    pub(super) fn evict_the_most_stalled(&mut self) {
+    /// Takes the place of the client that has done nothing for longest, of all or of this user's; one at a time.
+    pub(super) fn evict_the_most_stalled(&mut self, of_user: Option<u32>) {
         let now = Instant::now();
         let seats = self.table.iter_mut().map(|(region_id, handle)| {
             let session = &handle.session;
             let owes = session.pulse.is_waiting_for_client() || session.is_idle();
             // Whoever has done something since the last tick has not been still.
             handle.seat.note(session.pulse.slots(), now);
-            (*region_id, handle.seat, owes)
+            (*region_id, handle.uid, handle.seat, owes)
         });
-        let Some(region_id) = seat_to_take(seats, now) else {
+        let Some(region_id) = seat_to_take(seats, of_user, now) else {
             return;
         };
         if let Some(handle) = self.table.get_mut(&region_id) {

@@ -234,7 +234,7 @@ impl Acceptor<'_> {
                     });
             }
             Admission::Refuse(status) => session::refuse(self.me, object, status),
-            Admission::RefuseAndEvict => {
+            Admission::RefuseAndEvict(_) => {
                 self.evict();
                 session::refuse(self.me, object, Status::Busy);
             }
@@ -254,11 +254,12 @@ impl Acceptor<'_> {
                 let card = &world.sessions[*index];
                 (
                     *index,
+                    0,
                     card.seat,
                     card.is_waiting_for_client || card.inbox.is_idle(),
                 )
             });
-            let taken = seat_to_take(seats, now);
+            let taken = seat_to_take(seats, None, now);
             if let Some(index) = taken {
                 world.count("evictions");
                 world.judge_eviction(index);
