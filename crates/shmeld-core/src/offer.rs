@@ -1,7 +1,7 @@
 //! Making a region and giving it a name: the client's side of [`attach`](crate::attach).
 
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::{ErrorKind, fs, process};
+use shmeld_os::{Errno, ErrorKind, fs, process};
 use zerocopy::IntoBytes;
 
 use crate::attach::{RegionId, is_leased, take_lease};
@@ -12,6 +12,7 @@ use crate::session::{CLIENT_LEASE_BYTE, SERVER_LEASE_BYTE};
 
 /// How often a client tries another random name if one is taken.
 const NAME_TRIES: u32 = 4;
+const ROOT: u32 = 0;
 
 /// A client's region: complete, leased and published under its name.
 #[derive(Debug)]
@@ -37,7 +38,7 @@ impl Offer {
     /// The same for the server of another user, who is given the right to open the region.
     ///
     /// # Errors
-    /// As there; and [`ErrorKind::Unsupported`] where /dev/shm has no access control lists.
+    /// As there; and [`ErrorKind::Unsupported`] where /dev/shm has no access control lists, unless the other user is root.
     pub fn publish_for(region_bytes: u64, other_uid: Option<u32>) -> Result<Self> {
         let geometry = Geometry::for_region(region_bytes).map_err(|reason| Error::Layout {
             object: "of the client".to_owned(),
@@ -63,7 +64,7 @@ impl Offer {
         )?;
         // After all that touches the mode, and before anybody can see it.
         if let Some(uid) = other_uid {
-            fs::admit_user(&memory, uid, memory.label())?;
+            admit(&memory, uid)?;
         }
         let id = link_under_random_name(&memory)?;
         let probe = SharedMemory::open(&id.name(), true).inspect_err(|_| {
@@ -130,6 +131,18 @@ impl Offer {
 impl Drop for Offer {
     fn drop(&mut self) {
         self.remove_name();
+    }
+}
+
+/// Lets the server's user in. Root seldom needs that: only without CAP_DAC_OVERRIDE. So where it cannot be done the region is as it was.
+fn admit(memory: &SharedMemory, uid: u32) -> Result<()> {
+    match fs::admit_user(memory, uid, memory.label()) {
+        Err(error)
+            if uid == ROOT && (error.kind() == ErrorKind::Unsupported || error.errno() == Errno::INVAL) =>
+        {
+            Ok(())
+        }
+        outcome => Ok(outcome?),
     }
 }
 

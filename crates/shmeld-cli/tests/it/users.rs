@@ -300,7 +300,26 @@ fn options_that_contradict_each_other_or_name_no_group_end_with_2() {
     world.finish();
 }
 
-/// Without access control lists a region cannot be opened to the server. Root needs none.
+/// Root in a container often has no CAP_DAC_OVERRIDE: then modes stop it as they stop others, and it could open no region of another user.
+#[test]
+fn root_without_capabilities_serves_other_users_too() {
+    let world = World::new("users-bounded");
+    let Some(users) = Users::of(&world) else { return };
+    let bytes = world.put_random("file", 300_000);
+    content::set_mode(&world.source("file"), 0o644);
+    let bounds = "-dac_override,-dac_read_search";
+    let server = world.server().arg("--public");
+    let server = server.wrapped(&["setpriv", "--bounding-set", bounds]).start();
+    server.wait_for_stderr("serving");
+    for uid in [users.b, 0] {
+        assert!(fetch(&world, &users, uid, &[], "file").expect_code(0).stdout == bytes);
+    }
+    stop(&server);
+    users.assert_nothing_left();
+    world.finish();
+}
+
+/// Without access control lists a region cannot be opened to the server. Root seldom needs them.
 #[test]
 fn client_without_access_control_lists_says_so_and_leaves_nothing() {
     let world = World::new("users-no-lists");

@@ -62,18 +62,19 @@ pub(super) enum Owner {
 impl Owner {
     /// Decides about a queue of `uid` by this process's own user, root, and the users whom it was told to trust.
     pub(super) fn judge(uid: u32, trusted: &[u32]) -> Self {
-        // No mode stops root.
-        if uid == ROOT {
-            return Self::Able;
-        }
         let is_own = uid == process::effective_uid();
+        // Root without CAP_DAC_OVERRIDE, as in many a container, is a user like others.
+        if uid == ROOT && !is_own {
+            return Self::Other(ROOT);
+        }
         // Whoever is what the kernel shows for unknown users by default must find out whether its own number is everybody's. A kernel that
         // was told to show another number costs nothing here, so that a process that is somebody has nothing to look at.
         let is_unmapped = (!is_own || uid == NOBODY) && users::unmapped_uid() == Some(uid);
         match (is_own && !is_unmapped, trusted.contains(&uid)) {
             (true, _) => Self::Able,
             (false, false) => Self::Stranger,
-            // A user who is not known here cannot be named in an access control list. If it is root elsewhere, it needs none.
+            // A user who is not known here cannot be named in an access control list. If it is root elsewhere, with all capabilities, it
+            // needs none.
             (false, true) if is_own || is_unmapped => Self::Able,
             (false, true) => Self::Other(uid),
         }
@@ -116,7 +117,12 @@ mod tests {
     fn a_client_opens_its_regions_to_those_whom_it_was_told_to_trust() {
         let own = process::effective_uid();
         assert_eq!(Owner::judge(own, &[]), Owner::Able);
-        assert_eq!(Owner::judge(ROOT, &[]), Owner::Able);
+        let of_root = if own == ROOT {
+            Owner::Able
+        } else {
+            Owner::Other(ROOT)
+        };
+        assert_eq!(Owner::judge(ROOT, &[]), of_root);
         let other = own + 1;
         assert_eq!(Owner::judge(other, &[own + 2]), Owner::Stranger);
         assert_eq!(Owner::judge(other, &[own + 2, other]), Owner::Other(other));
