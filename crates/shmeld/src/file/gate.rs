@@ -112,7 +112,10 @@ fn admit(queue: &MessageQueue, audience: Option<Audience>) -> Result<()> {
     let mode = match audience {
         None => return Ok(()),
         Some(Audience::Group(gid)) => {
-            queue.set_owner(None, Some(gid))?;
+            // A service that has this group for its own needs no right to give things away.
+            if queue.stat()?.gid != gid {
+                queue.set_owner(None, Some(gid))?;
+            }
             QUEUE_MODE_GROUP
         }
         Some(Audience::Others) => QUEUE_MODE_OTHERS,
