@@ -51,11 +51,13 @@ impl Answerer<'_> {
         };
         match body {
             Ok(digest) => {
-                self.context.counters.files.add(1);
-                self.account.delivered(entry.size);
                 self.writer.record(&end, |payload| {
                     payload.extend_from_slice(digest.as_ref().map_or(&[][..], |digest| digest))
-                })
+                })?;
+                // Not before END: a client that goes without it has no file.
+                self.context.counters.files.add(1);
+                self.account.delivered(entry.size);
+                Ok(())
             }
             Err(refusal) => {
                 tally.refused += 1;
