@@ -178,8 +178,8 @@ pub const PAIRS: [Pair; 31] = [
         package: "shmeld-cli",
         test: "it::audit::hostile_names_stay_within_their_lines",
         file: "crates/shmeld/src/file/audit_line.rs",
-        sound: "path: escape(cut(self.path, PATH_BYTES_MAX)),",
-        broken: "path: String::from_utf8_lossy(cut(self.path, PATH_BYTES_MAX)).into_owned(),",
+        sound: "path: escape(cut(self.path, shown)),",
+        broken: "path: String::from_utf8_lossy(cut(self.path, shown)).into_owned(),",
     },
     Pair {
         protection: "confinement",

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use shmeld::file::{
@@ -83,7 +84,8 @@ fn start(args: &ServeArgs) -> shmeld::Result<(Server, Option<Arc<Audit>>)> {
         audience: audience.filter(|_| !args.serve_private),
     };
     let directory = Arc::new(Directory::open(&args.directory, options)?);
-    let audit = args.audit.as_deref().map(Audit::open).transpose()?.map(Arc::new);
+    let open_audit = |path: &Path| Audit::open(path, &args.name).map(Arc::new);
+    let audit = args.audit.as_deref().map(open_audit).transpose()?;
     let options = ServerOptions {
         name: args.name.clone(),
         once: args.once,

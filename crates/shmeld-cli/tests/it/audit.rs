@@ -14,7 +14,7 @@ use crate::books::{self, Books};
 use crate::content;
 use crate::outcome::Outcome;
 use crate::processes::Running;
-use crate::raw_region::{GET, READ, RawRegion, count, send};
+use crate::raw_region::{DATA, END, GET, READ, RawRegion, count, records, send};
 use crate::users::{Users, serve, stop};
 use crate::world::{World, eventually};
 
@@ -157,9 +157,20 @@ fn audit_lines_of_a_mixed_run_add_up_exactly_to_what_clients_saw() {
     }
     // Who it was is what the kernel says of the region; several users need a server that admits them.
     let uid = u64::from(process::effective_uid());
-    for line in books::lines(&books::log_of(&world)) {
+    for line in books::lines_of_clients(&books::log_of(&world)) {
         assert_eq!(line["uid"], uid, "{line}");
     }
+    // A run of the server is told from the next, and from other servers on the same file.
+    let lines = books::lines(&books::log_of(&world));
+    let (first, last) = (&lines[0], &lines[lines.len() - 1]);
+    assert_eq!(
+        (&first["event"], &last["event"]),
+        (&"start".into(), &"stop".into())
+    );
+    let run = (&status["pid"], &status["version"]);
+    assert_eq!((&first["pid"], &first["version"]), run);
+    assert_eq!((&last["pid"], &last["version"]), run);
+    assert!(lines.iter().all(|line| line["server"] == world.name()));
     world.finish();
 }
 
@@ -212,10 +223,11 @@ fn region_that_finds_no_place_is_in_the_log_and_so_is_one_that_nobody_proved_to_
 fn flood_of_refusals_makes_a_small_file_with_exact_sums() {
     const REFUSALS: u64 = 100_000;
     let world = World::new("audit-flood");
+    let missing = "m".repeat(200);
     let server = books::start_server(&world);
     let client = world
         .client()
-        .args(["--region", "1M", "-o", "/dev/null", "missing"]);
+        .args(["--region", "1M", "-o", "/dev/null", &missing]);
     let start = std::time::Instant::now();
     let quiet = client
         .args(["-n", &REFUSALS.to_string()])
@@ -228,10 +240,17 @@ fn flood_of_refusals_makes_a_small_file_with_exact_sums() {
         (REFUSALS, REFUSALS)
     );
     assert_eq!((found.get("requests"), found.get("session OK")), (REFUSALS, 1));
+    let lines = books::lines(&books::log_of(&world));
+    let mut paths = lines.iter().filter_map(|line| line["path"].as_str());
+    assert_eq!(paths.next(), Some(&*missing));
+    // A second may begin anywhere, but the longest run of long ones is that of two of them.
+    let brief = lines.iter().filter(|line| line["path_bytes"] == 200);
+    assert!(brief.clone().count() >= 8);
+    assert!(brief.clone().all(|line| line["path"] == missing[..100]));
     let bytes = std::fs::metadata(books::log_of(&world)).unwrap().len();
-    // Eleven lines a second of less than 250 bytes, and the seconds of starting and ending.
+    // Eleven lines a second of less than 350 bytes, most of them with half of the path, and the seconds of starting and ending.
     assert!(
-        bytes <= (seconds + 3) * 11 * 250,
+        bytes <= (seconds + 3) * 11 * 350,
         "{bytes} bytes after {seconds} s"
     );
     world.finish();
@@ -329,12 +348,43 @@ fn lines_of_a_public_server_add_up_for_each_user_by_itself() {
         books.add("requests", 25);
     }
     stop(&server);
-    let lines = books::lines(&log);
+    let lines = books::lines_of_clients(&log);
     for (uid, seen) in seen {
         let own: Vec<_> = lines.iter().filter(|line| line["uid"] == uid).cloned().collect();
         assert_eq!(Books::of_lines(&own), seen, "uid {uid}");
         assert_eq!(seen.get("refused DENIED"), seen.get("refused FNF"));
     }
     assert!(lines.iter().all(|line| line["uid"].is_u64()));
+    world.finish();
+}
+
+/// A client that goes when all bytes of a file have been put before it, and not yet its end, has no file: nor has it in the log.
+#[test]
+fn file_counts_when_its_end_has_been_put_before_the_client() {
+    let world = World::new("audit-end");
+    let server = books::start_server(&world);
+    let mut ends = Vec::new();
+    // From one that fits into the only slot with its end, in steps of a quarter of a record, to one that does not fit at all.
+    for len in (3560..3760).step_by(8) {
+        let name = format!("{len}");
+        world.put_random(&name, len);
+        let region = RawRegion::new(&world);
+        region.send(GET, &name);
+        region.wait_for_slot();
+        let records = records(&region.slot());
+        let got: usize = records
+            .iter()
+            .filter(|record| record.0 == DATA)
+            .map(|record| record.2.len())
+            .sum();
+        ends.push((got == len, records.iter().any(|record| record.0 == END)));
+    }
+    let counted = ends.iter().filter(|(_, has_end)| *has_end).count();
+    assert!(ends.contains(&(true, true)) && ends.contains(&(true, false)) && ends.contains(&(false, false)));
+    eventually("all have died", || {
+        count(&world, "died_total") == ends.len() as u64
+    });
+    assert_eq!(count(&world, "files_total"), counted as u64);
+    assert_eq!(books::close(&world, &server).get("files"), counted as u64);
     world.finish();
 }

@@ -1,14 +1,17 @@
 //! The file of the audit log: what may be one, what a full disk costs, rotation by renaming and SIGHUP; and what SIGHUP means without one.
 
 use std::ffi::OsStr;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{chown, symlink};
 use std::path::{Path, PathBuf};
 
+use shmeld_os::posix::mqueue::{Access, MessageQueue};
+
 use crate::books::{self, Books};
 use crate::content;
 use crate::processes::Running;
-use crate::raw_region::count;
+use crate::raw_region::{GET, READ, RawRegion, STATE, count};
 use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip, skip};
 
 /// A server with this audit log does not start, says why, and leaves nothing; nor does it hang.
@@ -229,6 +232,126 @@ fn file_size_limit_costs_lines_until_the_log_is_rotated() {
     let all = |name: &str| old.get(name) + new.get(name);
     let entries = all("refused FNF") + all("session OK") + all("lost");
     assert!(all("refused FNF") < 10 && entries >= 20, "{old:?} {new:?}");
+    world.finish();
+}
+
+/// A part of a line at the end of the file, from a limit or an earlier run, costs itself only: a hangup that renames nothing does not make it
+/// the beginning of the next line, and neither does a start.
+#[test]
+fn line_behind_half_a_line_is_whole() {
+    let world = World::new("audit-half");
+    let log = books::log_of(&world);
+    let server = books::server(&world).after("ulimit -S -f 1").start();
+    server.wait_for_stderr("serving");
+    for _ in 0..9 {
+        world.fetch(&["missing"]).expect_code(1);
+    }
+    eventually("the limit is reached", || count(&world, "audit_lost_total") > 3);
+    server.signal("HUP");
+    let prlimit = world
+        .tool("prlimit")
+        .args(["--fsize=unlimited:unlimited", "--pid"]);
+    prlimit.arg(server.pid().to_string()).run().expect_code(0);
+    world.fetch(&["first"]).expect_code(1);
+    server.signal("TERM");
+    server.finish().expect_code(0);
+    std::fs::OpenOptions::new()
+        .append(true)
+        .open(&log)
+        .unwrap()
+        .write_all(b"{\"time\"")
+        .unwrap();
+    let server = books::start_server(&world);
+    world.fetch(&["second"]).expect_code(1);
+    server.signal("TERM");
+    server.finish().expect_code(0);
+    let (lines, torn) = books::lines_and_torn(&log);
+    assert!((1..=2).contains(&torn), "{torn}");
+    let events = |name: &str| lines.iter().filter(|line| line["event"] == name).count();
+    assert_eq!((events("start"), events("stop")), (2, 2));
+    assert!(Books::of_lines(&lines).get("lost") > 3);
+    for name in ["first", "second"] {
+        assert!(lines.iter().any(|line| line["path"] == name), "{name}");
+    }
+    world.finish();
+}
+
+/// A disk that does not answer, as NFS may not: each write into the file is held for longer than anybody here waits.
+#[test]
+fn disk_that_hangs_stops_nobody_and_not_the_end_of_the_server() {
+    let world = World::new("audit-hung");
+    if !has_or_skip("strace") {
+        return;
+    }
+    let bytes = world.put_random("file", 5000);
+    let log = books::log_of(&world);
+    let hold = ["-e", "trace=write", "-e", "inject=write:delay_enter=300s"];
+    let strace = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-P",
+        log.to_str().unwrap(),
+    ];
+    let server = books::server(&world).args(["--max-sessions", "2"]);
+    let server = server.wrapped(&hold).wrapped(&strace).start();
+    server.wait_for_stderr("serving");
+    let busy = [(); 2].map(|()| {
+        let region = RawRegion::new(&world);
+        region.send(GET, "file");
+        region.wait_for_slot();
+        region
+    });
+    // The acceptor has a line to write.
+    let third = RawRegion::new(&world);
+    third.send(GET, "file");
+    eventually("it is refused", || third.word(STATE) & 3 == 3);
+    drop(busy);
+    server.signal("HUP");
+    for _ in 0..3 {
+        world.fetch(&["file", "missing"]).expect_code(1);
+        world.assert_output("file", &bytes);
+        std::fs::remove_file(world.output("file")).unwrap();
+    }
+    assert_eq!(world.status()["audit_lines_total"], 0);
+    let field = |name: &str| {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
+        line.unwrap().trim().to_owned()
+    };
+    let tracer = field("TracerPid:");
+    server.signal("TERM");
+    server.wait_for_stderr("the disk does not answer; the last ");
+    // What holds the write keeps the dead process from going, as the kernel does in such a write.
+    eventually("it has ended", || field("State:").starts_with('Z'));
+    world.tool("kill").args(["-KILL", &tracer]).run().expect_code(0);
+    server.finish().expect_code(0);
+    world.finish();
+}
+
+/// What ends while a server waits for its sessions is said like any other end.
+#[test]
+fn session_that_misbehaves_while_a_server_ends_is_said_and_logged() {
+    let world = World::new("audit-drain");
+    world.put_random("big", 1 << 20);
+    let server = books::start_server(&world);
+    let hostile = RawRegion::new(&world);
+    hostile.send(GET, "big");
+    hostile.wait_for_slot();
+    server.signal("TERM");
+    eventually("the queue is gone", || {
+        MessageQueue::open(&world.queue_name(), Access::Send).is_err()
+    });
+    hostile.set_word(READ, 77);
+    hostile.ring();
+    let outcome = server.finish().expect_code(0);
+    let uid = shmeld_os::process::effective_uid();
+    outcome.expect_said(&format!("ended a session of uid {uid}: "));
+    let found = Books::of_lines(&books::lines(&books::log_of(&world)));
+    assert_eq!(found.get("session MISBEHAVED"), 1);
     world.finish();
 }
 

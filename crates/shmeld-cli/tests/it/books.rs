@@ -39,6 +39,8 @@ impl Books {
             match text("event") {
                 "suppressed" => books.enter(line, text("of"), number(line, "count")),
                 "lost" => books.add("lost", number(line, "lines")),
+                // A run of the server, not of a client.
+                "start" | "stop" => {}
                 "junk" => books.add("junk", number(line, "messages")),
                 event => books.enter(line, event, 1),
             }
@@ -107,6 +109,14 @@ pub fn lines_and_torn(path: &Path) -> (Vec<Value>, usize) {
         }
     }
     (lines, torn)
+}
+
+/// The same without those that say that a server began and ended.
+#[track_caller]
+pub fn lines_of_clients(path: &Path) -> Vec<Value> {
+    let mut lines = lines(path);
+    lines.retain(|line| line["event"] != "start" && line["event"] != "stop");
+    lines
 }
 
 /// Where a test has its audit log.

@@ -4,35 +4,44 @@
 //! Who did something is the owner of a region that has proven to be its sender's, as the kernel says; never what a message says. Lines
 //! are made at the end of a session and at refusals only, so nothing of this lies on the way of data. Of one user, event and status at
 //! most [`LINES_A_SECOND_MAX`](super::limiter::LINES_A_SECOND_MAX) lines are written in a second; the rest is summed up, so that the sums
-//! of all lines stay exact.
+//! of all lines stay exact. Whoever tells something adds a line to a queue and goes on; a thread of its own writes.
 
-use std::os::fd::BorrowedFd;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
+
+use shmeld_os::name::escape;
 
 use super::account::{Account, Totals};
 use super::audit_file::AuditFile;
 use super::audit_line::{self, NotDelivered, Region, SessionEnd};
-use super::limiter::{Limiter, Sums, Topic, Who};
+use super::audit_queue::{AuditQueue, QUEUE_LINES_MAX};
+use super::audit_writer::AuditWriter;
+use super::limiter::{LeftOut, Limiter, Sums, Topic, Who};
 use super::session::End;
 use super::status::{Refusal, Status};
 use super::wire::Op;
-use crate::Result;
+use crate::{Result, ServerName};
 
 /// The status of a region about which nothing was done: it has not been proven that the sender of the message made it.
 const IGNORED: &str = "IGNORED";
 /// How often messages that are no requests are told, all of them in one line.
 const JUNK_EVERY: Duration = Duration::from_secs(1);
+/// How long the end of a server waits for lines to be written.
+const FINISH_PATIENCE: Duration = Duration::from_secs(1);
 
 /// The audit log of a server: see the module. Given to it by [`ServerOptions`](super::ServerOptions).
 #[derive(Debug)]
 pub struct Audit {
-    file: AuditFile,
+    path: PathBuf,
+    directory: Arc<OwnedFd>,
+    server: String,
+    queue: Arc<AuditQueue>,
+    /// Until the server serves.
+    writer: Mutex<Option<AuditWriter>>,
     pace: Mutex<Pace>,
-    /// Opening the file anew has failed, and that has been said.
-    is_stale: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -43,61 +52,77 @@ struct Pace {
 }
 
 impl Audit {
-    /// Opens the file, which is made with mode 0600 if it is not there.
+    /// Opens the file, which is made with mode 0600 if it is not there. Each line will have this server's name.
     ///
     /// # Errors
     /// The directory or the file cannot be opened; [`crate::Error::AuditFile`]: it is not a regular file of ours or root's with one name
     /// that only its owner may write.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, server: &ServerName) -> Result<Self> {
+        let file = AuditFile::open(path)?;
+        let directory = file.directory().clone();
+        let queue = Arc::new(AuditQueue::default());
+        let server = escape(server.to_string().as_bytes());
+        let writer = AuditWriter::new(file, queue.clone(), server.clone());
         Ok(Self {
-            file: AuditFile::open(path)?,
+            path: path.to_owned(),
+            directory,
+            server,
+            queue,
+            writer: Mutex::new(Some(writer)),
             pace: Mutex::default(),
-            is_stale: AtomicBool::new(false),
         })
     }
 
-    /// Opens the file by its name anew, after somebody has renamed the old one. If that fails, lines go on into the old file, and it is
-    /// said once.
+    /// Has the file opened by its name anew, after somebody has renamed the old one; waits for nothing. If that fails, lines go on into the
+    /// old file, and it is said once.
     pub fn reopen(&self) {
-        match self.file.reopen() {
-            Ok(()) => self.is_stale.store(false, Ordering::Relaxed),
-            Err(error) => {
-                if !self.is_stale.swap(true, Ordering::Relaxed) {
-                    tracing::warn!(target: "shmeld::audit", "{error}; the audit log stays in the old file");
-                }
-            }
-        }
+        self.queue.push_reopen();
     }
 
     /// The file, as it was given to [`Audit::open`].
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.file.path()
+        &self.path
     }
 
     /// The directory in which [`Audit::reopen`] opens or makes the file: a server that confines itself must allow itself that.
     #[must_use]
     pub fn directory(&self) -> BorrowedFd<'_> {
-        self.file.directory()
+        self.directory.as_fd()
     }
 
     /// Lines written, and lines lost because the file could not be written.
     pub(super) fn lines_and_lost(&self) -> (u64, u64) {
-        (self.file.lines.get(), self.file.lost.get())
+        (self.queue.lines.get(), self.queue.lost.get())
     }
 
     fn pace(&self) -> MutexGuard<'_, Pace> {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Writes a line, or sums it up if there have been too many of its kind. The lock of the pace is not held while it is written.
-    fn put(&self, topic: Topic, totals: Totals, line: impl FnOnce() -> Vec<u8>) {
+    /// The server begins to serve: the thread that writes inherits what the server has confined itself to by now.
+    pub(super) fn begin(&self) -> Result<()> {
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(writer) = writer else { return Ok(()) };
+        self.push(audit_line::run(&self.server, "start"));
+        writer.begin()
+    }
+
+    fn push(&self, line: Vec<u8>) {
+        if self.queue.push(line) {
+            let path = escape(self.path.as_os_str().as_bytes());
+            tracing::warn!(target: "shmeld::audit", "write {path}: {QUEUE_LINES_MAX} lines wait for the disk; lines of the audit log are lost until it can be written again");
+        }
+    }
+
+    /// Adds a line, whose maker is told whether it is to be brief, or sums it up if there have been too many of its kind.
+    fn put(&self, topic: Topic, totals: Totals, line: impl FnOnce(bool) -> Vec<u8>) {
         let noted = self.pace().limiter.note(topic, Sums::of(totals), Instant::now());
         if let Some(left_out) = noted.before {
-            self.file.append(&audit_line::suppressed(&left_out));
+            self.push(audit_line::suppressed(&self.server, &left_out));
         }
         if noted.is_written {
-            self.file.append(&line());
+            self.push(line(noted.is_brief));
         }
     }
 
@@ -108,7 +133,7 @@ impl Audit {
         }
         let (totals, status) = (account.totals(), end.status().name());
         let topic = topic(Who::Uid(account.uid), "session", status);
-        self.put(topic, totals, || {
+        self.put(topic, totals, |_| {
             let ended = SessionEnd {
                 uid: account.uid,
                 session: account.number,
@@ -117,7 +142,7 @@ impl Audit {
                 reason: &end.reason(),
                 lasted: account.lasted(),
             };
-            ended.to_line()
+            ended.to_line(&self.server)
         });
     }
 
@@ -134,17 +159,18 @@ impl Audit {
     fn not_delivered(&self, event: &'static str, account: &Account, op: Op, path: &[u8], refusal: &Refusal) {
         let status = refusal.status.name();
         let topic = topic(Who::Uid(account.uid), event, status);
-        self.put(topic, Totals::default(), || {
+        self.put(topic, Totals::default(), |is_brief| {
             let line = NotDelivered {
                 event,
                 uid: account.uid,
                 session: account.number,
                 op,
                 path,
+                is_brief,
                 status,
                 reason: &refusal.text,
             };
-            line.to_line()
+            line.to_line(&self.server)
         });
     }
 
@@ -157,7 +183,7 @@ impl Audit {
             reason,
         };
         let topic = topic(Who::Uid(uid), "region", status.name());
-        self.put(topic, Totals::default(), || region.to_line());
+        self.put(topic, Totals::default(), |_| region.to_line(&self.server));
     }
 
     /// A message about a region had no effect. Whose the region is, if it exists, does not say who sent the message.
@@ -169,7 +195,7 @@ impl Audit {
             reason,
         };
         let topic = topic(Who::Stranger, "region", IGNORED);
-        self.put(topic, Totals::default(), || region.to_line());
+        self.put(topic, Totals::default(), |_| region.to_line(&self.server));
     }
 
     /// From time to time: what was left out in seconds that are over, and how many messages were no requests so far.
@@ -190,23 +216,43 @@ impl Audit {
         self.sum_up(&left_out, junk);
     }
 
-    /// At the end: everything that was left out.
+    /// At the end of a server that has served: everything that was left out. Waits for the disk, but not for long.
     pub(super) fn finish(&self, junk_messages: u64) {
+        if self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some()
+        {
+            return;
+        }
         let mut pace = self.pace();
         let left_out = pace.limiter.take_all();
         let junk = pace.take_junk(junk_messages);
         drop(pace);
         self.sum_up(&left_out, junk);
+        self.push(audit_line::run(&self.server, "stop"));
+        let unwritten = self.queue.drain(FINISH_PATIENCE);
+        if unwritten > 0 {
+            let path = escape(self.path.as_os_str().as_bytes());
+            tracing::warn!(target: "shmeld::audit", "write {path}: the disk does not answer; the last {unwritten} lines of the audit log are lost");
+        }
     }
 
-    fn sum_up(&self, left_out: &[super::limiter::LeftOut], junk: u64) {
+    fn sum_up(&self, left_out: &[LeftOut], junk: u64) {
         for left_out in left_out {
-            self.file.append(&audit_line::suppressed(left_out));
+            self.push(audit_line::suppressed(&self.server, left_out));
         }
         if junk > 0 {
-            self.file.append(&audit_line::junk(junk));
+            self.push(audit_line::junk(&self.server, junk));
         }
-        self.file.report_lost();
+        self.queue.push_mend();
+    }
+}
+
+impl Drop for Audit {
+    fn drop(&mut self) {
+        self.queue.close();
     }
 }
 

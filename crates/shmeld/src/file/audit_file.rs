@@ -1,48 +1,32 @@
 //! The file behind the audit log: opened beneath its directory, written line by line, opened anew by name when somebody has rotated it.
 //!
 //! The directory is kept open, so that the file can be made again by a server that has confined itself to it. Each line is one `write` on
-//! `O_APPEND`: lines of two servers on one file stay whole. A disk that is full costs lines, which are counted, and nothing else.
+//! `O_APPEND`: lines of two servers on one file stay whole. Only the thread of `audit_writer` uses it: a disk may take its time.
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
-use shmeld_core::counters::Counter;
 use shmeld_os::fs::{self, FileKind, Stat};
-use shmeld_os::name::escape;
 use shmeld_os::{Errno, process};
 
-use super::audit_line;
 use crate::{Error, Result};
 
 /// Mode of a new file. One that exists keeps its own.
 const MODE: u32 = 0o600;
 /// Bits that let others write.
 const OTHERS_WRITE: u32 = 0o022;
-/// How often a file that cannot be written is complained about.
-const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug)]
 pub(super) struct AuditFile {
     path: PathBuf,
-    directory: OwnedFd,
-    state: Mutex<State>,
-    pub(super) lines: Counter,
-    pub(super) lost: Counter,
-}
-
-#[derive(Debug)]
-struct State {
+    directory: Arc<OwnedFd>,
     file: OwnedFd,
-    /// The file ends in a part of a line: a write was cut short, and what was left of it could not be written.
+    /// The file ends in a part of a line: a write was cut short, here or in an earlier run, and what was left of it could not be written.
     is_torn: bool,
-    /// Lines that could not be written and have not been reported in the file.
-    unreported: u64,
-    warned: Option<Instant>,
 }
 
 impl AuditFile {
@@ -51,19 +35,14 @@ impl AuditFile {
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let directory = fs::open_directory(directory)?;
+        let directory = Arc::new(fs::open_directory(directory)?);
         let file = open_in(&directory, path)?;
+        let is_torn = last_byte(&directory, path, &fs::stat(&file)?).is_some_and(|last| last != b'\n');
         Ok(Self {
             path: path.to_owned(),
             directory,
-            state: Mutex::new(State {
-                file,
-                is_torn: false,
-                unreported: 0,
-                warned: None,
-            }),
-            lines: Counter::default(),
-            lost: Counter::default(),
+            file,
+            is_torn,
         })
     }
 
@@ -71,86 +50,50 @@ impl AuditFile {
         &self.path
     }
 
-    pub(super) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
+    pub(super) fn directory(&self) -> &Arc<OwnedFd> {
+        &self.directory
     }
 
-    /// Opens the file by its name again. Every line goes as a whole into the old file or into the new one.
-    pub(super) fn reopen(&self) -> Result<()> {
-        // Not under the lock: a disk may take its time.
+    /// Opens the file by its name again. If nobody has renamed it, it is the same, and so is its end.
+    pub(super) fn reopen(&mut self) -> Result<()> {
         let file = open_in(&self.directory, &self.path)?;
-        let mut state = self.state();
-        (state.file, state.is_torn) = (file, false);
-        Ok(())
-    }
-
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Adds one line; if lines were lost before, that is said first. Held across the write is a lock that only other lines wait for.
-    pub(super) fn append(&self, line: &[u8]) {
-        let mut state = self.state();
-        let outcome = state.report_lost().and_then(|()| state.write(line));
-        match outcome {
-            Ok(()) => self.lines.add(1),
-            Err(errno) => {
-                self.lost.add(1);
-                state.unreported += 1;
-                if state.may_warn() {
-                    drop(state);
-                    let error =
-                        shmeld_os::Error::new("write", escape(self.path.as_os_str().as_bytes()), errno);
-                    tracing::warn!(target: "shmeld::audit", "{error}; lines of the audit log are lost until it can be written again");
-                }
-            }
-        }
-    }
-
-    /// Says how many lines were lost, if that can be written by now.
-    pub(super) fn report_lost(&self) {
-        // Whoever loses the next line is warned.
-        let _ = self.state().report_lost();
-    }
-}
-
-impl State {
-    fn report_lost(&mut self) -> Result<(), Errno> {
-        if self.unreported > 0 {
-            self.write(&audit_line::lost(self.unreported))?;
-            self.unreported = 0;
-        }
+        let (old, new) = (fs::stat(&self.file)?, fs::stat(&file)?);
+        let is_same = (old.dev, old.ino) == (new.dev, new.ino) && new.bytes > 0;
+        self.is_torn &= is_same;
+        self.file = file;
         Ok(())
     }
 
     /// Writes one line, behind a newline if the file ends in a part of one.
-    fn write(&mut self, line: &[u8]) -> Result<(), Errno> {
+    pub(super) fn write(&mut self, line: &[u8]) -> Result<(), Errno> {
         let mended = [b"\n", line].concat();
         let bytes = if self.is_torn { &mended[..] } else { line };
         let mut done = 0;
         while done < bytes.len() {
-            let written = match fs::write_once(&self.file, &bytes[done..]) {
-                Ok(0) => Err(Errno::IO),
-                written => written,
-            };
-            match written {
-                Ok(written) => {
-                    done += written;
-                    self.is_torn = bytes[done - 1] != b'\n';
-                }
-                Err(errno) => return Err(errno),
+            match fs::write_once(&self.file, &bytes[done..])? {
+                0 => return Err(Errno::IO),
+                written => done += written,
             }
+            self.is_torn = bytes[done - 1] != b'\n';
         }
         Ok(())
     }
 
-    fn may_warn(&mut self) -> bool {
-        let may = self.warned.is_none_or(|last| last.elapsed() >= WARN_EVERY);
-        if may {
-            self.warned = Some(Instant::now());
-        }
-        may
+    /// Writes into another file from now on.
+    #[cfg(test)]
+    pub(super) fn exchange(&mut self, file: OwnedFd) -> OwnedFd {
+        std::mem::replace(&mut self.file, file)
     }
+}
+
+/// The last byte of this file, which earlier runs may have left in the middle of a line. One that we may write and not read tells nothing.
+fn last_byte(directory: &OwnedFd, path: &Path, stat: &Stat) -> Option<u8> {
+    let file = fs::open_child(directory, path.file_name()?.as_bytes()).ok()?;
+    let found = fs::stat(&file).ok()?;
+    let mut last = [0];
+    let is_same = (found.dev, found.ino) == (stat.dev, stat.ino);
+    let is_read = is_same && fs::read_at(&file, &mut last, found.bytes.checked_sub(1)?) == Ok(1);
+    is_read.then_some(last[0])
 }
 
 fn open_in(directory: &OwnedFd, path: &Path) -> Result<OwnedFd> {
@@ -193,25 +136,25 @@ mod tests {
     use super::*;
     use shmeld_os::fs::Time;
 
-    /// A device that is always full stands for a disk that was.
+    /// A line that a killed server or a full disk has cut short costs itself and not the next one; nor does a hangup forget it.
     #[test]
-    fn lost_lines_are_told_where_they_are_missing() {
-        let path = std::env::temp_dir().join(format!("shmeld-audit-{}", process::pid()));
-        let log = AuditFile::open(&path).unwrap();
-        log.append(b"{}\n");
-        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let file = std::mem::replace(&mut log.state().file, full.into());
-        log.append(b"{\"lost\":1}\n");
-        log.append(b"{\"lost\":2}\n");
-        log.report_lost();
-        log.state().file = file;
-        log.append(b"{}\n");
-        assert_eq!((log.lines.get(), log.lost.get()), (2, 2));
-        let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::remove_file(&path).unwrap();
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!((lines.len(), lines[0], lines[2]), (3, "{}", "{}"));
-        assert!(lines[1].ends_with("\"event\":\"lost\",\"lines\":2}"), "{text}");
+    fn half_a_line_stays_one_and_the_next_is_whole() {
+        let path = std::env::temp_dir().join(format!("shmeld-audit-torn-{}", process::pid()));
+        std::fs::write(&path, b"{}\n{\"half").unwrap();
+        let mut log = AuditFile::open(&path).unwrap();
+        log.write(b"{\"next\":1}\n").unwrap();
+        log.is_torn = true;
+        log.reopen().unwrap();
+        assert!(log.is_torn);
+        std::fs::rename(&path, path.with_extension("old")).unwrap();
+        log.reopen().unwrap();
+        log.write(b"{}\n").unwrap();
+        let texts = [path.with_extension("old"), path].map(|path| {
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::remove_file(path).unwrap();
+            text
+        });
+        assert_eq!(texts, ["{}\n{\"half\n{\"next\":1}\n", "{}\n"]);
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Serialize;
 use shmeld_os::name::{escape, escape_controls};
+use shmeld_os::process;
 
 use super::account::Totals;
 use super::limiter::LeftOut;
@@ -16,6 +17,8 @@ use super::wire::Op;
 pub(super) const LINE_BYTES_MAX: usize = 8192;
 /// How much of a path is shown, in bytes of the path. A request has at most 900; names in a tree can be longer.
 const PATH_BYTES_MAX: usize = 1024;
+/// The same where there are many such lines.
+const PATH_BRIEF_BYTES_MAX: usize = 100;
 /// How much of a reason is shown.
 const REASON_BYTES_MAX: usize = 512;
 /// The last second of the year 9999: what a clock says beyond it has no four-digit year.
@@ -41,6 +44,8 @@ pub(super) struct NotDelivered<'l> {
     pub(super) session: u64,
     pub(super) op: Op,
     pub(super) path: &'l [u8],
+    /// Whether only the beginning of the path is shown.
+    pub(super) is_brief: bool,
     pub(super) status: &'static str,
     pub(super) reason: &'l str,
 }
@@ -57,17 +62,24 @@ pub(super) struct Region<'l> {
 }
 
 #[derive(Serialize)]
-struct Line<T: Serialize> {
+struct Line<'l, T: Serialize> {
     time: String,
+    server: &'l str,
     event: &'static str,
     #[serde(flatten)]
     rest: T,
 }
 
-fn line(event: &'static str, rest: impl Serialize) -> Vec<u8> {
+fn line(server: &str, event: &'static str, rest: impl Serialize) -> Vec<u8> {
     let time = now();
     // Numbers and text become JSON without fail; if they did not, the line would be lost and the others not.
-    let mut bytes = serde_json::to_vec(&Line { time, event, rest }).unwrap_or_default();
+    let mut bytes = serde_json::to_vec(&Line {
+        time,
+        server,
+        event,
+        rest,
+    })
+    .unwrap_or_default();
     bytes.push(b'\n');
     debug_assert!(bytes.len() <= LINE_BYTES_MAX);
     bytes
@@ -98,7 +110,7 @@ fn cut_length(text: &str, bytes_max: usize) -> usize {
 }
 
 impl SessionEnd<'_> {
-    pub(super) fn to_line(self) -> Vec<u8> {
+    pub(super) fn to_line(self, server: &str) -> Vec<u8> {
         #[derive(Serialize)]
         struct Fields {
             uid: u32,
@@ -117,12 +129,12 @@ impl SessionEnd<'_> {
             reason: printable(self.reason),
             seconds: self.lasted.as_millis() as f64 / 1000.0,
         };
-        line("session", fields)
+        line(server, "session", fields)
     }
 }
 
 impl NotDelivered<'_> {
-    pub(super) fn to_line(self) -> Vec<u8> {
+    pub(super) fn to_line(self, server: &str) -> Vec<u8> {
         #[derive(Serialize)]
         struct Fields {
             uid: u32,
@@ -135,22 +147,27 @@ impl NotDelivered<'_> {
             status: &'static str,
             reason: String,
         }
-        let is_cut = self.path.len() > PATH_BYTES_MAX;
+        let shown = if self.is_brief {
+            PATH_BRIEF_BYTES_MAX
+        } else {
+            PATH_BYTES_MAX
+        };
+        let is_cut = self.path.len() > shown;
         let fields = Fields {
             uid: self.uid,
             session: self.session,
             op: self.op.name(),
-            path: escape(cut(self.path, PATH_BYTES_MAX)),
+            path: escape(cut(self.path, shown)),
             path_bytes: is_cut.then_some(self.path.len()),
             status: self.status,
             reason: printable(self.reason),
         };
-        line(self.event, fields)
+        line(server, self.event, fields)
     }
 }
 
 impl Region<'_> {
-    pub(super) fn to_line(self) -> Vec<u8> {
+    pub(super) fn to_line(self, server: &str) -> Vec<u8> {
         #[derive(Serialize)]
         struct Fields {
             uid: Option<u32>,
@@ -164,12 +181,12 @@ impl Region<'_> {
             status: self.status,
             reason: printable(self.reason),
         };
-        line("region", fields)
+        line(server, "region", fields)
     }
 }
 
 /// How many lines of one kind an earlier second left out; for ends of sessions with the sums of their numbers.
-pub(super) fn suppressed((topic, sums): &LeftOut) -> Vec<u8> {
+pub(super) fn suppressed(server: &str, (topic, sums): &LeftOut) -> Vec<u8> {
     #[derive(Serialize)]
     struct Fields {
         uid: Option<u32>,
@@ -186,42 +203,61 @@ pub(super) fn suppressed((topic, sums): &LeftOut) -> Vec<u8> {
         count: sums.count,
         totals: (topic.event == "session").then_some(sums.totals),
     };
-    line("suppressed", fields)
+    line(server, "suppressed", fields)
+}
+
+/// A server begins to serve (`start`), or has ended (`stop`).
+pub(super) fn run(server: &str, event: &'static str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Fields {
+        pid: u32,
+        version: &'static str,
+    }
+    let fields = Fields {
+        pid: process::pid(),
+        version: env!("CARGO_PKG_VERSION"),
+    };
+    line(server, event, fields)
 }
 
 /// How many lines could not be written.
-pub(super) fn lost(lines: u64) -> Vec<u8> {
+pub(super) fn lost(server: &str, lines: u64) -> Vec<u8> {
     #[derive(Serialize)]
     struct Fields {
         lines: u64,
     }
-    line("lost", Fields { lines })
+    line(server, "lost", Fields { lines })
 }
 
 /// How many messages of the queue were no request since the last such line. Nobody knows who sent them.
-pub(super) fn junk(messages: u64) -> Vec<u8> {
+pub(super) fn junk(server: &str, messages: u64) -> Vec<u8> {
     #[derive(Serialize)]
     struct Fields {
         messages: u64,
     }
-    line("junk", Fields { messages })
+    line(server, "junk", Fields { messages })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn refused(path: &[u8], reason: &str) -> Vec<u8> {
+    /// The longest line about a path that is shown in brief: LIMITS.md says what a second can write.
+    const BRIEF_LINE_BYTES_MAX: usize = 3072;
+
+    fn refused(path: &[u8], is_brief: bool, reason: &str) -> Vec<u8> {
+        let server = format!("/{}", "\u{202e}".repeat(66));
         let refused = NotDelivered {
             event: "refused",
             uid: u32::MAX,
             session: u64::MAX,
             op: Op::Unknown,
             path,
+            is_brief,
             status: "NAME_TOO_LONG",
             reason,
         };
-        refused.to_line()
+        refused.to_line(&escape(server.as_bytes()))
     }
 
     fn parse(line: &[u8]) -> serde_json::Value {
@@ -235,16 +271,18 @@ mod tests {
         for unit in [&b"\xff"[..], b"\n", b"\"", b"\\", "\u{202e}".as_bytes(), b"\x01"] {
             let path = unit.repeat(3000 / unit.len());
             let reason = String::from_utf8_lossy(&path).into_owned();
-            let line = refused(&path, &reason);
-            assert!(line.len() <= LINE_BYTES_MAX, "{} bytes of {unit:?}", line.len());
-            assert_eq!(parse(&line)["path_bytes"], path.len());
+            for (is_brief, bytes_max) in [(false, LINE_BYTES_MAX), (true, BRIEF_LINE_BYTES_MAX)] {
+                let line = refused(&path, is_brief, &reason);
+                assert!(line.len() <= bytes_max, "{} bytes of {unit:?}", line.len());
+                assert_eq!(parse(&line)["path_bytes"], path.len());
+            }
         }
     }
 
     #[test]
     fn hostile_names_and_reasons_are_one_printable_line_of_json() {
         let hostile = b"a\n{\"event\":\"session\"}\x1b[2J\x07\x7f\xc2\x9b\xff\"\\\xe2\x80\xae";
-        let line = refused(hostile, &String::from_utf8_lossy(hostile));
+        let line = refused(hostile, false, &String::from_utf8_lossy(hostile));
         let parsed = parse(&line);
         assert_eq!(parsed["path"], escape(hostile));
         assert_eq!(parsed["event"], "refused");
@@ -271,7 +309,8 @@ mod tests {
             reason: "closed",
             lasted: Duration::from_micros(1_234_567),
         };
-        let parsed = parse(&end.to_line());
+        let parsed = parse(&end.to_line("/name"));
+        assert_eq!(parsed["server"], "/name");
         assert_eq!((&parsed["files"], &parsed["seconds"]), (&2.into(), &1.234.into()));
         let time = parsed["time"].as_str().unwrap();
         assert!(

@@ -7,6 +7,8 @@ use super::account::Totals;
 
 /// The most lines about one topic in a second.
 pub(super) const LINES_A_SECOND_MAX: u32 = 10;
+/// How many of them may be long: the others show less of what a stranger chose.
+pub(super) const LONG_LINES_A_SECOND_MAX: u32 = 2;
 /// The most topics of users that are told apart. Beyond it all users share one topic for each event and status.
 pub(super) const TOPICS_MAX: usize = 1024;
 /// How long lines are counted together.
@@ -69,6 +71,8 @@ pub(super) type LeftOut = (Topic, Sums);
 pub(super) struct Noted {
     /// Whether it is written.
     pub(super) is_written: bool,
+    /// Whether it is to be short, if it is.
+    pub(super) is_brief: bool,
     /// What an earlier second of this topic left out: that is told first.
     pub(super) before: Option<LeftOut>,
 }
@@ -102,12 +106,17 @@ impl Limiter {
             *window = Window::new(now);
         }
         let is_written = window.written < LINES_A_SECOND_MAX;
+        let is_brief = window.written >= LONG_LINES_A_SECOND_MAX;
         if is_written {
             window.written += 1;
         } else {
             window.left_out.add(sums);
         }
-        Noted { is_written, before }
+        Noted {
+            is_written,
+            is_brief,
+            before,
+        }
     }
 
     /// Takes what was left out in seconds that are over.
@@ -175,13 +184,15 @@ mod tests {
     fn a_hundred_thousand_lines_in_a_second_are_ten_and_one_that_says_how_many_more() {
         let start = Instant::now();
         let mut limiter = Limiter::default();
-        let mut written = 0;
+        let (mut written, mut long) = (0, 0);
         for number in 0..100_000_u32 {
             let now = start + Duration::from_micros(9) * number;
             let noted = limiter.note(topic(1), one(), now);
             assert_eq!(noted.before, None);
             written += u64::from(noted.is_written);
+            long += u32::from(!noted.is_brief);
         }
+        assert_eq!(long, LONG_LINES_A_SECOND_MAX);
         assert_eq!(written, u64::from(LINES_A_SECOND_MAX));
         assert_eq!(limiter.take_over(start + Duration::from_millis(999)), []);
         let left_out = limiter.take_over(start + WINDOW);

@@ -9,6 +9,8 @@ mod answer_file;
 mod audit;
 mod audit_file;
 mod audit_line;
+mod audit_queue;
+mod audit_writer;
 mod client;
 mod client_state;
 mod client_watch;

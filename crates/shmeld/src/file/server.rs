@@ -140,8 +140,11 @@ impl Server {
     /// The first half of [`Server::run`], for those who have something to say before the second, [`Server::end`].
     ///
     /// # Errors
-    /// The queue was lost and cannot be made again.
+    /// There is no thread to write the audit log, or the queue was lost and cannot be made again.
     pub fn serve(&mut self) -> Result<()> {
+        if let Some(audit) = &self.context.audit {
+            audit.begin()?;
+        }
         while self.ending.is_none() && !self.stopper.is_stopping() {
             let until_tick = self.next_tick.saturating_duration_since(Instant::now());
             let ready = poll(&[self.queue.as_fd(), self.stopper.wake.as_fd()], Some(until_tick))?;
@@ -360,9 +363,9 @@ impl Server {
     pub fn end(mut self) -> Ending {
         self.remove_queue();
         self.sessions.end_all(false);
-        self.sessions.wait(GRACE);
+        self.wait_for_sessions(GRACE);
         self.sessions.end_all(true);
-        self.sessions.wait(ABORT_GRACE);
+        self.wait_for_sessions(ABORT_GRACE);
         self.sessions.give_up();
         self.log.finish();
         if let Some(audit) = &self.context.audit {
@@ -370,6 +373,12 @@ impl Server {
         }
         self.gate.remove();
         self.ending.unwrap_or(Ending::Stopped)
+    }
+
+    fn wait_for_sessions(&mut self, grace: Duration) {
+        for ended in self.sessions.wait(grace) {
+            self.account(ended.uid, &ended.end);
+        }
     }
 
     fn remove_queue(&self) {

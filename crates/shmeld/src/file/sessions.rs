@@ -223,17 +223,19 @@ impl Sessions {
         }
     }
 
-    /// Waits until all sessions have ended, at most for `grace`.
-    pub(super) fn wait(&mut self, grace: Duration) {
+    /// Waits until all sessions have ended, at most for `grace`. Returns those that have.
+    pub(super) fn wait(&mut self, grace: Duration) -> Vec<Ended> {
+        let mut ended = Vec::new();
         let deadline = Instant::now() + grace;
         while !self.table.is_empty() && Instant::now() < deadline {
             let rest = deadline.saturating_duration_since(Instant::now());
             if poll(&[self.wake.as_fd()], Some(rest)).is_err() {
-                return;
+                break;
             }
             self.wake.drain();
-            while self.reap().is_some() {}
+            ended.extend(std::iter::from_fn(|| self.reap()));
         }
+        ended
     }
 
     /// Accounts for sessions whose threads have not ended when the server does: they hang in a read of their source.
