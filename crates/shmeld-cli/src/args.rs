@@ -128,19 +128,20 @@ pub struct ServeArgs {
     pub no_symlinks: bool,
     /// Add a line to FILE for each session that ends and each request that is refused
     ///
-    /// One JSON object a line, with "time" (UTC) and "event": "session" (an end: uid, requests, files, bytes, bytes_sent, refused, cancelled,
-    /// status, reason, seconds), "refused" or "cancelled" (uid, session, op, path, status, reason), "region" (one that was not attached; uid is
-    /// null unless the sender has proven who it is), "suppressed" (what more than 10 lines a second of one user, event and status amount to),
-    /// "junk" (messages that are no requests), "lost" (lines that could not be written). The uid is that of the client's region, as the kernel
-    /// says. FILE is made with mode 0600; put it outside of DIR. After renaming it send SIGHUP: the server goes on in a new FILE. (Without
+    /// One JSON object a line, with "time" (UTC), "server" (its name) and "event": "start" and "stop" (of the server: pid, version), "session"
+    /// (an end: uid, requests, files, bytes, bytes_sent, refused, cancelled, status, reason, seconds), "refused" or "cancelled" (uid, session,
+    /// op, path, status, reason), "region" (one that was not attached; uid is null unless the sender has proven who it is), "suppressed" (what
+    /// more than 10 lines a second of one user, event and status amount to), "junk" (messages that are no requests), "lost" (lines that could
+    /// not be written). The uid is that of the client's region, as the kernel says. FILE is made with mode 0600; give it a directory of its
+    /// own outside of DIR: the confined server may write there. After renaming it send SIGHUP: the server goes on in a new FILE. (Without
     /// --audit SIGHUP stops the server as SIGTERM does.)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub audit: Option<PathBuf>,
     /// Print what the server has given up, line by line on standard output, and serve
     ///
-    /// After its start the server confines itself: with landlock it can open nothing any more but files beneath DIR for reading, regions
-    /// of shared memory, and its queue. Whether that holds on this kernel is tried and told, and so are new privileges, core dumps and
-    /// ignored signals.
+    /// After its start the server confines itself: with landlock it can open nothing any more but files beneath DIR for reading, objects of
+    /// its user in /dev/shm, queues of its user, and files beneath the directory of the audit log for writing. Each of these is told, what
+    /// landlock cannot forbid too, and so are new privileges, core dumps and ignored signals. Whether it holds on this kernel is tried.
     #[arg(long)]
     pub print_sandbox: bool,
     /// Do not use landlock

@@ -16,6 +16,8 @@ use signal_hook::consts::{SIGPIPE, SIGXFSZ};
 pub struct Sandbox {
     /// `None` with `--no-sandbox`.
     pub confined: Option<Confined>,
+    /// Attempts to open what could be opened before.
+    trials: Vec<Trial>,
     forbids_new_privileges: bool,
     /// The limit of core dumps, soft.
     core_bytes_max: Option<u64>,
@@ -26,27 +28,33 @@ pub struct Sandbox {
 impl Sandbox {
     /// Asks the kernel.
     #[must_use]
-    pub fn look(confined: Option<Confined>) -> Self {
+    pub fn look(confined: Option<Confined>, trials: Vec<Trial>) -> Self {
         Self {
             confined,
+            trials,
             forbids_new_privileges: process::are_new_privileges_forbidden(),
             core_bytes_max: limits::core_bytes_max().0,
             ignored: [SIGPIPE, SIGXFSZ].map(process::is_ignored),
         }
     }
 
-    /// Prints one line for each thing on standard output. One that cannot be written stops no server.
-    pub fn print(&self, directory: &Path) {
+    /// Prints one line for each thing on standard output, for a server of `directory` that may have an audit log. One that cannot be written
+    /// stops no server.
+    pub fn print(&self, directory: &Path, log: Option<&Path>) {
         // Looks names up and opens nothing: that works in the confinement, too.
-        let directory = directory.canonicalize().unwrap_or_else(|_| directory.to_owned());
-        let mut text = self.lines(&directory).join("\n");
+        let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        let log_directory = log.map(|path| match path.parent() {
+            Some(parent) if parent != Path::new("") => real(parent),
+            _ => real(Path::new(".")),
+        });
+        let mut text = self.lines(&real(directory), log_directory.as_deref()).join("\n");
         text.push('\n');
         let mut stdout = io::stdout();
         let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     }
 
-    fn lines(&self, path: &Path) -> Vec<String> {
-        let directory = &escape(path.as_os_str().as_bytes());
+    fn lines(&self, path: &Path, log_directory: Option<&Path>) -> Vec<String> {
+        let directory = &shown(path);
         let mut lines = match &self.confined {
             None => vec![without_landlock("off (--no-sandbox)", directory)],
             Some(Confined {
@@ -54,14 +62,16 @@ impl Sandbox {
                 ..
             }) => vec![without_landlock(&format!("not available ({reason})"), directory)],
             Some(Confined {
-                landlock: Landlock::On { abi, gaps, trials },
+                landlock: Landlock::On { abi, gaps },
                 can_make_queue_again,
             }) => {
-                let on = format!(
-                    "on, version {abi}, reading beneath {directory}: {}",
-                    verdict(trials, path)
-                );
-                with_landlock(&on, *abi, gaps, trials, *can_make_queue_again)
+                let mut lines = vec![format!(
+                    "landlock: on, version {abi}: {}",
+                    verdict(&self.trials, path)
+                )];
+                lines.extend(allowances(path, *can_make_queue_again, log_directory));
+                lines.extend(with_landlock(*abi, gaps, &self.trials, *can_make_queue_again));
+                lines
             }
         };
         lines.push(new_privileges(self.forbids_new_privileges).to_owned());
@@ -69,6 +79,33 @@ impl Sandbox {
         lines.push(ignored_signals(self.ignored));
         lines
     }
+}
+
+fn shown(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes())
+}
+
+/// What can still be opened, line by line.
+fn allowances(directory: &Path, can_make_queue_again: bool, log_directory: Option<&Path>) -> Vec<String> {
+    let mut lines = vec![
+        format!("landlock: allowed: reading beneath {}", shown(directory)),
+        "landlock: allowed: in /dev/shm reading, writing and removing objects of this user".to_owned(),
+    ];
+    if can_make_queue_again {
+        lines.push("landlock: allowed: reading, writing and making queues of this user".to_owned());
+    }
+    if let Some(log_directory) = log_directory {
+        let logs = shown(log_directory);
+        lines.push(format!(
+            "landlock: allowed: writing and making files beneath {logs} (--audit)"
+        ));
+        if directory.starts_with(log_directory) {
+            lines.push(format!(
+                "landlock: WARNING: {logs} holds what is served (cure: give the audit log a directory of its own)"
+            ));
+        }
+    }
+    lines
 }
 
 fn without_landlock(state: &str, directory: &str) -> String {
@@ -90,28 +127,16 @@ fn verdict(trials: &[Trial], directory: &Path) -> &'static str {
     }
 }
 
-fn with_landlock(
-    on: &str,
-    abi: u32,
-    gaps: &[&str],
-    trials: &[Trial],
-    can_make_queue_again: bool,
-) -> Vec<String> {
+fn with_landlock(abi: u32, gaps: &[&str], trials: &[Trial], can_make_queue_again: bool) -> [String; 3] {
     let tried: Vec<String> = trials.iter().map(tell).collect();
     let queue = if can_make_queue_again {
         "made again if it loses its name"
     } else {
         "lost if it loses its name, and the server then ends with 3 (cure: mount -t mqueue none /dev/mqueue before the start, or --no-sandbox)"
     };
-    let missing = if gaps.is_empty() {
-        "nothing known"
-    } else {
-        &gaps.join(", ")
-    };
-    vec![
-        format!("landlock: {on}"),
+    [
         format!("landlock: tried after that: {}", tried.join(", ")),
-        format!("landlock: version {abi} cannot forbid: {missing}"),
+        format!("landlock: version {abi} cannot forbid: {}", gaps.join(", ")),
         format!("landlock: the queue is {queue}"),
     ]
 }
@@ -165,34 +190,47 @@ mod tests {
 
     use super::*;
 
-    fn sandbox(confined: Option<Confined>) -> Sandbox {
+    fn sandbox(confined: Option<Confined>, refusal: Option<Errno>) -> Sandbox {
+        let trials = ["/", "/proc/self/status"].map(|path| Trial { path, refusal });
         Sandbox {
             confined,
+            trials: trials.to_vec(),
             forbids_new_privileges: true,
             core_bytes_max: Some(1),
             ignored: [true, true],
         }
     }
 
-    fn on(refusal: Option<Errno>, can_make_queue_again: bool) -> Option<Confined> {
-        let trials = ["/", "/proc/self/status"].map(|path| Trial { path, refusal });
+    fn on(refusal: Option<Errno>, can_make_queue_again: bool) -> Sandbox {
         let landlock = Landlock::On {
             abi: 3,
             gaps: vec!["TCP", "more"],
-            trials: trials.to_vec(),
         };
-        Some(Confined {
+        let confined = Confined {
             landlock,
             can_make_queue_again,
-        })
+        };
+        sandbox(Some(confined), refusal)
+    }
+
+    fn lines(sandbox: &Sandbox, directory: &str, log_directory: Option<&str>) -> Vec<String> {
+        sandbox.lines(directory.as_ref(), log_directory.map(Path::new))
     }
 
     #[test]
     fn all_that_was_reached_is_told_line_by_line() {
         assert_eq!(
-            sandbox(on(Some(Errno::ACCESS), true)).lines("/srv".as_ref()),
+            lines(
+                &on(Some(Errno::ACCESS), true),
+                "/srv",
+                Some("/var/log/shm_server")
+            ),
             [
-                "landlock: on, version 3, reading beneath /srv: files outside cannot be opened",
+                "landlock: on, version 3: files outside cannot be opened",
+                "landlock: allowed: reading beneath /srv",
+                "landlock: allowed: in /dev/shm reading, writing and removing objects of this user",
+                "landlock: allowed: reading, writing and making queues of this user",
+                "landlock: allowed: writing and making files beneath /var/log/shm_server (--audit)",
                 "landlock: tried after that: open / EACCES, open /proc/self/status EACCES",
                 "landlock: version 3 cannot forbid: TCP, more",
                 "landlock: the queue is made again if it loses its name",
@@ -205,21 +243,40 @@ mod tests {
 
     #[test]
     fn a_trial_that_succeeds_is_told_as_it_is() {
-        let lines = sandbox(on(None, false)).lines("/srv".as_ref());
+        let told = lines(&on(None, false), "/srv", None);
         assert!(
-            lines[0].ends_with(": BUT FILES OUTSIDE COULD BE OPENED"),
-            "{lines:?}"
+            told[0].ends_with(": BUT FILES OUTSIDE COULD BE OPENED"),
+            "{told:?}"
         );
-        assert!(lines[1].ends_with("open / succeeded, open /proc/self/status succeeded"));
-        assert!(lines[3].contains("ends with 3") && lines[3].contains("mount -t mqueue"));
-        // There is nothing outside of the whole.
-        let lines = sandbox(on(None, false)).lines("/".as_ref());
-        assert!(lines[0].ends_with(": not tried, because nothing outside could be opened before"));
-        // The second lies inside, the first does not.
-        let lines = sandbox(on(None, false)).lines("/proc".as_ref());
+        assert!(told[3].ends_with("open / succeeded, open /proc/self/status succeeded"));
+        assert!(told[5].contains("ends with 3") && told[5].contains("mount -t mqueue"));
         assert!(
-            lines[0].ends_with(": BUT FILES OUTSIDE COULD BE OPENED"),
-            "{lines:?}"
+            !told
+                .iter()
+                .any(|line| line.contains("queues of this user") || line.contains("--audit"))
+        );
+        // There is nothing outside of the whole.
+        let told = lines(&on(None, false), "/", None);
+        assert!(told[0].ends_with(": not tried, because nothing outside could be opened before"));
+        // The second lies inside, the first does not.
+        let told = lines(&on(None, false), "/proc", None);
+        assert!(
+            told[0].ends_with(": BUT FILES OUTSIDE COULD BE OPENED"),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn log_beside_or_above_what_is_served_is_warned_of() {
+        let warns = |log_directory| {
+            let told = lines(&on(Some(Errno::ACCESS), true), "/srv/files", Some(log_directory));
+            told.iter().any(|line| line.contains("WARNING"))
+        };
+        assert!(["/", "/srv", "/srv/files"].into_iter().all(warns));
+        assert!(
+            !["/srv/files/logs", "/srv/logs", "/srv/file"]
+                .into_iter()
+                .any(warns)
         );
     }
 
@@ -227,12 +284,13 @@ mod tests {
     fn what_was_not_reached_is_told_too() {
         let none = Sandbox {
             confined: None,
+            trials: Vec::new(),
             forbids_new_privileges: false,
             core_bytes_max: None,
             ignored: [false, false],
         };
         assert_eq!(
-            none.lines("d".as_ref()),
+            lines(&none, "d", None),
             [
                 "landlock: off (--no-sandbox): files outside d are kept out by openat2 alone",
                 "new privileges: possible (no_new_privs could not be set)",
@@ -246,7 +304,7 @@ mod tests {
             can_make_queue_again: true,
         };
         assert_eq!(
-            sandbox(Some(unavailable)).lines("d".as_ref())[0],
+            lines(&sandbox(Some(unavailable), None), "d", None)[0],
             "landlock: not available (ENOSYS: why): files outside d are kept out by openat2 alone"
         );
     }

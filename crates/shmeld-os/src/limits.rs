@@ -88,7 +88,8 @@ pub fn raise_open_files_to_hard() -> Result<()> {
 /// the kernel gives the whole memory whatever the limit is, except for a limit of exactly 1.
 const NO_CORE_BYTES: u64 = 1;
 
-/// `setrlimit(RLIMIT_CORE, 1)`, soft and hard: a crash writes no memory to any disk, for good.
+/// `setrlimit(RLIMIT_CORE, 1)`, soft and hard: a crash writes no memory to any disk, for good. Where the hard limit is 0 already it stays 0
+/// (only a privileged process may raise it): that keeps dumps from files, and not from a handler.
 ///
 /// `prctl(PR_SET_DUMPABLE, 0)` would do it too, but it gives /proc/PID of this process to root: its own user could no longer see which
 /// objects it has open, nor trace it.

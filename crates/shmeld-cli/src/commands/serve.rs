@@ -9,6 +9,7 @@ use std::sync::Arc;
 use shmeld::file::{
     Audience, Audit, Directory, DirectoryOptions, Ending, Needs, Server, ServerOptions, Stopper,
 };
+use shmeld::os::confine::{attempt, openable};
 use shmeld::os::fs::Links;
 use shmeld::os::name::escape;
 use shmeld::os::{limits, process};
@@ -99,6 +100,11 @@ fn start(args: &ServeArgs) -> shmeld::Result<(Server, Option<Arc<Audit>>)> {
     };
     let mut server = Server::start(directory.clone(), options)?;
     let log_directory = audit.as_deref().map(Audit::directory);
+    let openable = if args.print_sandbox {
+        openable()
+    } else {
+        Vec::new()
+    };
     // The private server of `cp` serves one client, of the same user, whom nobody else can join. Landlock costs it 8 % of a tree of little
     // files (4,000 on tmpfs, 25 pairs), because the kernel climbs from each file to the directory that a rule names; and nothing
     // measurable with large ones.
@@ -111,7 +117,8 @@ fn start(args: &ServeArgs) -> shmeld::Result<(Server, Option<Arc<Audit>>)> {
         })?)
     };
     if args.print_sandbox {
-        Sandbox::look(confined).print(&args.directory);
+        let log = args.audit.as_deref();
+        Sandbox::look(confined, attempt(&openable)).print(&args.directory, log);
     }
     Ok((server, audit))
 }

@@ -20,7 +20,7 @@ use crate::Result;
 /// What [`Server::confine`](super::Server::confine) has reached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Confined {
-    /// What the kernel does, and what a trial said.
+    /// What the kernel does.
     pub landlock: Landlock,
     /// Whether the server can make its queue again; if not, it ends when the queue loses its name. It can where the queues are mounted
     /// (as /dev/mqueue) or where it may mount them itself (root).
