@@ -58,7 +58,7 @@ pub(crate) fn queue_mounts() -> Result<Vec<PathBuf>> {
 
 fn names_in(directory: &Path) -> Result<Vec<Vec<u8>>> {
     // Not by the standard library, whose listing ends the process if the directory cannot be closed.
-    let found = entries(open_directory(directory)?).map(|entry| entry.map(|entry| entry.name));
+    let found = entries(open_directory(directory)?)?.map(|entry| entry.map(|entry| entry.name));
     let mut names = found.collect::<Result<Vec<_>>>()?;
     names.sort_unstable();
     Ok(names)

@@ -2,14 +2,26 @@
 
 use crate::{Errno, Error, Result};
 
-const UID_MAP: &str = "/proc/self/uid_map";
-const OVERFLOW_UID: &str = "/proc/sys/kernel/overflowuid";
+/// Where the kernel tells which numbers a namespace knows, and which one stands for all others.
+struct Numbers {
+    map: &'static str,
+    overflow: &'static str,
+}
+
+const UIDS_HERE: Numbers = Numbers {
+    map: "/proc/self/uid_map",
+    overflow: "/proc/sys/kernel/overflowuid",
+};
+const GIDS_HERE: Numbers = Numbers {
+    map: "/proc/self/gid_map",
+    overflow: "/proc/sys/kernel/overflowgid",
+};
 const GROUPS: &str = "/etc/group";
 
-/// What the kernel shows for users that a namespace does not know, unless it was told otherwise.
-const OVERFLOW_UID_DEFAULT: u32 = 65534;
-/// How many uids there are: all numbers but the one that means "none" in C.
-const UIDS: u64 = u32::MAX as u64;
+/// What the kernel shows for users and groups that a namespace does not know, unless it was told otherwise.
+const OVERFLOW_DEFAULT: u32 = 65534;
+/// How many uids there are, and gids: all numbers but the one that means "none" in C.
+const IDS: u64 = u32::MAX as u64;
 
 /// The uid that means no user in particular here: in a user namespace that does not know all users it stands for every one of the others.
 /// `None` where all users are known, as outside of containers.
@@ -19,12 +31,24 @@ const UIDS: u64 = u32::MAX as u64;
 /// See [user_namespaces(7)](https://man7.org/linux/man-pages/man7/user_namespaces.7.html).
 #[doc(alias = "overflowuid")]
 pub fn unmapped_uid() -> Option<u32> {
-    let map = match std::fs::read_to_string(UID_MAP) {
+    unmapped(&UIDS_HERE)
+}
+
+/// The gid that means no group in particular here: the same as [`unmapped_uid`] among groups.
+///
+/// See [user_namespaces(7)](https://man7.org/linux/man-pages/man7/user_namespaces.7.html).
+#[doc(alias = "overflowgid")]
+pub fn unmapped_gid() -> Option<u32> {
+    unmapped(&GIDS_HERE)
+}
+
+fn unmapped(numbers: &Numbers) -> Option<u32> {
+    let map = match std::fs::read_to_string(numbers.map) {
         Ok(map) => map,
         // With /proc and without this file: a kernel without user namespaces.
         Err(_)
-            if std::fs::exists(OVERFLOW_UID).unwrap_or(false)
-                && !std::fs::exists(UID_MAP).unwrap_or(true) =>
+            if std::fs::exists(numbers.overflow).unwrap_or(false)
+                && !std::fs::exists(numbers.map).unwrap_or(true) =>
         {
             return None;
         }
@@ -33,16 +57,17 @@ pub fn unmapped_uid() -> Option<u32> {
     if knows_all(&map) {
         return None;
     }
-    let overflow = std::fs::read_to_string(OVERFLOW_UID).unwrap_or_default();
-    Some(overflow.trim().parse().unwrap_or(OVERFLOW_UID_DEFAULT))
+    let overflow = std::fs::read_to_string(numbers.overflow).unwrap_or_default();
+    Some(overflow.trim().parse().unwrap_or(OVERFLOW_DEFAULT))
 }
 
-/// Whether the ranges of a `uid_map`, which never overlap, cover all uids. A line is: first uid inside, first uid outside, how many.
+/// Whether the ranges of a `uid_map` or `gid_map`, which never overlap, cover all numbers. A line is: first one inside, first one outside,
+/// how many.
 fn knows_all(map: &str) -> bool {
     let counts = map
         .lines()
         .filter_map(|line| line.split_ascii_whitespace().nth(2));
-    counts.filter_map(|count| count.parse::<u64>().ok()).sum::<u64>() >= UIDS
+    counts.filter_map(|count| count.parse::<u64>().ok()).sum::<u64>() >= IDS
 }
 
 /// The number of a group, given as such or as a name in /etc/group. No other name service is asked: whoever keeps groups elsewhere gives
@@ -93,8 +118,10 @@ mod tests {
 
     #[test]
     fn this_namespace_agrees_with_its_map() {
-        let map = std::fs::read_to_string(UID_MAP).unwrap();
-        assert_eq!(unmapped_uid().is_none(), knows_all(&map));
+        for (numbers, unmapped) in [(UIDS_HERE, unmapped_uid()), (GIDS_HERE, unmapped_gid())] {
+            let map = std::fs::read_to_string(numbers.map).unwrap();
+            assert_eq!(unmapped.is_none(), knows_all(&map), "{}", numbers.map);
+        }
     }
 
     #[test]

@@ -352,3 +352,40 @@ fn group_server_shows_what_modes_and_lists_give_that_group() {
     users.assert_nothing_left();
     world.finish();
 }
+
+/// A FIFO was opened before its kind was looked at. That let the process go that waited to write into it, which then died of SIGPIPE: any
+/// client could do that to a FIFO of mode 0600. (Review of what protects users from each other.)
+#[test]
+fn public_server_does_not_open_what_is_no_file() {
+    let world = World::new("files-fifo");
+    let Some(users) = Users::of(&world) else { return };
+    world.put("file", b"file");
+    content::set_mode(&world.source("file"), 0o644);
+    let pipe = world.source("pipe");
+    world
+        .tool("mkfifo")
+        .args(["-m", "600"])
+        .arg(&pipe)
+        .run()
+        .expect_code(0);
+    symlink("pipe", world.source("link")).unwrap();
+    let writer = world.tool("sh").args(["-c", "echo waits >&2; echo text > $0"]);
+    let writer = writer.arg(&pipe).start();
+    writer.wait_for_stderr("waits");
+    let server = serve(&world, &users, 0, &["--public"]);
+    let visitor = Visitor {
+        world: &world,
+        users: &users,
+        uid: users.b,
+    };
+    for name in ["pipe", "link"] {
+        let refused = visitor.ask("get", &["-o", "-", name]).expect_code(1);
+        refused.expect_said("(NOT_A_FILE)").expect_said("FIFO");
+    }
+    visitor.expect("file", "file");
+    assert!(writer.is_running(), "it was let go");
+    assert_eq!(std::fs::read(&pipe).unwrap(), b"text\n");
+    writer.finish().expect_code(0);
+    stop(&server);
+    world.finish();
+}

@@ -154,3 +154,19 @@ fn nobody_is_a_user_where_all_are_known() {
     stop(&server);
     world.finish();
 }
+
+/// A file of any group that a namespace does not know shows as one of the overflow gid: a server for that group would have shown its members
+/// the files of all of them. (Review of what protects users from each other.)
+#[test]
+fn group_that_stands_for_all_unknown_ones_is_refused() {
+    let world = World::new("unmapped-group");
+    let Some(users) = users_or_skip(&world) else {
+        return;
+    };
+    let server = world.server().args(["--group", &NOBODY.to_string()]);
+    let refused = server.wrapped(&ALONE).as_user(users.a).run().expect_code(2);
+    refused
+        .expect_said("stands for every group that it does not know")
+        .expect_said("--allow-unmapped");
+    world.finish();
+}

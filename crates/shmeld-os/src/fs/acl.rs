@@ -11,7 +11,7 @@
 
 use std::os::fd::{AsFd, AsRawFd};
 
-use rustix::fs::XattrFlags;
+use rustix::fs::{Mode, OFlags, XattrFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::{Error, Result, explain};
@@ -108,20 +108,30 @@ pub(super) enum Said {
 }
 
 /// `fgetxattr(fd, "system.posix_acl_access")`: whether the list of a file, which belongs to the group `owning_gid`, gives all of the
-/// permissions `wanted` to the group `gid`. A descriptor of `O_PATH` is asked through its entry in /proc.
+/// permissions `wanted` to the group `gid`. A descriptor of `O_PATH` must be a directory's.
 pub(super) fn says_of_group(fd: impl AsFd, owning_gid: u32, gid: u32, wanted: u32) -> Said {
     let mut list = [0; 4 + 8 * ENTRIES_MAX];
     let read = match retry_on_intr(|| rustix::fs::fgetxattr(&fd, ATTRIBUTE, &mut list)) {
-        Err(Errno::BADF) => {
-            let entry = format!("/proc/self/fd/{}", fd.as_fd().as_raw_fd());
-            retry_on_intr(|| rustix::fs::getxattr(entry.as_str(), ATTRIBUTE, &mut list))
-        }
+        Err(Errno::BADF) => list_of_directory(&fd, &mut list),
         read => read,
     };
     match read {
         Ok(length) => decide(&list[..length], owning_gid, gid, wanted),
         Err(Errno::NODATA | Errno::OPNOTSUPP) => Said::NoList,
         Err(_) => Said::No,
+    }
+}
+
+/// Through its entry in /proc, for a directory that may be searched and not listed; where there is no /proc, by opening it.
+fn list_of_directory(directory: impl AsFd, list: &mut [u8]) -> Result<usize, Errno> {
+    let entry = format!("/proc/self/fd/{}", directory.as_fd().as_raw_fd());
+    match retry_on_intr(|| rustix::fs::getxattr(entry.as_str(), ATTRIBUTE, &mut *list)) {
+        Err(Errno::NOENT) => {
+            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = retry_on_intr(|| rustix::fs::openat(&directory, ".", flags, Mode::empty()))?;
+            retry_on_intr(|| rustix::fs::fgetxattr(&opened, ATTRIBUTE, &mut *list))
+        }
+        read => read,
     }
 }
 

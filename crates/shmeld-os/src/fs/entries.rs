@@ -1,7 +1,7 @@
 //! Listing a directory, one entry at a time.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{Dir, DirEntry};
 use rustix::io::Errno;
@@ -24,50 +24,55 @@ pub struct Entry {
 /// Nothing is sorted and nothing is collected, so a directory of a million names costs one buffer. Names
 /// that are created or removed meanwhile may or may not appear.
 ///
+/// # Errors
+/// ENOTDIR for what is no directory, now or with the first entry.
+///
 /// See [readdir(3)](https://man7.org/linux/man-pages/man3/readdir.3.html).
 #[doc(alias = "readdir")]
 #[doc(alias = "getdents64")]
-pub fn entries(directory: OwnedFd) -> Entries {
-    match Dir::new(directory) {
-        Ok(mut stream) => {
-            // A duplicate of a descriptor that was listed before stands where that listing ended.
-            stream.rewind();
-            Entries {
-                stream: Some(stream),
-                refused: None,
-            }
-        }
-        Err(errno) => Entries {
-            stream: None,
-            refused: Some(Error::new("fdopendir", "directory", errno)),
-        },
-    }
+pub fn entries(directory: OwnedFd) -> Result<Entries> {
+    let stream = Dir::new(directory).map_err(|errno| Error::new("fdopendir", "directory", errno));
+    let mut stream = stream?;
+    // A duplicate of a descriptor that was listed before stands where that listing ended.
+    stream.rewind();
+    Ok(Entries {
+        stream,
+        is_over: false,
+    })
 }
 
 /// The entries of a directory, from [`entries`]. After an error it ends.
 pub struct Entries {
-    stream: Option<Dir>,
-    refused: Option<Error>,
+    stream: Dir,
+    is_over: bool,
+}
+
+impl Entries {
+    /// The directory, for calls that leave the place in it where it is.
+    ///
+    /// # Errors
+    /// Practically never.
+    pub fn directory(&self) -> Result<BorrowedFd<'_>> {
+        let directory = self.stream.fd();
+        directory.map_err(|errno| Error::new("dirfd", "directory", errno))
+    }
 }
 
 impl Iterator for Entries {
     type Item = Result<Entry>;
 
     fn next(&mut self) -> Option<Result<Entry>> {
-        if let Some(error) = self.refused.take() {
-            return Some(Err(error));
+        if self.is_over {
+            return None;
         }
-        let stream = self.stream.as_mut()?;
         loop {
-            let outcome = match stream.read()? {
+            let outcome = match self.stream.read()? {
                 Ok(entry) if is_dots(&entry) => continue,
-                Ok(entry) => complete(stream, &entry),
+                Ok(entry) => complete(&self.stream, &entry),
                 Err(Errno::INTR) => continue,
-                Err(errno) => Err(fail(stream, errno)),
+                Err(errno) => Err(fail(&self.stream, errno)),
             };
-            if outcome.is_err() {
-                self.stream = None;
-            }
+            self.is_over = outcome.is_err();
             return Some(outcome);
         }
     }
@@ -77,7 +82,7 @@ impl fmt::Debug for Entries {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter
             .debug_struct("Entries")
-            .field("is_open", &self.stream.is_some())
+            .field("is_over", &self.is_over)
             .finish()
     }
 }

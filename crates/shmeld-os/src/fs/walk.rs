@@ -43,7 +43,8 @@ pub fn open_beneath_by_walk(dir: impl AsFd, relative: &[u8], links: Links) -> Re
 }
 
 /// The same for a path that is opened on behalf of others: `None` if a directory passed on the way is one that the audience may not search.
-/// `dir` itself is not looked at; nor is what the path leads to, which is for the caller to judge by its descriptor.
+/// `dir` itself is not looked at; nor is what the path leads to, which is for the caller to judge by its descriptor. Of what is neither a
+/// file nor a directory that is one of `O_PATH`: it is not opened.
 ///
 /// # Errors
 /// As for [`open_beneath_by_walk`].
@@ -105,7 +106,7 @@ impl<'a> Walk<'a> {
                     // Popping the root of the walk would leave it.
                     self.directories.pop().ok_or(Errno::XDEV)?;
                 }
-                name if is_last => match self.open_for_reading(name) {
+                name if is_last => match self.open_last(name) {
                     Err(Errno::LOOP) => self.follow(name)?,
                     outcome => return outcome,
                 },
@@ -189,6 +190,20 @@ impl<'a> Walk<'a> {
         }
         let target = retry_on_intr(|| rustix::fs::readlinkat(link, "", Vec::new()))?;
         self.push_path(target.as_bytes())
+    }
+
+    /// Opens what the path leads to. On behalf of others only files and directories: to open a FIFO would let go whoever waits to write into
+    /// it, and a device may do anything. All else comes back as a descriptor of O_PATH, which shows its kind and nothing more.
+    fn open_last(&self, name: &[u8]) -> Result<OwnedFd, Errno> {
+        if self.audience.is_some() {
+            let child = self.open_path(name)?;
+            match stat_of(&child)?.kind {
+                FileKind::File | FileKind::Directory => {}
+                FileKind::Symlink => return Err(Errno::LOOP),
+                _ => return Ok(child),
+            }
+        }
+        self.open_for_reading(name)
     }
 
     fn open_path(&self, name: &[u8]) -> Result<OwnedFd, Errno> {

@@ -70,6 +70,7 @@ impl Server {
     /// The name is taken (by a live server or another user), or the kernel refuses (a limit of message queues, for example).
     pub fn start(source: Arc<dyn Source>, options: ServerOptions) -> Result<Self> {
         // First what can fail without leaving anything.
+        options.check()?;
         let wake = Arc::new(EventCounter::new()?);
         let users = Users::look(options.allow_unmapped);
         let gate = Gate::take(&options.name, users)?;

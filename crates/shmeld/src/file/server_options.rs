@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shmeld_os::fs::Audience;
+use shmeld_os::users;
 
 use super::audit::Audit;
-use crate::ServerName;
+use crate::{Error, Result, ServerName};
 
 /// It takes at least this many users to take all places: one alone cannot keep the others out.
 const USERS_FOR_ALL_PLACES_MIN: usize = 4;
@@ -52,6 +53,18 @@ impl Default for ServerOptions {
 
 impl ServerOptions {
     /// The most sessions of one user other than the server's own: at least one.
+    pub(super) fn check(&self) -> Result<()> {
+        match self.audience {
+            // It would show the files of every group that is unknown here to the members of that one.
+            Some(Audience::Group(gid)) if !self.allow_unmapped && users::unmapped_gid() == Some(gid) => {
+                Err(Error::Usage(format!(
+                    "--group {gid}: in this user namespace that stands for every group that it does not know (--allow-unmapped takes it nevertheless)"
+                )))
+            }
+            _ => Ok(()),
+        }
+    }
+
     pub(super) fn sessions_of_user_max(&self) -> usize {
         let most = self.sessions_of_user_max;
         most.unwrap_or(self.sessions_max / USERS_FOR_ALL_PLACES_MIN)

@@ -13,7 +13,7 @@ use super::status::{Refusal, Status};
 pub const LEVELS_MAX: usize = 128;
 
 struct Level {
-    directory: OwnedFd,
+    /// Also the directory itself: one descriptor a level.
     entries: Entries,
     /// Length of the walk's path before this level's names.
     prefix_bytes: usize,
@@ -60,13 +60,12 @@ impl DirectoryWalk {
     }
 
     fn descend(&mut self, directory: OwnedFd) -> Result<(), Refusal> {
-        let listing = directory.try_clone().map_err(|_| Refusal::from(Status::Busy))?;
+        let entries = fs::entries(directory).map_err(|error| refusal_of(error.errno()))?;
         if !self.levels.is_empty() {
             self.path.push(b'/');
         }
         self.levels.push(Level {
-            directory,
-            entries: fs::entries(listing),
+            entries,
             prefix_bytes: self.path.len(),
         });
         Ok(())
@@ -79,8 +78,8 @@ impl DirectoryWalk {
     /// Opens a file that was listed as one: that and a look at what was opened is all, where a look at the name would come first. `None` if
     /// that fails or something else has the name by now; then the name is looked at after all.
     fn open_listed(&mut self, name: &[u8]) -> Option<WalkItem> {
-        let level = self.levels.last()?;
-        let file = fs::open_child(&level.directory, name).ok()?;
+        let directory = self.levels.last()?.entries.directory().ok()?;
+        let file = fs::open_child(directory, name).ok()?;
         let stat = fs::stat(&file).ok()?;
         if stat.kind != FileKind::File {
             return None;
@@ -110,14 +109,16 @@ impl DirectoryWalk {
         let Some(level) = self.levels.last() else {
             unreachable!("visit is called inside a directory")
         };
-        let stat = match fs::stat_at(&level.directory, name) {
-            Ok(stat) => stat,
+        let found = level.entries.directory();
+        let looked = found.and_then(|directory| Ok((directory, fs::stat_at(directory, name)?)));
+        let (directory, stat) = match looked {
+            Ok(looked) => looked,
             Err(error) => return refused(&self.path, refusal_of(error.errno())),
         };
         let mut entry = Entry::from_stat(&stat, self.path.clone());
         let refusal = match stat.kind {
             FileKind::File => None,
-            FileKind::Symlink => match fs::read_link(&level.directory, name) {
+            FileKind::Symlink => match fs::read_link(directory, name) {
                 Ok(target) if target.len() <= TEXT_BYTES_MAX => {
                     entry.text = target;
                     None
@@ -148,8 +149,10 @@ impl DirectoryWalk {
         let Some(level) = self.levels.last() else {
             return Ok(());
         };
-        let directory =
-            fs::open_directory_at(&level.directory, name).map_err(|error| refusal_of(error.errno()))?;
+        let opened = level.entries.directory();
+        let directory = opened
+            .and_then(|parent| fs::open_directory_at(parent, name))
+            .map_err(|error| refusal_of(error.errno()))?;
         if self.source.has_audience() {
             let stat = fs::stat(&directory).map_err(|error| refusal_of(error.errno()))?;
             self.source.may_list(&directory, &stat)?;
@@ -203,7 +206,10 @@ impl Walk for DirectoryWalk {
         // The last item lies in the innermost directory: a file does not open a level of its own.
         let level = self.levels.last().ok_or_else(|| Refusal::from(Status::Fnf))?;
         let name = &self.path[level.prefix_bytes..];
-        let file = fs::open_child(&level.directory, name).map_err(|error| refusal_of(error.errno()))?;
+        let opened = level.entries.directory();
+        let file = opened
+            .and_then(|directory| fs::open_child(directory, name))
+            .map_err(|error| refusal_of(error.errno()))?;
         let stat = fs::stat(&file).map_err(|error| refusal_of(error.errno()))?;
         self.source.admit(file, stat, self.path.clone())
     }
