@@ -78,6 +78,29 @@ fn part_that_others_may_have_open_is_not_written_into() {
     world.finish();
 }
 
+/// As on FAT, where every part looks as if others could open it.
+#[test]
+fn part_on_a_file_system_without_modes_is_gone_on_with() {
+    if !has_or_skip("strace") {
+        return;
+    }
+    let world = World::new("resume-no-modes");
+    let bytes = world.put_random("file", 100_000);
+    world.start_server();
+    leave(&world, "file", &bytes[..60_000]);
+    content::set_mode(&part(&world, "file"), 0o755);
+    // The first fchmod is the region's.
+    let refuse = "inject=fchmod:error=EPERM:when=2";
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "/dev/null", "-e", refuse];
+    let client = world.client().args(["--resume", "file", "-o"]);
+    let client = client.arg(world.output("")).wrapped(&strace);
+    client.run().expect_code(0).expect_said("resuming");
+    assert_eq!(sent(&world), 40_000);
+    world.assert_output("file", &bytes);
+    assert_names(&world, &["file"]);
+    world.finish();
+}
+
 /// A file called like the part of another one would be gone on with as that, and be removed when that one is whole.
 #[test]
 fn names_that_are_those_of_parts_are_not_resumed() {

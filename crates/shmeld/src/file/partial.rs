@@ -54,8 +54,8 @@ impl Partial {
                 return Ok(None);
             };
             check_own(place, &part, &found)?;
-            if !is_private(&found) {
-                remove_shown(place, name)?;
+            let is_shown = !is_private(&found);
+            if is_shown && remove_shown(place, name)? {
                 continue;
             }
             let file = match fs::open_child_to_write(&place.directory, &part) {
@@ -66,7 +66,7 @@ impl Partial {
             lock(&file, place, &part)?;
             let stat = fs::stat(&file)?;
             // Whoever had the lock before may have finished: then the name is gone, or another's, or the file has its mode.
-            if !is_named(place, &part, &stat)? || !is_private(&stat) {
+            if !is_named(place, &part, &stat)? || !is_shown && !is_private(&stat) {
                 continue;
             }
             if stat.links > 1 && !separate(place, name, &stat)? {
@@ -303,11 +303,12 @@ fn is_private(stat: &Stat) -> bool {
 }
 
 /// Removes a part that a client gave its final mode before it was killed. Others may have it open, and would read whatever came into it
-/// from now on; and their read locks could stand in the way of our write lock for ever.
-fn remove_shown(place: &Place, name: &[u8]) -> Result<()> {
+/// from now on; and their read locks could stand in the way of our write lock for ever. `false` if it stays: a file system that keeps no modes,
+/// such as FAT, shows every part to all.
+fn remove_shown(place: &Place, name: &[u8]) -> Result<bool> {
     let part = &hidden(name, b"part")[..];
     let file = match fs::open_child(&place.directory, part) {
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
         outcome => outcome?,
     };
     // Whoever is in its last steps holds the write lock. Strangers can hold read locks only.
@@ -318,14 +319,18 @@ fn remove_shown(place: &Place, name: &[u8]) -> Result<()> {
     check_own(place, part, &stat)?;
     let is_gone = is_private(&stat) || !is_named(place, part, &stat)?;
     if is_gone || stat.links > 1 && !separate(place, name, &stat)? {
-        return Ok(());
+        return Ok(true);
+    }
+    if fs::set_mode(&file, 0o600).is_err() || !is_private(&fs::stat(&file)?) {
+        return Ok(false);
     }
     tracing::info!(
         target: "shmeld::client",
         "{} has the mode of a whole file, and others may have it open: starting anew",
         label(place, part),
     );
-    Ok(fs::unlink(&place.directory, part)?)
+    fs::unlink(&place.directory, part)?;
+    Ok(true)
 }
 
 fn check_own(place: &Place, part: &[u8], stat: &Stat) -> Result<()> {
