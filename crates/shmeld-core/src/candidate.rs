@@ -83,7 +83,7 @@ impl Candidate {
         match self.join(geometry) {
             Ok(region) => Ok(Attached {
                 region,
-                probe: self.memory,
+                candidate: self,
             }),
             Err(error) => Err(Box::new(NotAttached {
                 candidate: self,
@@ -139,7 +139,7 @@ pub struct NotAttached {
 #[derive(Debug)]
 pub struct Attached {
     region: Region,
-    probe: SharedMemory,
+    candidate: Candidate,
 }
 
 impl Attached {
@@ -154,7 +154,12 @@ impl Attached {
     /// # Errors
     /// What the kernel says.
     pub fn client_leased(&self) -> Result<bool> {
-        is_leased(&self.probe, CLIENT_LEASE_BYTE)
+        is_leased(&self.candidate.memory, CLIENT_LEASE_BYTE)
+    }
+
+    /// Removes the region's name if its client has died before it could do that itself.
+    pub fn remove_dead(&self) {
+        self.candidate.remove_dead();
     }
 
     /// Splits off a way to look at the client's lease from another thread.
@@ -162,7 +167,7 @@ impl Attached {
     /// # Errors
     /// What the kernel says when the descriptor is duplicated (the duplicate shares a description that holds no lock).
     pub fn client_probe(&self) -> Result<ClientProbe> {
-        let file = self.probe.as_file().try_clone();
+        let file = self.candidate.memory.as_file().try_clone();
         let file = file.map_err(|error| {
             let errno = shmeld_os::Errno::from_raw_os_error(error.raw_os_error().unwrap_or_default());
             shmeld_os::Error::new("fcntl(F_DUPFD_CLOEXEC)", "region", errno)

@@ -259,6 +259,9 @@ pub(super) fn run(
         Err(_) => End::Panicked,
     };
     say_ended(&attached, &end);
+    if matches!(end, End::ClientGone) {
+        attached.remove_dead();
+    }
     Ok(end)
 }
 

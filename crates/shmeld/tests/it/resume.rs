@@ -137,7 +137,7 @@ fn hashing_for_a_client_that_is_gone_or_has_cancelled_ends_soon() {
         Ok(usize::MAX)
     });
     let world = World::with(endless_file, |options| {
-        options.audit = Some(Arc::new(Audit::open(&log).unwrap()));
+        options.audit = Some(Arc::new(Audit::open(&log, &options.name).unwrap()));
     });
     let endless = Query {
         resume: Some(Prefix {
