@@ -12,6 +12,9 @@ use shmeld_os::{ErrorKind, users};
 use crate::ServerName;
 use crate::file::Status;
 
+/// How many servers a hint names.
+const SERVERS_NAMED_MAX: usize = 10;
+
 /// The result of an operation of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -192,11 +195,12 @@ impl Error {
                 "start one: shm_server DIR --name {name}; or wait longer: --wait forever"
             )),
             Self::NoServer { others, .. } => {
-                let names: Vec<String> = others.iter().map(ServerName::to_string).collect();
-                Some(format!(
-                    "servers that run here: {} (choose one with --name)",
-                    names.join(", ")
-                ))
+                let named = others.iter().take(SERVERS_NAMED_MAX).map(ServerName::to_string);
+                let mut names = named.collect::<Vec<_>>().join(", ");
+                if let more @ 1.. = others.len().saturating_sub(SERVERS_NAMED_MAX) {
+                    names.push_str(&format!(" and {more} more"));
+                }
+                Some(format!("servers that run here: {names} (choose one with --name)"))
             }
             Self::AuditFile { .. } => Some(
                 "the audit log needs a regular file of your own or root's, with one name, that only its owner may write (mode 0600 or 0640): \

@@ -174,3 +174,35 @@ fn sweep_of_a_user_takes_nothing_of_others() {
     assert_eq!(said.matches("removed").count(), 1, "{said}");
     world.finish();
 }
+
+/// Anybody can leave as many objects as there is room for, and root's server looked at all of them before it served. (Review of what
+/// protects users from each other.) A delay at each lock stands for many of them.
+#[test]
+fn sweep_of_root_takes_its_own_first_and_of_others_what_a_second_allows() {
+    if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("strace") {
+        return;
+    }
+    let world = World::new("sweep-many");
+    let ours = format!("shmeld.{}", "f".repeat(32));
+    let script = format!(
+        "mount -t tmpfs none /dev/shm && printf 'SHMELD1\\001' > /dev/shm/{ours} && for digit in 1 2 3 4; do \
+         cp /dev/shm/{ours} /dev/shm/shmeld.${{digit}}0000000000000000000000000000000; done; chown 65534 /dev/shm/shmeld.?0*"
+    );
+    let strace = ["strace", "-D", "-f", "-qq", "-o", "trace", "-e", "trace=fcntl"];
+    let slow = ["-e", "inject=fcntl:delay_enter=600000"];
+    let server = world
+        .server()
+        .wrapped(&[&strace[..], &slow].concat())
+        .after(&script);
+    let server = server.wrapped(&["unshare", "--mount"]).start();
+    server.wait_for_stderr("serving");
+    let said = server.stderr();
+    let removed = format!("removed the region /{ours}: it is ours");
+    assert!(said.contains(&removed), "{said}");
+    assert!(
+        said.contains("objects of other users to the next start: those before them took 1 s"),
+        "{said}"
+    );
+    assert!(said.matches("it is of uid 65534").count() < 4, "{said}");
+    world.finish();
+}

@@ -1,6 +1,8 @@
 //! User namespaces: the uid that stands for all users whom a namespace does not know is nobody in particular (row O16 of the fault
 //! catalogue).
 
+use shmeld_os::posix::shm::SharedMemory;
+
 use crate::content;
 use crate::processes::Program;
 use crate::users::{Users, stop};
@@ -60,9 +62,8 @@ fn server_that_does_not_know_itself_starts_only_if_told_to() {
     refused
         .expect_said("stands for every user that it does not know")
         .expect_said("--allow-unmapped");
-    // The gate that it could not recognise is left: it removes nothing of which it does not know the owner.
-    let gate = std::path::Path::new("/dev/shm").join(world.gate_name().as_str());
-    let _ = std::fs::remove_file(gate);
+    // The gate that it had made and could not recognise is gone: it would stop all others.
+    assert!(SharedMemory::stat_name(&world.gate_name()).is_err());
     let allowed = server(&["--allow-unmapped"]).start();
     allowed.wait_for_stderr("serving");
     let outcome = client(&world, &[]).as_user(users.a).run().expect_code(0);

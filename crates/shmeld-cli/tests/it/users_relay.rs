@@ -99,3 +99,43 @@ fn log_of(world: &World, uid: u32) -> PathBuf {
     std::os::unix::fs::chown(Path::new(&folder), Some(uid), None).unwrap();
     folder.join("audit")
 }
+
+/// Root cleans up after everybody, but not under the name that it wanted: what a dead server of another user had left there stopped it.
+/// (Review of what protects users from each other.)
+#[test]
+fn root_takes_over_the_name_of_a_dead_server_of_another_user_and_not_that_of_a_live_one() {
+    let world = World::new("relay-name");
+    let Some(users) = Users::of(&world) else { return };
+    let bytes = world.put_random("file", 1000);
+    let first = serve(&world, &users, users.a, &["--public"]);
+    let refused = world.server().run().expect_code(3);
+    refused.expect_said(&format!("it belongs to uid {}, not to us", users.a));
+    first.kill();
+    let second = world.start_server();
+    let client = world.client().args(["-o", "-", "file"]);
+    assert!(client.run().expect_code(0).stdout == bytes);
+    stop(&second);
+    world.finish();
+}
+
+/// A client that did not find its server named all that ran, of whomever: ten thousand gates of a stranger made a hint of ten thousand names,
+/// each of its choice. (Review of what protects users from each other.)
+#[test]
+fn hint_names_a_few_servers_and_none_of_strangers() {
+    let world = World::new("relay-hint");
+    let Some(users) = Users::of(&world) else { return };
+    let _server = serve(&world, &users, users.c, &["--public"]);
+    let trusting = ["--server-uid", &users.c.to_string()];
+    for (uid, options, is_named) in [(users.c, &[][..], true), (0, &[], false), (0, &trusting, true)] {
+        let ask = world
+            .shmeld("get")
+            .args(["--name", "shmeld-no-such-server", "--wait", "0", "file"]);
+        let refused = users.run_as(ask.args(options), uid).run().expect_code(3);
+        let mut words = refused.stderr.split([' ', ',']);
+        // Many servers of root, of other tests, may come before it.
+        let is_there =
+            words.any(|word| word == world.name()) || (is_named && refused.stderr.contains(" more "));
+        assert_eq!(is_there, is_named, "{uid}: {}", refused.stderr);
+    }
+    world.finish();
+}

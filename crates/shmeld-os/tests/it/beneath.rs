@@ -237,7 +237,7 @@ fn collect(directory: &Path, found: &mut std::collections::HashSet<(u64, u64)>) 
     let own = shmeld_os::fs::stat_path(directory).expect("stat");
     found.insert((own.dev, own.ino));
     let fd = shmeld_os::fs::open_directory(directory).expect("opened");
-    for entry in shmeld_os::fs::entries(fd).expect("a listing") {
+    for entry in shmeld_os::fs::entries(fd).expect("a directory") {
         let entry = entry.expect("readable");
         let path = directory.join(std::str::from_utf8(&entry.name).expect("text"));
         match entry.kind {

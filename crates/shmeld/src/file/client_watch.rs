@@ -91,7 +91,12 @@ impl Client {
         };
         let options = &self.options;
         if gives_up_looking(self.attached, lost.elapsed(), self.wait_is_over()) {
-            return Err(Connection::none(&options.name, lost.elapsed(), closed));
+            return Err(Connection::none(
+                &options.name,
+                &options.server_uids,
+                lost.elapsed(),
+                closed,
+            ));
         }
         if !std::mem::replace(&mut self.has_told_waiting, true) {
             tracing::info!(target: "shmeld::client", "waiting for server {}", options.name);

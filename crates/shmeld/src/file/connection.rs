@@ -109,7 +109,7 @@ impl Connection {
                 } else {
                     start.elapsed()
                 };
-                return Err(Self::none(name, waited, closed));
+                return Err(Self::none(name, uids, waited, closed));
             }
             if backoff == BACKOFF.0 {
                 tracing::info!(target: "shmeld::client", "waiting for server {name}");
@@ -150,14 +150,19 @@ impl Connection {
     }
 
     /// The error that says that no server is there, and which ones are; or that one may be there and does not let this user send.
-    pub(super) fn none(name: &ServerName, waited: Duration, closed: Option<shmeld_os::Error>) -> Error {
+    pub(super) fn none(
+        name: &ServerName,
+        uids: &[u32],
+        waited: Duration,
+        closed: Option<shmeld_os::Error>,
+    ) -> Error {
         if let Some(error) = closed {
             return error.into();
         }
         Error::NoServer {
             name: name.clone(),
             waited,
-            others: running_servers(),
+            others: running_servers(uids),
         }
     }
 

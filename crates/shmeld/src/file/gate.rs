@@ -3,16 +3,16 @@
 //! The gate is an empty shared memory object of mode 0600. Only the process that holds its lock creates, replaces or unlinks the queue,
 //! so two servers can never both believe that they own it, and a queue left by a dead one is replaced without asking anybody.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shmeld_core::attach::{NAME_PREFIX, RegionId, is_abandoned};
 use shmeld_os::fs::{Audience, Stat};
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::posix::mqueue::{Access, MessageQueue};
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::{Errno, ErrorKind, ObjectName, explain, listing};
+use shmeld_os::{Errno, ErrorKind, ObjectName, explain, listing, process};
 
-use super::users::Users;
+use super::users::{ROOT, Users};
 use super::wire::{MESSAGE_BYTES_MAX, MESSAGES_MAX};
 use crate::{Error, Result, ServerName};
 
@@ -26,6 +26,8 @@ const QUEUE_MODE: u32 = 0o600;
 const QUEUE_MODE_GROUP: u32 = 0o620;
 const QUEUE_MODE_OTHERS: u32 = 0o622;
 const GATE_MODE: u32 = 0o600;
+/// How long a start of root looks at what users left.
+const OTHERS_SWEEP_TIME_MAX: Duration = Duration::from_secs(1);
 
 /// The lock on a server's name. Dropping it without [`Gate::remove`] leaves the object for the next server to take.
 #[derive(Debug)]
@@ -36,11 +38,26 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    /// Takes the name, or says who has it.
+    /// Takes the name, or says who has it. What a dead server of another user left under it is not in root's way.
     pub(super) fn take(name: &ServerName, users: Users) -> Result<Self> {
+        match Self::try_take(name, users) {
+            Err(Error::ForeignOwner { uid: Some(uid), .. }) if users.may_sweep(uid) => {
+                sweep_server(name, users);
+                Self::try_take(name, users)
+            }
+            outcome => outcome,
+        }
+    }
+
+    fn try_take(name: &ServerName, users: Users) -> Result<Self> {
         for _ in 0..GATE_TRIES {
-            let memory = open_gate(name, users)?;
-            check_owner("shm_open", name.gate(), &memory.stat()?, users)?;
+            let (memory, is_new) = open_gate(name, users)?;
+            check_owner("shm_open", name.gate(), &memory.stat()?, users).inspect_err(|_| {
+                // A process that does not know itself, in a user namespace, does not know its own gate.
+                if is_new && is_still_named(&memory, name.gate()).unwrap_or(false) {
+                    let _ = SharedMemory::unlink(name.gate());
+                }
+            })?;
             explain!(
                 "fcntl(F_OFD_SETLK)",
                 name.gate(),
@@ -139,8 +156,14 @@ fn has_live_queue(name: &ServerName) -> bool {
         .is_ok_and(|held| held == Some(Kind::Read))
 }
 
-fn open_gate(name: &ServerName, users: Users) -> Result<SharedMemory> {
-    SharedMemory::open_or_create(name.gate(), GATE_MODE).map_err(|error| {
+/// The gate, and whether this call has made it.
+fn open_gate(name: &ServerName, users: Users) -> Result<(SharedMemory, bool)> {
+    match SharedMemory::create_new(name.gate(), GATE_MODE) {
+        Ok(memory) => return Ok((memory, true)),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error.into()),
+    }
+    let opened = SharedMemory::open_or_create(name.gate(), GATE_MODE).map_err(|error| {
         // fs.protected_regular answers EACCES for another user's object, even to root.
         let stat =
             (error.kind() == ErrorKind::PermissionDenied).then(|| SharedMemory::stat_name(name.gate()));
@@ -150,7 +173,8 @@ fn open_gate(name: &ServerName, users: Users) -> Result<SharedMemory> {
                 .unwrap_or(Error::Os(error)),
             _ => Error::Os(error),
         }
-    })
+    });
+    opened.map(|memory| (memory, false))
 }
 
 fn is_still_named(memory: &SharedMemory, name: &ObjectName) -> Result<bool> {
@@ -197,16 +221,40 @@ fn remove_stale_queue(name: &ServerName, check: impl Fn(&Stat) -> Result<()>) ->
 }
 
 /// Removes what earlier crashes left: regions whose client is dead, and queues and gates of other names whose server is dead. Only our
-/// own objects, or as root those of all users; each with its proof in the log.
+/// own objects, and then, as root, for a while those of all others: anybody can make as many as there is room for. Each with its proof
+/// in the log.
 pub(super) fn sweep(own: &ServerName, users: Users) {
+    let mut of_others = Vec::new();
     // A listing that fails means that nothing is known to be stale.
     for name in listing::shared_memory_names(NAME_PREFIX).unwrap_or_default() {
-        if RegionId::from_name(&name).is_some() {
-            sweep_region(&name, users);
-        } else if let Some(server) = ServerName::from_gate(&name).filter(|server| server != own) {
-            sweep_server(&server, users);
+        match object_name(&name).and_then(|object| owner_to_sweep(&object, users)) {
+            Some(uid) if users.is_own(uid) => sweep_object(&name, own, users),
+            Some(_) => of_others.push(name),
+            None => {}
         }
     }
+    let end = Instant::now() + OTHERS_SWEEP_TIME_MAX;
+    for (looked_at, name) in of_others.iter().enumerate() {
+        if Instant::now() >= end {
+            let left = of_others.len() - looked_at;
+            let seconds = OTHERS_SWEEP_TIME_MAX.as_secs();
+            tracing::info!(target: "shmeld::sweep", "left {left} objects of other users to the next start: those before them took {seconds} s");
+            return;
+        }
+        sweep_object(name, own, users);
+    }
+}
+
+fn sweep_object(name: &[u8], own: &ServerName, users: Users) {
+    if RegionId::from_name(name).is_some() {
+        sweep_region(name, users);
+    } else if let Some(server) = ServerName::from_gate(name).filter(|server| server != own) {
+        sweep_server(&server, users);
+    }
+}
+
+fn object_name(name: &[u8]) -> Option<ObjectName> {
+    ObjectName::new(std::str::from_utf8(name).ok()?).ok()
 }
 
 /// The owner of what has this name, if it may be removed.
@@ -216,10 +264,7 @@ fn owner_to_sweep(name: &ObjectName, users: Users) -> Option<u32> {
 }
 
 fn sweep_region(name: &[u8], users: Users) {
-    let Some(name) = std::str::from_utf8(name)
-        .ok()
-        .and_then(|name| ObjectName::new(name).ok())
-    else {
+    let Some(name) = object_name(name) else {
         return;
     };
     let Some(uid) = owner_to_sweep(&name, users) else {
@@ -272,12 +317,14 @@ fn whose(uid: u32, users: Users) -> String {
     }
 }
 
-/// The servers that run here, as far as their gates can be seen.
-pub(super) fn running_servers() -> Vec<ServerName> {
+/// The servers that run here for this user: its own, root's, and those of the users that it trusts. Anybody could put others there.
+pub(super) fn running_servers(trusted: &[u32]) -> Vec<ServerName> {
+    let is_known = |uid: u32| uid == process::effective_uid() || uid == ROOT || trusted.contains(&uid);
     let mut servers: Vec<ServerName> = listing::shared_memory_names(NAME_PREFIX)
         .unwrap_or_default()
         .iter()
         .filter_map(|name| ServerName::from_gate(name))
+        .filter(|server| SharedMemory::stat_name(server.gate()).is_ok_and(|stat| is_known(stat.uid)))
         .filter(|server| {
             SharedMemory::open(server.gate(), false)
                 .and_then(|memory| lease::probe(memory.as_file(), Range::WHOLE, Kind::Read, "gate"))

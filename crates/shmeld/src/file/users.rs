@@ -3,7 +3,7 @@
 
 use shmeld_os::{process, users};
 
-const ROOT: u32 = 0;
+pub(super) const ROOT: u32 = 0;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
