@@ -44,7 +44,6 @@ impl Deed {
         match self {
             Self::Watch => false,
             Self::Kill | Self::Stop(_) => true,
-            // Points are numbers, and on a busy machine another call can have a number than when it was planned.
             Self::Fail(errno) => errnos_of(call).any(|known| known as i32 == errno),
         }
     }

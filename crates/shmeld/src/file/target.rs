@@ -7,7 +7,6 @@ use std::rc::Rc;
 
 use shmeld_core::Misbehaviour;
 use shmeld_os::ErrorKind;
-use shmeld_os::fs::{self, Stat};
 use shmeld_os::name::escape;
 
 use super::client::Query;
@@ -269,20 +268,13 @@ fn below<'n>(
     }
 }
 
-/// The directory that the last file went to: the next one mostly goes there too.
+/// The directory that the last file went to: the next one mostly goes there too. Wherever somebody moves it meanwhile: as with `cp`, what was
+/// opened is what is written into, and a name that has become a link leads nobody else.
 #[derive(Debug)]
 pub(super) struct Recent {
     root: PathBuf,
     below: Vec<u8>,
     place: Place,
-    stat: Stat,
-}
-
-impl Recent {
-    /// Whether its path still leads to it: somebody may have moved it away.
-    fn is_current(&self) -> bool {
-        fs::stat_path(&self.place.path).is_ok_and(|now| now.is_same_file(&self.stat))
-    }
 }
 
 /// A file under a checked name below the directory that the user named.
@@ -299,7 +291,6 @@ fn create_below(
     if let Some(recent) = recent
         && recent.root == root
         && recent.below == directory
-        && recent.is_current()
         && let Ok(output) = OutputFile::create(&recent.place, base, entry, options)
     {
         return Ok(output);
@@ -310,7 +301,6 @@ fn create_below(
     *recent = Some(Recent {
         root: root.to_owned(),
         below: directory.to_vec(),
-        stat: fs::stat(&place.directory)?,
         place,
     });
     Ok(output)
