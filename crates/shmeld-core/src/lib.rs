@@ -1,6 +1,7 @@
 //! Shared memory made safe: a region that two processes map, the ring inside it, and the rules of living with a peer that may crash or lie.
 //!
-//! * [`region`]: the only place that dereferences shared memory; [`copy`]: the only routine that copies to and from it;
+//! * [`memory`]: the only place that dereferences shared memory; [`copy`]: the only routine that copies to and from it;
+//! * [`region`]: a page of control words and slots, the memory of one file transfer;
 //! * [`layout`]: where every word of a region lies, and which geometries are accepted;
 //! * [`ring`]: the bounded buffer; [`wait`]: its two semaphores, spinning and sleeping;
 //! * [`session`]: the state word and the decisions of attaching, without any system call;
@@ -24,6 +25,7 @@ pub mod counters;
 mod error;
 mod geometry;
 pub mod layout;
+pub mod memory;
 mod offer;
 pub mod region;
 pub mod ring;
@@ -32,4 +34,5 @@ pub mod sync;
 pub mod wait;
 
 pub use error::{Error, Misbehaviour, Result};
+pub use memory::Memory;
 pub use region::{Region, Window};

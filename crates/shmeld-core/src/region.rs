@@ -1,9 +1,7 @@
-//! A region: one mapped shared object, and the only code in the project that dereferences shared memory.
+//! A region: one mapped shared object of the file transfer, divided into a page of control words and slots.
 //!
-//! There is no reference and no slice into a region. Control words are loaded and stored as fixed-width atomics, headers are copied out
-//! once and parsed from the copy, payload is moved by the kernel or by [`crate::copy`]. Bounds are checked where a [`Window`] is made and
-//! again at each access; a range outside is our own bug and panics, because numbers from a peer are checked before they get here.
-#![allow(unsafe_code)]
+//! Control words are loaded and stored as fixed-width atomics, headers are copied out once and parsed from the copy, payload is moved by the
+//! kernel or by [`crate::copy`], all through [`Memory`]. Bounds are checked where a [`Window`] is made and again at each access.
 
 use std::os::fd::AsFd;
 use std::time::Duration;
@@ -15,16 +13,16 @@ use shmeld_os::{Errno, futex::Faulted};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::company::Company;
-use crate::copy::copy_bytes;
 use crate::counters::{Tick, Ticks};
 use crate::layout::{CANCEL_OFFSET, Geometry, PAGE_BYTES, RawHeader, Word};
+use crate::memory::Memory;
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 use crate::wait::{Semaphore, Words};
 
 /// One mapped shared object. It is used by one thread at a time (`Send`, not `Sync`): the SIGBUS guard relies on that.
 #[derive(Debug)]
 pub struct Region {
-    mapping: Mapping,
+    memory: Memory,
     geometry: Geometry,
     ticks: Ticks,
     company: Company,
@@ -38,12 +36,10 @@ impl Region {
     /// What the kernel says.
     pub fn map(fd: impl AsFd, geometry: Geometry, object: &str) -> crate::Result<Self> {
         let bytes = usize::try_from(geometry.region_bytes()).unwrap_or(usize::MAX);
-        let mapping = Mapping::new(fd, bytes, object)?;
-        assert!(
-            mapping.len() as u64 >= PAGE_BYTES && mapping.as_ptr().addr().is_multiple_of(PAGE_BYTES as usize)
-        );
+        let memory = Memory::from(Mapping::new(fd, bytes, object)?);
+        assert!(memory.len() as u64 >= PAGE_BYTES && memory.address().is_multiple_of(PAGE_BYTES as usize));
         Ok(Self {
-            mapping,
+            memory,
             geometry,
             ticks: Ticks::default(),
             company: Company::default(),
@@ -73,9 +69,9 @@ impl Region {
             .checked_add(len)
             .expect("a window is ours, never the peer's");
         assert!(
-            end <= self.mapping.len(),
+            end <= self.memory.len(),
             "window {offset}+{len} of {}",
-            self.mapping.len()
+            self.memory.len()
         );
         Window {
             region: self,
@@ -112,23 +108,17 @@ impl Region {
     /// Whether the SIGBUS guard had to replace this region: nothing read since can be believed.
     #[must_use]
     pub fn faulted(&self) -> bool {
-        self.mapping.faulted()
+        self.memory.faulted()
     }
 
+    #[inline]
     fn cancel_word(&self) -> &AtomicU64 {
-        // SAFETY: the pointer stays inside the first page, which the constructor proved to be mapped.
-        let pointer = unsafe { self.mapping.as_ptr().add(CANCEL_OFFSET) };
-        // SAFETY: aligned to eight because a mapping is page-aligned and CANCEL_OFFSET a multiple of eight; valid while `self` lives;
-        // both processes access these bytes only as an atomic of this width.
-        unsafe { AtomicU64::from_ptr(pointer.cast()) }
+        self.memory.atomic_u64(CANCEL_OFFSET)
     }
 
+    #[inline]
     fn word(&self, word: Word) -> &AtomicU32 {
-        // SAFETY: every Word::offset() lies inside the first page, which the constructor proved to be mapped.
-        let pointer = unsafe { self.mapping.as_ptr().add(word.offset()) };
-        // SAFETY: aligned to four because a mapping is page-aligned and every offset a multiple of four; valid while `self` lives;
-        // no Rust reference to these bytes exists except as an atomic of this width.
-        unsafe { AtomicU32::from_ptr(pointer.cast()) }
+        self.memory.atomic_u32(word.offset())
     }
 }
 
@@ -157,7 +147,7 @@ impl Words for Region {
     }
     #[inline]
     fn faulted(&self) -> bool {
-        self.mapping.faulted()
+        self.memory.faulted()
     }
     #[inline]
     fn count(&self, tick: Tick) {
@@ -202,10 +192,8 @@ impl Window<'_> {
     /// If the range is outside the window.
     #[inline]
     pub fn write(&self, at: usize, bytes: &[u8]) {
-        let target = self.pointer(at, bytes.len());
-        // SAFETY: `pointer` checked that the range lies inside the mapping, which lives as long as `self`; `bytes` is private and a
-        // mapping never overlaps private memory.
-        unsafe { copy_bytes(bytes.as_ptr(), target, bytes.len()) };
+        self.check(at, bytes.len());
+        self.region.memory.write(self.offset + at, bytes);
     }
 
     /// Copies bytes of the window at `at` out, once.
@@ -214,9 +202,8 @@ impl Window<'_> {
     /// If the range is outside the window.
     #[inline]
     pub fn read(&self, at: usize, bytes: &mut [u8]) {
-        let source = self.pointer(at, bytes.len());
-        // SAFETY: as in `write`; `bytes` is exclusively ours.
-        unsafe { copy_bytes(source, bytes.as_mut_ptr(), bytes.len()) };
+        self.check(at, bytes.len());
+        self.region.memory.read(self.offset + at, bytes);
     }
 
     /// `pread(file)` straight into the window. Returns the number of bytes, 0 at the end of the file.
@@ -232,7 +219,7 @@ impl Window<'_> {
     ) -> Result<usize, Errno> {
         self.check(at, len);
         self.region
-            .mapping
+            .memory
             .fill_from(self.offset + at, len, file, file_offset)
     }
 
@@ -249,7 +236,7 @@ impl Window<'_> {
     ) -> Result<usize, Errno> {
         self.check(at, len);
         self.region
-            .mapping
+            .memory
             .drain_to(self.offset + at, len, file, file_offset)
     }
 
@@ -258,11 +245,5 @@ impl Window<'_> {
             .checked_add(len)
             .expect("a range is checked before it gets here");
         assert!(end <= self.len, "range {at}+{len} of a window of {}", self.len);
-    }
-
-    fn pointer(&self, at: usize, len: usize) -> *mut u8 {
-        self.check(at, len);
-        // SAFETY: offset + at + len <= the mapping's length: `Region::window` checked the first sum, `check` the second.
-        unsafe { self.region.mapping.as_ptr().add(self.offset + at) }
     }
 }

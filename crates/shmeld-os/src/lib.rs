@@ -10,6 +10,7 @@
 //! | [`posix::mqueue`] | message queues |
 //! | [`posix::shm`] | shared memory objects |
 //! | [`posix::semaphore`] | named semaphores |
+//! | [`sysv`] | shared memory, semaphores and message queues by key |
 //! | [`mapping`] | mapped memory, moved by the kernel instead of dereferenced |
 //! | [`sigbus`] | the guard against memory that vanishes |
 //! | [`futex`] | sleeping on a word, waking who sleeps |
@@ -41,6 +42,7 @@ pub mod name;
 pub mod posix;
 pub mod process;
 pub mod sigbus;
+pub mod sysv;
 pub mod users;
 
 mod clock;

@@ -1,4 +1,4 @@
-//! A mapped file: a pointer, a length, and the two system calls that move bytes without dereferencing it.
+//! A mapped file, or an attached System V segment: a pointer, a length, and the two system calls that move bytes without dereferencing it.
 //!
 //! A peer writes the same memory at any time, so there is no reference and no slice to it: [`Mapping`] hands
 //! out a raw pointer to the one file upstairs that dereferences it, and lets the kernel copy between the
@@ -29,7 +29,7 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::{Error, Result, explain, fs, process, sigbus, sys};
 
-/// A shared mapping of the first bytes of a file, removed on drop.
+/// A shared mapping of the first bytes of a file, or an [attached](crate::sysv::shared_memory::Segment::attach) segment; removed on drop.
 ///
 /// A forked child does not inherit it (`MADV_DONTFORK`): neither the memory nor the leases that its open
 /// description holds. In such a child the pointer leads nowhere, and dropping the copy does nothing.
@@ -41,8 +41,21 @@ pub struct Mapping {
     bytes: usize,
     /// `None` if the guard was not installed when the mapping was made.
     guarded: Option<sigbus::Guarded>,
-    /// The process that has this memory. A forked child must not unmap what it never got.
-    pid: u32,
+    read_only: bool,
+    origin: Origin,
+    /// For messages.
+    label: String,
+    /// The process that has this memory. A forked child must not unmap what it never got. `None` once it is given back.
+    pid: Option<u32>,
+}
+
+/// How the memory came, which is how it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// `mmap`; goes by `munmap`.
+    Mapped,
+    /// `shmat`; goes by `shmdt`.
+    Attached,
 }
 
 // SAFETY: a mapping belongs to the process, not to a thread: any thread may use and remove it.
@@ -97,20 +110,75 @@ impl Mapping {
             .map_err(|errno| fail("mmap", errno))?;
         // The kernel never maps at address 0 unless it is asked to.
         let start = NonNull::new(start.cast::<u8>()).ok_or_else(|| fail("mmap", Errno::INVAL))?;
-        // From here on a failure drops the mapping, which removes it.
-        let mut mapping = Mapping {
-            start,
-            bytes,
-            guarded: None,
-            pid: process::pid(),
-        };
-        // SAFETY: exactly the mapping made above; DONTFORK changes nothing in this process.
-        unsafe { rustix::mm::madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontFork) }
-            .map_err(|errno| fail("madvise", errno))?;
+        let read_only = !protection.contains(ProtFlags::WRITE);
+        let mut mapping = Self::own(start, bytes, read_only, Origin::Mapped, object)?;
         let len = bytes.next_multiple_of(rustix::param::page_size());
         mapping.guarded =
             sigbus::register(start.as_ptr().addr(), len).map_err(|errno| fail("mmap", errno))?;
         Ok(mapping)
+    }
+
+    /// A segment that `shmat` has just put at `start`. It cannot shrink, so it needs no guard.
+    pub(crate) fn attached(start: NonNull<u8>, bytes: usize, read_only: bool, object: &str) -> Result<Self> {
+        Self::own(start, bytes, read_only, Origin::Attached, object)
+    }
+
+    /// Takes over memory that has just come, and keeps it from forked children.
+    fn own(start: NonNull<u8>, bytes: usize, read_only: bool, origin: Origin, object: &str) -> Result<Self> {
+        // From here on a failure drops the mapping, which removes it.
+        let mapping = Mapping {
+            start,
+            bytes,
+            guarded: None,
+            read_only,
+            origin,
+            label: object.to_owned(),
+            pid: Some(process::pid()),
+        };
+        // SAFETY: exactly the memory that the caller has just got; DONTFORK changes nothing in this process.
+        unsafe { rustix::mm::madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontFork) }
+            .map_err(|errno| Error::new("madvise", object, errno))?;
+        Ok(mapping)
+    }
+
+    /// `munmap(start)`, or `shmdt(start)` for an attached segment: gives the memory back, as dropping does, and says what the kernel said.
+    ///
+    /// # Errors
+    /// EINVAL if no segment is attached there: somebody took it away behind our back.
+    ///
+    /// See [munmap(2)](https://man7.org/linux/man-pages/man2/munmap.2.html),
+    /// [shmop(2)](https://man7.org/linux/man-pages/man2/shmop.2.html).
+    #[doc(alias = "munmap")]
+    #[doc(alias = "shmdt")]
+    pub fn detach(mut self) -> Result<()> {
+        let call = match self.origin {
+            Origin::Mapped => "munmap",
+            Origin::Attached => "shmdt",
+        };
+        self.give_back()
+            .map_err(|errno| Error::new(call, self.label.clone(), errno))?;
+        explain!(call, self.label, "no longer memory of this process");
+        Ok(())
+    }
+
+    /// Once, whatever the kernel says.
+    fn give_back(&mut self) -> Result<(), Errno> {
+        // First: once unmapped, the addresses can belong to another mapping at once.
+        if let Some(guarded) = self.guarded.take() {
+            guarded.forget();
+        }
+        if self.pid.take() != Some(process::pid()) {
+            // Given back already; or a fork's child: what is mapped there now, if anything, is not ours.
+            return Ok(());
+        }
+        let start = self.start.as_ptr();
+        match self.origin {
+            // SAFETY: exactly the range that `map` made, or the anonymous pages that the guard put there; the pointer came out of `self`
+            // only, and nobody may use it longer than `self` lives.
+            Origin::Mapped => unsafe { rustix::mm::munmap(start.cast(), self.bytes) },
+            // SAFETY: exactly what `shmat` made; for the pointer the same holds.
+            Origin::Attached => sys::check(unsafe { libc::shmdt(start.cast_const().cast()) }).map(drop),
+        }
     }
 
     /// The number of bytes that were mapped. Fixed; the object behind them may have shrunk since.
@@ -125,6 +193,11 @@ impl Mapping {
     /// Never make a reference from it.
     pub fn as_ptr(&self) -> *mut u8 {
         self.start.as_ptr()
+    }
+
+    /// Whether a store would end the process.
+    pub fn is_read_only(&self) -> bool {
+        self.read_only
     }
 
     /// Whether the object vanished under an access, and the [guard](crate::sigbus) put zeros in its place.
@@ -222,17 +295,7 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // First: once unmapped, the addresses can belong to another mapping at once.
-        if let Some(guarded) = self.guarded.take() {
-            guarded.forget();
-        }
-        if self.pid != process::pid() {
-            // A fork's child: what is mapped there now, if anything, is not ours.
-            return;
-        }
-        // SAFETY: exactly the range that `map` made, or the anonymous pages that the guard put there; the
-        // pointer came out of `self` only, and nobody may use it longer than `self` lives. Removing a
-        // valid range cannot fail but for the limit on mappings, and then a leak is all that can be done.
-        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.bytes) };
+        // Removing a valid range cannot fail but for the limit on mappings, and then a leak is all that can be done.
+        let _ = self.give_back();
     }
 }

@@ -8,7 +8,7 @@ use super::source::Source;
 const SYSTEM_CRATES: [&str; 3] = ["rustix", "libc", "landlock"];
 /// Outside of shmeld-os, the only files that touch memory by themselves.
 const UNSAFE_FILES: [&str; 3] = [
-    "crates/shmeld-core/src/region.rs",
+    "crates/shmeld-core/src/memory.rs",
     "crates/shmeld-core/src/copy.rs",
     // A rival: what one would write without this project.
     "benches/ring/src/bare.rs",
@@ -210,7 +210,7 @@ mod tests {
             );
         }
         for path in [
-            "crates/shmeld-core/src/region.rs",
+            "crates/shmeld-core/src/memory.rs",
             "crates/shmeld-core/src/copy.rs",
             "crates/shmeld-os/src/mapping.rs",
         ] {

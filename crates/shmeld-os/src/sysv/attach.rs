@@ -1,0 +1,58 @@
+//! Making a System V segment memory of this process.
+#![allow(unsafe_code)] // shmat(2)
+
+use std::ptr::{self, NonNull};
+
+use rustix::io::Errno;
+
+use crate::mapping::Mapping;
+use crate::{Error, Result, explain, sys};
+
+/// Where and for what a segment is attached.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct How {
+    /// `SHM_RDONLY`: a store would end the process.
+    pub read_only: bool,
+    /// At this address; `None` lets the kernel choose.
+    pub address: Option<usize>,
+    /// `SHM_RND`: round that address down to a multiple of [`boundary_bytes`].
+    pub round: bool,
+}
+
+/// `SHMLBA`: addresses of attachments are multiples of this many bytes.
+#[must_use]
+#[doc(alias = "SHMLBA")]
+pub fn boundary_bytes() -> usize {
+    // A page on x86-64 and, for programs of 64 bits, on arm64.
+    rustix::param::page_size()
+}
+
+/// `shmat(id)`; the size is what the kernel said of the segment.
+pub(super) fn attach(id: libc::c_int, bytes: usize, how: How, label: &str) -> Result<Mapping> {
+    let fail = |errno| Error::new("shmat", label, errno);
+    let mut flags = 0;
+    if how.read_only {
+        flags |= libc::SHM_RDONLY;
+    }
+    if how.round {
+        flags |= libc::SHM_RND;
+    }
+    let address = how
+        .address
+        .map_or(ptr::null(), ptr::without_provenance::<libc::c_void>);
+    // SAFETY: the kernel never attaches over memory in use (SHM_REMAP is not asked for). Other processes write the pages, therefore only a
+    // raw pointer leaves here.
+    let start = unsafe { libc::shmat(id, address, flags) };
+    if start.addr() == usize::MAX {
+        return Err(fail(sys::last_errno()));
+    }
+    let start = NonNull::new(start.cast::<u8>()).ok_or_else(|| fail(Errno::INVAL))?;
+    let mapping = Mapping::attached(start, bytes, how.read_only, label)?;
+    let may = if how.read_only { "read" } else { "read and written" };
+    explain!(
+        "shmat",
+        label,
+        format_args!("{bytes} bytes at {start:p} can be {may} as memory")
+    );
+    Ok(mapping)
+}

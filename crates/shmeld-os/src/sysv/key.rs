@@ -1,0 +1,90 @@
+//! The number under which strangers find the same System V object.
+#![allow(unsafe_code)] // ftok(3) has no safe wrapper
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::io::Errno;
+
+use crate::{Error, Result, explain, sys};
+
+/// `key_t`: a number that processes agree on, as the name of an object.
+///
+/// It prints as `ipcs` prints it: `0x00001234`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(libc::key_t);
+
+impl Key {
+    /// `IPC_PRIVATE`: no key at all. Each creation makes another object, which only its number finds.
+    #[doc(alias = "IPC_PRIVATE")]
+    pub const PRIVATE: Self = Self(libc::IPC_PRIVATE);
+
+    /// The key with these 32 bits. Zero is [`Key::PRIVATE`].
+    #[must_use]
+    pub const fn new(bits: u32) -> Self {
+        Self(bits.cast_signed())
+    }
+
+    /// `ftok(path, project)`: a key made of 16 bits of the file's inode number, 8 bits of its device and the project number.
+    ///
+    /// Different files can give the same key, and a file that was replaced gives another one than before.
+    ///
+    /// # Errors
+    /// What `stat` says of the path; EINVAL for project 0, which POSIX leaves undefined, and for a path with a NUL.
+    ///
+    /// See [ftok(3)](https://man7.org/linux/man-pages/man3/ftok.3.html).
+    #[doc(alias = "ftok")]
+    pub fn of_file(path: &Path, project: u8) -> Result<Self> {
+        let fail = |errno| Error::new("ftok", path.to_string_lossy(), errno);
+        if project == 0 {
+            return Err(fail(Errno::INVAL));
+        }
+        let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| fail(Errno::INVAL))?;
+        // SAFETY: `name` is a valid C string for the call.
+        let key =
+            sys::check(unsafe { libc::ftok(name.as_ptr(), libc::c_int::from(project)) }).map_err(fail)?;
+        let why = format_args!(
+            "the key {} is made of this file's numbers and project {project}",
+            Self(key)
+        );
+        explain!("ftok", path.display(), why);
+        Ok(Self(key))
+    }
+
+    /// The 32 bits.
+    #[must_use]
+    pub const fn bits(self) -> u32 {
+        self.0.cast_unsigned()
+    }
+
+    /// Whether this is no key: see [`Key::PRIVATE`].
+    #[must_use]
+    pub const fn is_private(self) -> bool {
+        self.0 == libc::IPC_PRIVATE
+    }
+
+    pub(super) const fn raw(self) -> libc::key_t {
+        self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{:#010x}", self.bits())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_prints_as_ipcs_prints_it() {
+        assert_eq!(Key::new(0x1234).to_string(), "0x00001234");
+        assert_eq!(Key::new(u32::MAX).to_string(), "0xffffffff");
+        assert_eq!(Key::new(u32::MAX).bits(), u32::MAX);
+        assert!(Key::new(0).is_private());
+    }
+}

@@ -1,0 +1,27 @@
+//! System V objects of interprocess communication: found by a number, living until somebody removes them.
+//!
+//! | C header | here |
+//! |---|---|
+//! | `<sys/ipc.h>` | [`Key`], [`Permissions`] |
+//! | `<sys/shm.h>` | [`shared_memory::Segment`] |
+//! | `<sys/sem.h>` | [`semaphore::SemaphoreSet`] |
+//! | `<sys/msg.h>` | [`message_queue::MessageQueue`] |
+//!
+//! All three kinds share one shape: `create_new`, `open`, `open_or_create` by key, `from_id` by number, `stat`, `set_owner`, `set_mode`,
+//! `remove`. There are no descriptors: an object that is removed is found out at the next call, by EINVAL if nobody used it, by EIDRM if
+//! the call was waiting. They belong to the IPC namespace.
+//!
+//! Differences from the POSIX kinds that matter: a segment cannot be shrunk or grown, so its memory does not vanish; what a semaphore
+//! operation marked with *undo* did is taken back by the kernel when its process ends, however it ends.
+
+mod attach;
+mod key;
+pub mod message_queue;
+mod operation;
+mod permissions;
+pub mod semaphore;
+pub mod shared_memory;
+
+pub use attach::{How, boundary_bytes};
+pub use key::Key;
+pub use permissions::Permissions;

@@ -1,0 +1,271 @@
+//! System V shared memory: segments of a size that is fixed when they are made.
+//!
+//! ```
+//! use shmeld_os::sysv::{How, Key, shared_memory::Segment};
+//!
+//! let segment = Segment::create_new(Key::PRIVATE, 27, 0o600)?;
+//! let memory = segment.attach(How::default())?;
+//! assert_eq!((memory.len(), segment.stat()?.attached), (27, 1));
+//! segment.remove()?; // marked: the memory lives as long as it is attached
+//! assert!(segment.stat()?.is_marked);
+//! drop(memory);
+//! assert!(segment.stat().is_err());
+//! # Ok::<(), shmeld_os::Error>(())
+//! ```
+#![allow(unsafe_code)] // rustix has no System V
+
+use std::{mem, ptr};
+
+use rustix::io::Errno;
+
+use super::attach::{How, attach};
+use super::permissions::{label, mode_bits};
+use super::{Key, Permissions};
+use crate::fs::Time;
+use crate::mapping::Mapping;
+use crate::{Error, Result, explain, sys};
+
+/// The segment is marked for removal (`SHM_DEST`): it has lost its key and goes with its last attachment.
+const MARKED: u32 = 0o1000;
+
+/// What the kernel says about a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentStat {
+    /// Who made it, whom it belongs to, whom it admits.
+    pub permissions: Permissions,
+    /// Size as it was asked for; memory comes in whole pages.
+    pub bytes: u64,
+    /// How many attachments there are.
+    pub attached: u64,
+    /// Process that made it.
+    pub creator_pid: u32,
+    /// Process that attached or detached last; 0 if none did.
+    pub last_pid: u32,
+    /// When somebody attached it last; `None` if nobody did.
+    pub attach_time: Option<Time>,
+    /// When somebody detached it last; `None` if nobody did.
+    pub detach_time: Option<Time>,
+    /// When it was made, or its owner or mode set.
+    pub change_time: Time,
+    /// Whether it goes with its last attachment.
+    pub is_marked: bool,
+}
+
+/// A segment by its number. Nothing is held open: dropping this does nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment {
+    id: libc::c_int,
+    label: String,
+}
+
+impl Segment {
+    /// `shmget(key, bytes, IPC_CREAT|IPC_EXCL|mode)`: makes a segment that did not exist, filled with zeros.
+    ///
+    /// # Errors
+    /// [`ErrorKind::AlreadyExists`](crate::ErrorKind::AlreadyExists); EINVAL for 0 bytes or more than `kernel.shmmax`; ENOSPC for more than
+    /// `kernel.shmmni` segments or `kernel.shmall` pages; ENOMEM.
+    ///
+    /// See [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
+    #[doc(alias = "shmget")]
+    pub fn create_new(key: Key, bytes: usize, mode: u32) -> Result<Self> {
+        let flags = libc::IPC_CREAT | libc::IPC_EXCL | mode_bits(mode);
+        let segment = Self::get(key, bytes, flags)?;
+        let why = format_args!(
+            "a new segment of {bytes} bytes, mode {mode:04o}, number {}",
+            segment.id
+        );
+        explain!("shmget(IPC_CREAT|IPC_EXCL)", segment.label, why);
+        Ok(segment)
+    }
+
+    /// `shmget(key, bytes, 0)`: finds a segment of at least `bytes` bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound); EINVAL if it is smaller; EACCES if its mode does not admit us at all.
+    ///
+    /// See [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
+    #[doc(alias = "shmget")]
+    pub fn open(key: Key, bytes: usize) -> Result<Self> {
+        if key.is_private() {
+            // The kernel would make a new one.
+            return Err(Error::new("shmget", key.to_string(), Errno::NOENT));
+        }
+        let segment = Self::get(key, bytes, 0)?;
+        explain!(
+            "shmget",
+            segment.label,
+            format_args!("the segment's number is {}", segment.id)
+        );
+        Ok(segment)
+    }
+
+    /// `shmget(key, bytes, IPC_CREAT|mode)`: finds a segment, or makes it. Whose it is if it was there, [`Segment::stat`] says.
+    ///
+    /// # Errors
+    /// As for [`Segment::create_new`] and [`Segment::open`].
+    ///
+    /// See [shmget(2)](https://man7.org/linux/man-pages/man2/shmget.2.html).
+    #[doc(alias = "shmget")]
+    pub fn open_or_create(key: Key, bytes: usize, mode: u32) -> Result<Self> {
+        let segment = Self::get(key, bytes, libc::IPC_CREAT | mode_bits(mode))?;
+        let why = format_args!(
+            "the segment, made with mode {mode:04o} if it was not there; number {}",
+            segment.id
+        );
+        explain!("shmget(IPC_CREAT)", segment.label, why);
+        Ok(segment)
+    }
+
+    /// The segment with this number, whether it exists or not.
+    #[must_use]
+    pub fn from_id(id: i32) -> Self {
+        Self {
+            id,
+            label: label(Key::PRIVATE, id),
+        }
+    }
+
+    fn get(key: Key, bytes: usize, flags: libc::c_int) -> Result<Self> {
+        // SAFETY: takes numbers only.
+        let id = sys::check(unsafe { libc::shmget(key.raw(), bytes, flags) })
+            .map_err(|errno| Error::new("shmget", key.to_string(), errno))?;
+        Ok(Self {
+            id,
+            label: label(key, id),
+        })
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn id(&self) -> i32 {
+        self.id
+    }
+
+    /// `shmat(id)`: makes the segment memory of this process. A forked child does not get it: its attachment would keep the segment.
+    ///
+    /// # Errors
+    /// EACCES if its mode does not admit us; EINVAL if it is gone, or the address cannot be; EIDRM if it was removed; ENOMEM.
+    ///
+    /// See [shmop(2)](https://man7.org/linux/man-pages/man2/shmop.2.html).
+    #[doc(alias = "shmat")]
+    pub fn attach(&self, how: How) -> Result<Mapping> {
+        let bytes = usize::try_from(self.stat()?.bytes).map_err(|_| self.fail("shmat", Errno::NOMEM))?;
+        attach(self.id, bytes, how, &self.label)
+    }
+
+    /// `shmctl(id, IPC_STAT)`: what the kernel knows about it.
+    ///
+    /// # Errors
+    /// EINVAL if it is gone; EIDRM if its number is another one's by now; EACCES if its mode does not let us read.
+    ///
+    /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+    #[doc(alias = "shmctl")]
+    #[doc(alias = "IPC_STAT")]
+    pub fn stat(&self) -> Result<SegmentStat> {
+        let raw = self.raw_stat()?;
+        Ok(SegmentStat::from(&raw))
+    }
+
+    /// `shmctl(id, IPC_SET)`: gives it to another user or group; `None` leaves it.
+    ///
+    /// # Errors
+    /// EPERM unless we are its owner, its creator or root; EINVAL, EIDRM if it is gone.
+    ///
+    /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+    #[doc(alias = "IPC_SET")]
+    pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        let mut raw = self.raw_stat()?;
+        raw.shm_perm.uid = uid.unwrap_or(raw.shm_perm.uid);
+        raw.shm_perm.gid = gid.unwrap_or(raw.shm_perm.gid);
+        self.control("shmctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
+        explain!("shmctl(IPC_SET)", self.label, "another owner; the creator stays");
+        Ok(())
+    }
+
+    /// `shmctl(id, IPC_SET)`: sets the nine permission bits. Attachments that exist keep what they may do.
+    ///
+    /// # Errors
+    /// As for [`Segment::set_owner`].
+    ///
+    /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+    #[doc(alias = "IPC_SET")]
+    // The type of a mode differs in width from machine to machine.
+    #[allow(clippy::unnecessary_cast)]
+    pub fn set_mode(&self, mode: u32) -> Result<()> {
+        let mut raw = self.raw_stat()?;
+        raw.shm_perm.mode = (mode & 0o777) as _;
+        self.control("shmctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
+        explain!(
+            "shmctl(IPC_SET)",
+            self.label,
+            format_args!("exactly mode {mode:04o}")
+        );
+        Ok(())
+    }
+
+    /// `shmctl(id, IPC_RMID)`: marks it for removal. Nobody finds it by its key any more; it goes with its last attachment.
+    ///
+    /// # Errors
+    /// EPERM unless we are its owner, its creator or root; EINVAL, EIDRM if it is gone.
+    ///
+    /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+    #[doc(alias = "IPC_RMID")]
+    pub fn remove(&self) -> Result<()> {
+        self.control("shmctl(IPC_RMID)", libc::IPC_RMID, ptr::null_mut())?;
+        explain!(
+            "shmctl(IPC_RMID)",
+            self.label,
+            "marked: it goes when nobody has it attached any more"
+        );
+        Ok(())
+    }
+
+    fn raw_stat(&self) -> Result<libc::shmid_ds> {
+        // SAFETY: all bytes zero is a valid `shmid_ds`: it consists of integers.
+        let mut raw: libc::shmid_ds = unsafe { mem::zeroed() };
+        self.control("shmctl(IPC_STAT)", libc::IPC_STAT, &mut raw)?;
+        Ok(raw)
+    }
+
+    fn control(&self, operation: &'static str, command: libc::c_int, raw: *mut libc::shmid_ds) -> Result<()> {
+        // SAFETY: `raw` is null for the one command that ignores it, else valid and exclusive.
+        sys::check(unsafe { libc::shmctl(self.id, command, raw) })
+            .map_err(|errno| self.fail(operation, errno))?;
+        Ok(())
+    }
+
+    fn fail(&self, operation: &'static str, errno: Errno) -> Error {
+        Error::new(operation, self.label.clone(), errno)
+    }
+}
+
+// The field types differ in width from machine to machine.
+#[allow(clippy::unnecessary_cast, clippy::useless_conversion)]
+impl From<&libc::shmid_ds> for SegmentStat {
+    fn from(raw: &libc::shmid_ds) -> Self {
+        Self {
+            permissions: Permissions::from(&raw.shm_perm),
+            bytes: raw.shm_segsz as u64,
+            attached: raw.shm_nattch as u64,
+            creator_pid: raw.shm_cpid.unsigned_abs(),
+            last_pid: raw.shm_lpid.unsigned_abs(),
+            attach_time: time_unless_never(raw.shm_atime as i64),
+            detach_time: time_unless_never(raw.shm_dtime as i64),
+            change_time: time(raw.shm_ctime as i64),
+            is_marked: raw.shm_perm.mode as u32 & MARKED != 0,
+        }
+    }
+}
+
+/// The kernel counts whole seconds here.
+pub(super) fn time(seconds: i64) -> Time {
+    Time {
+        seconds,
+        nanoseconds: 0,
+    }
+}
+
+/// Zero stands for "never".
+pub(super) fn time_unless_never(seconds: i64) -> Option<Time> {
+    (seconds != 0).then(|| time(seconds))
+}
