@@ -4,7 +4,7 @@
 //! name of the object it failed on, the reason in words and as the symbol that manual pages use; and
 //! [`Error::hint`] adds the command that cures it, where there is one.
 //!
-//! Not here: the texts of the hints (`hint`), and any meaning of a failure beyond this one call.
+//! Not here: the texts of the hints (`hint`, `hint_sysv`), and any meaning of a failure beyond this one call.
 
 use std::{fmt, io};
 
@@ -30,6 +30,8 @@ pub struct Error {
     /// Free of control characters: it is printed on terminals and comes from strangers.
     object: String,
     errno: Errno,
+    /// What whoever made the call knows better than the table of hints.
+    hint: Option<String>,
 }
 
 impl Error {
@@ -42,6 +44,16 @@ impl Error {
             operation,
             object: name::escape_controls(object.into()),
             errno,
+            hint: None,
+        }
+    }
+
+    /// With a cure of its own, where one number stands for several reasons and the caller knows which.
+    #[must_use]
+    pub fn with_hint(self, hint: String) -> Self {
+        Error {
+            hint: Some(hint),
+            ..self
         }
     }
 
@@ -68,7 +80,7 @@ impl Error {
     /// What the user can do about it: a sentence with a limit, its present value and the command that
     /// changes it. `None` where the reason says everything.
     pub fn hint(&self) -> Option<String> {
-        hint::hint(self)
+        self.hint.clone().or_else(|| hint::hint(self))
     }
 }
 

@@ -2,16 +2,21 @@
 //!
 //! The first row that matches wins. A row's operation is a prefix, so `mq_` means every queue call. Hints
 //! read the machine's present limits, so they are made only when somebody asks for one.
+//!
+//! Not here: System V (`hint_sysv`).
 
 use rustix::io::Errno;
 
 use crate::posix::shm;
-use crate::{Error, limits};
+use crate::{Error, hint_sysv, limits};
 
-type Text = fn(&Error) -> String;
+pub(crate) type Text = fn(&Error) -> String;
 
 /// The cure for an error, if there is one.
 pub(crate) fn hint(error: &Error) -> Option<String> {
+    if let Some(row) = hint_sysv::row(error) {
+        return row.cure.map(|text| text(error));
+    }
     let errno = error.errno();
     HINTS
         .iter()
@@ -114,7 +119,7 @@ fn or_unlimited(limit: Option<u64>) -> String {
     limit.map_or_else(|| "unlimited".into(), |limit| limit.to_string())
 }
 
-fn or_unknown(limit: Option<u64>) -> String {
+pub(crate) fn or_unknown(limit: Option<u64>) -> String {
     limit.map_or_else(|| "unknown".into(), |limit| limit.to_string())
 }
 

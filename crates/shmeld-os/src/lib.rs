@@ -47,6 +47,8 @@ pub mod users;
 
 mod clock;
 mod hint;
+mod hint_sysv;
+mod hint_sysv_text;
 mod sys;
 
 pub use error::{Error, ErrorKind, Result};

@@ -15,24 +15,94 @@ use crate::{Error, Result};
 ///
 /// See [mq_overview(7)](https://man7.org/linux/man-pages/man7/mq_overview.7.html).
 pub fn queue_messages_max() -> Option<u64> {
-    setting("msg_max")
+    setting("fs/mqueue/msg_max")
 }
 
 /// `/proc/sys/fs/mqueue/msgsize_max`: how many bytes a message of an unprivileged process may have. `None`
 /// as for [`queue_messages_max`].
 pub fn queue_message_bytes_max() -> Option<u64> {
-    setting("msgsize_max")
+    setting("fs/mqueue/msgsize_max")
 }
 
 /// `/proc/sys/fs/mqueue/queues_max`: how many queues there may be in this IPC namespace. `None` as for
 /// [`queue_messages_max`].
 pub fn queues_max() -> Option<u64> {
-    setting("queues_max")
+    setting("fs/mqueue/queues_max")
 }
 
 fn setting<T: FromStr>(name: &str) -> Option<T> {
-    let text = std::fs::read_to_string(Path::new("/proc/sys/fs/mqueue").join(name)).ok()?;
-    text.trim().parse().ok()
+    text_of(name)?.trim().parse().ok()
+}
+
+fn text_of(name: &str) -> Option<String> {
+    std::fs::read_to_string(Path::new("/proc/sys").join(name)).ok()
+}
+
+/// `/proc/sys/kernel/shmmax`: how many bytes a System V segment may have. `None` if the kernel has no System V objects, or /proc is missing.
+///
+/// See [sysvipc(7)](https://man7.org/linux/man-pages/man7/sysvipc.7.html).
+#[doc(alias = "SHMMAX")]
+pub fn segment_bytes_max() -> Option<u64> {
+    setting("kernel/shmmax")
+}
+
+/// `/proc/sys/kernel/shmall`: how many pages all System V segments of this IPC namespace together may have. `None` as for
+/// [`segment_bytes_max`].
+#[doc(alias = "SHMALL")]
+pub fn segment_pages_max() -> Option<u64> {
+    setting("kernel/shmall")
+}
+
+/// `/proc/sys/kernel/shmmni`: how many System V segments there may be in this IPC namespace. `None` as for [`segment_bytes_max`].
+#[doc(alias = "SHMMNI")]
+pub fn segments_max() -> Option<u64> {
+    setting("kernel/shmmni")
+}
+
+/// How many System V semaphores there may be: the four numbers of `/proc/sys/kernel/sem`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SemaphoreLimits {
+    /// SEMMSL: semaphores in a set.
+    pub in_set: u64,
+    /// SEMMNS: semaphores in all sets of this IPC namespace together.
+    pub in_all_sets: u64,
+    /// SEMOPM: operations in one call.
+    pub operations: u64,
+    /// SEMMNI: sets in this IPC namespace.
+    pub sets: u64,
+}
+
+/// `/proc/sys/kernel/sem`. `None` as for [`segment_bytes_max`].
+///
+/// See [semget(2)](https://man7.org/linux/man-pages/man2/semget.2.html).
+pub fn semaphores() -> Option<SemaphoreLimits> {
+    let text = text_of("kernel/sem")?;
+    let mut numbers = text.split_whitespace().map(|number| number.parse().ok());
+    let mut next = || numbers.next().flatten();
+    Some(SemaphoreLimits {
+        in_set: next()?,
+        in_all_sets: next()?,
+        operations: next()?,
+        sets: next()?,
+    })
+}
+
+/// `/proc/sys/kernel/msgmax`: how many bytes a message of a System V queue may have. `None` as for [`segment_bytes_max`].
+#[doc(alias = "MSGMAX")]
+pub fn message_bytes_max() -> Option<u64> {
+    setting("kernel/msgmax")
+}
+
+/// `/proc/sys/kernel/msgmnb`: how many bytes all messages of a new System V queue together may have. `None` as for [`segment_bytes_max`].
+#[doc(alias = "MSGMNB")]
+pub fn message_queue_bytes_max() -> Option<u64> {
+    setting("kernel/msgmnb")
+}
+
+/// `/proc/sys/kernel/msgmni`: how many System V queues there may be in this IPC namespace. `None` as for [`segment_bytes_max`].
+#[doc(alias = "MSGMNI")]
+pub fn message_queues_max() -> Option<u64> {
+    setting("kernel/msgmni")
 }
 
 /// `getrlimit(RLIMIT_MSGQUEUE)`: the bytes that all queues of this user may take, as (soft, hard); `None`
@@ -156,6 +226,15 @@ mod tests {
         assert!(queues_max().is_some());
         let (total, free) = shared_memory_space().expect("/dev/shm");
         assert!(free <= total && total > 0);
+    }
+
+    #[test]
+    fn this_machine_has_system_v_objects() {
+        assert!(segment_bytes_max().is_some_and(|bytes| bytes >= 4096));
+        assert!(segment_pages_max().is_some() && segments_max().is_some());
+        assert!(semaphores().is_some_and(|limits| limits.in_set >= 1 && limits.operations >= 1));
+        assert!(message_bytes_max().is_some() && message_queue_bytes_max().is_some());
+        assert!(message_queues_max().is_some());
     }
 
     #[test]

@@ -56,6 +56,15 @@ pub(crate) fn queue_mounts() -> Result<Vec<PathBuf>> {
     Ok(queue_directories(&mounts))
 }
 
+/// `/proc/sysvipc/KIND`: how many System V objects of a kind (`shm`, `sem` or `msg`) this IPC namespace has. `None` if /proc is missing.
+///
+/// See [sysvipc(7)](https://man7.org/linux/man-pages/man7/sysvipc.7.html).
+pub(crate) fn sysv_count(kind: &str) -> Option<u64> {
+    let text = fs::read_to_string(Path::new("/proc/sysvipc").join(kind)).ok()?;
+    // The first line is the heading.
+    text.lines().skip(1).count().try_into().ok()
+}
+
 fn names_in(directory: &Path) -> Result<Vec<Vec<u8>>> {
     // Not by the standard library, whose listing ends the process if the directory cannot be closed.
     let found = entries(open_directory(directory)?)?.map(|entry| entry.map(|entry| entry.name));

@@ -5,8 +5,10 @@ use std::ptr::{self, NonNull};
 
 use rustix::io::Errno;
 
+use super::refusal::{self, is_on_a_boundary};
+use super::shared_memory::Segment;
 use crate::mapping::Mapping;
-use crate::{Error, Result, explain, sys};
+use crate::{Result, explain, sys};
 
 /// Where and for what a segment is attached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,8 +30,15 @@ pub fn boundary_bytes() -> usize {
 }
 
 /// `shmat(id)`; the size is what the kernel said of the segment.
-pub(super) fn attach(id: libc::c_int, bytes: usize, how: How, label: &str) -> Result<Mapping> {
-    let fail = |errno| Error::new("shmat", label, errno);
+pub(super) fn attach(segment: &Segment, bytes: usize, how: How, label: &str) -> Result<Mapping> {
+    let fail = |errno| refusal::of_shmat(segment, how, label, errno);
+    if how
+        .address
+        .is_some_and(|address| !is_on_a_boundary(address, how.round))
+    {
+        // Root would get page 0 if an address is rounded down to it, and then dereference null pointers.
+        return Err(fail(Errno::INVAL));
+    }
     let mut flags = 0;
     if how.read_only {
         flags |= libc::SHM_RDONLY;
@@ -42,7 +51,7 @@ pub(super) fn attach(id: libc::c_int, bytes: usize, how: How, label: &str) -> Re
         .map_or(ptr::null(), ptr::without_provenance::<libc::c_void>);
     // SAFETY: the kernel never attaches over memory in use (SHM_REMAP is not asked for). Other processes write the pages, therefore only a
     // raw pointer leaves here.
-    let start = unsafe { libc::shmat(id, address, flags) };
+    let start = unsafe { libc::shmat(segment.id(), address, flags) };
     if start.addr() == usize::MAX {
         return Err(fail(sys::last_errno()));
     }

@@ -21,7 +21,7 @@ use rustix::io::Errno;
 
 use super::permissions::{label, mode_bits};
 use super::shared_memory::{time, time_unless_never};
-use super::{Key, Permissions};
+use super::{Key, Permissions, refusal};
 use crate::fs::Time;
 use crate::{Error, Result, clock, explain, sys};
 
@@ -167,13 +167,14 @@ impl MessageQueue {
     /// See [msgop(2)](https://man7.org/linux/man-pages/man2/msgop.2.html).
     #[doc(alias = "msgsnd")]
     pub fn send(&self, kind: i64, message: &[u8], deadline: Option<Instant>) -> Result<()> {
-        let kind = libc::c_long::try_from(kind).map_err(|_| self.fail("msgsnd", Errno::INVAL))?;
-        let mut raw = kind.to_ne_bytes().to_vec();
+        let raw_kind = libc::c_long::try_from(kind).map_err(|_| self.fail("msgsnd", Errno::INVAL))?;
+        let mut raw = raw_kind.to_ne_bytes().to_vec();
         raw.extend_from_slice(message);
         self.patiently("msgsnd", Errno::AGAIN, deadline, |flags| {
             // SAFETY: `raw` holds the type and as many bytes after it as the length says.
             sys::check(unsafe { libc::msgsnd(self.id, raw.as_ptr().cast(), message.len(), flags) })
-        })?;
+        })
+        .map_err(|error| refusal::of_msgsnd(error, self, kind, message.len()))?;
         Ok(())
     }
 
@@ -238,7 +239,7 @@ impl MessageQueue {
     /// `msgctl(id, IPC_STAT)`: what the kernel knows about it.
     ///
     /// # Errors
-    /// EINVAL if it is gone; EIDRM if its number is another one's by now; EACCES if its mode does not let us read.
+    /// EINVAL if it is gone; EIDRM if it goes at this moment; EACCES if its mode does not let us read.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     #[doc(alias = "msgctl")]
@@ -250,7 +251,7 @@ impl MessageQueue {
     /// `msgctl(id, IPC_SET)`: gives it to another user or group; `None` leaves it.
     ///
     /// # Errors
-    /// EPERM unless we are its owner, its creator or root; EINVAL, EIDRM if it is gone.
+    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     #[doc(alias = "IPC_SET")]
@@ -258,7 +259,8 @@ impl MessageQueue {
         let mut raw = self.raw_stat()?;
         raw.msg_perm.uid = uid.unwrap_or(raw.msg_perm.uid);
         raw.msg_perm.gid = gid.unwrap_or(raw.msg_perm.gid);
-        self.control("msgctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
+        self.control("msgctl(IPC_SET)", libc::IPC_SET, &mut raw)
+            .map_err(|error| refusal::of_owner(error, uid, gid))?;
         explain!("msgctl(IPC_SET)", self.label, "another owner; the creator stays");
         Ok(())
     }
@@ -287,7 +289,7 @@ impl MessageQueue {
     /// `msgctl(id, IPC_RMID)`: removes the queue and what waits in it, at once. Whoever waits on it is woken with EIDRM.
     ///
     /// # Errors
-    /// EPERM unless we are its owner, its creator or root; EINVAL, EIDRM if it is gone.
+    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     #[doc(alias = "IPC_RMID")]

@@ -8,17 +8,19 @@
 //! | `<sys/msg.h>` | [`message_queue::MessageQueue`] |
 //!
 //! All three kinds share one shape: `create_new`, `open`, `open_or_create` by key, `from_id` by number, `stat`, `set_owner`, `set_mode`,
-//! `remove`. There are no descriptors: an object that is removed is found out at the next call, by EINVAL if nobody used it, by EIDRM if
-//! the call was waiting. They belong to the IPC namespace.
+//! `remove`. There are no descriptors: that an object was removed is found out at the next call, by EINVAL; a call that was waiting on it is
+//! woken with EIDRM. They belong to the IPC namespace. docs/SYSV.md lists every reason of every call.
 //!
 //! Differences from the POSIX kinds that matter: a segment cannot be shrunk or grown, so its memory does not vanish; what a semaphore
 //! operation marked with *undo* did is taken back by the kernel when its process ends, however it ends.
 
 mod attach;
+mod initialise;
 mod key;
 pub mod message_queue;
 mod operation;
 mod permissions;
+mod refusal;
 pub mod semaphore;
 pub mod shared_memory;
 

@@ -23,7 +23,7 @@ use rustix::io::Errno;
 pub use super::operation::{Operation, VALUE_MAX};
 use super::permissions::{label, mode_bits};
 use super::shared_memory::{time, time_unless_never};
-use super::{Key, Permissions};
+use super::{Key, Permissions, refusal};
 use crate::fs::Time;
 use crate::{Error, Result, clock, explain, sys};
 
@@ -128,13 +128,18 @@ impl SemaphoreSet {
     }
 
     fn get(key: Key, semaphores: u16, flags: libc::c_int) -> Result<Self> {
-        // SAFETY: takes numbers only.
-        let id = sys::check(unsafe { libc::semget(key.raw(), semaphores.into(), flags) })
-            .map_err(|errno| Error::new("semget", key.to_string(), errno))?;
+        let id =
+            raw_get(key, semaphores, flags).map_err(|errno| refusal::of_semget(key, semaphores, errno))?;
         Ok(Self {
             id,
             label: label(key, id),
         })
+    }
+
+    /// How many semaphores has what has this key now, without a story.
+    pub(super) fn semaphores_of(key: Key) -> Option<u64> {
+        let id = (!key.is_private()).then(|| raw_get(key, 0, 0).ok()).flatten()?;
+        Self::from_id(id).stat().ok().map(|stat| stat.semaphores)
     }
 
     /// The number.
@@ -256,7 +261,7 @@ impl SemaphoreSet {
     /// `semctl(id, IPC_STAT)`: what the kernel knows about it.
     ///
     /// # Errors
-    /// EINVAL if it is gone; EIDRM if its number is another one's by now; EACCES if its mode does not let us read.
+    /// EINVAL if it is gone; EIDRM if it goes at this moment; EACCES if its mode does not let us read.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     #[doc(alias = "semctl")]
@@ -268,7 +273,7 @@ impl SemaphoreSet {
     /// `semctl(id, IPC_SET)`: gives it to another user or group; `None` leaves it.
     ///
     /// # Errors
-    /// EPERM unless we are its owner, its creator or root; EINVAL, EIDRM if it is gone.
+    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     #[doc(alias = "IPC_SET")]
@@ -276,7 +281,8 @@ impl SemaphoreSet {
         let mut raw = self.raw_stat()?;
         raw.sem_perm.uid = uid.unwrap_or(raw.sem_perm.uid);
         raw.sem_perm.gid = gid.unwrap_or(raw.sem_perm.gid);
-        self.control("semctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
+        self.control("semctl(IPC_SET)", libc::IPC_SET, &mut raw)
+            .map_err(|error| refusal::of_owner(error, uid, gid))?;
         explain!("semctl(IPC_SET)", self.label, "another owner; the creator stays");
         Ok(())
     }
@@ -305,7 +311,7 @@ impl SemaphoreSet {
     /// `semctl(id, IPC_RMID)`: removes the set at once. Whoever waits on it is woken with EIDRM.
     ///
     /// # Errors
-    /// EPERM unless we are its owner, its creator or root; EINVAL, EIDRM if it is gone.
+    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     #[doc(alias = "IPC_RMID")]
@@ -339,9 +345,19 @@ impl SemaphoreSet {
             .map_err(|errno| self.fail(operation, errno))
     }
 
+    /// What messages call it.
+    pub(super) fn label(&self) -> &str {
+        &self.label
+    }
+
     fn fail(&self, operation: &'static str, errno: Errno) -> Error {
         Error::new(operation, self.label.clone(), errno)
     }
+}
+
+fn raw_get(key: Key, semaphores: u16, flags: libc::c_int) -> Result<libc::c_int, Errno> {
+    // SAFETY: takes numbers only.
+    sys::check(unsafe { libc::semget(key.raw(), semaphores.into(), flags) })
 }
 
 // The field types differ in width from machine to machine.

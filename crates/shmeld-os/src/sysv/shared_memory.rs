@@ -20,7 +20,7 @@ use rustix::io::Errno;
 
 use super::attach::{How, attach};
 use super::permissions::{label, mode_bits};
-use super::{Key, Permissions};
+use super::{Key, Permissions, refusal};
 use crate::fs::Time;
 use crate::mapping::Mapping;
 use crate::{Error, Result, explain, sys};
@@ -126,13 +126,17 @@ impl Segment {
     }
 
     fn get(key: Key, bytes: usize, flags: libc::c_int) -> Result<Self> {
-        // SAFETY: takes numbers only.
-        let id = sys::check(unsafe { libc::shmget(key.raw(), bytes, flags) })
-            .map_err(|errno| Error::new("shmget", key.to_string(), errno))?;
+        let id = raw_get(key, bytes, flags).map_err(|errno| refusal::of_shmget(key, bytes, errno))?;
         Ok(Self {
             id,
             label: label(key, id),
         })
+    }
+
+    /// The size of what has this key now, without a story.
+    pub(super) fn bytes_of(key: Key) -> Option<u64> {
+        let id = (!key.is_private()).then(|| raw_get(key, 0, 0).ok()).flatten()?;
+        Self::from_id(id).stat().ok().map(|stat| stat.bytes)
     }
 
     /// The number.
@@ -144,19 +148,19 @@ impl Segment {
     /// `shmat(id)`: makes the segment memory of this process. A forked child does not get it: its attachment would keep the segment.
     ///
     /// # Errors
-    /// EACCES if its mode does not admit us; EINVAL if it is gone, or the address cannot be; EIDRM if it was removed; ENOMEM.
+    /// EACCES if its mode does not admit us; EINVAL if it is gone, or the address cannot be; ENOMEM; EPERM for an address that is too low.
     ///
     /// See [shmop(2)](https://man7.org/linux/man-pages/man2/shmop.2.html).
     #[doc(alias = "shmat")]
     pub fn attach(&self, how: How) -> Result<Mapping> {
         let bytes = usize::try_from(self.stat()?.bytes).map_err(|_| self.fail("shmat", Errno::NOMEM))?;
-        attach(self.id, bytes, how, &self.label)
+        attach(self, bytes, how, &self.label)
     }
 
     /// `shmctl(id, IPC_STAT)`: what the kernel knows about it.
     ///
     /// # Errors
-    /// EINVAL if it is gone; EIDRM if its number is another one's by now; EACCES if its mode does not let us read.
+    /// EINVAL if it is gone; EIDRM if it goes at this moment; EACCES if its mode does not let us read.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     #[doc(alias = "shmctl")]
@@ -169,7 +173,7 @@ impl Segment {
     /// `shmctl(id, IPC_SET)`: gives it to another user or group; `None` leaves it.
     ///
     /// # Errors
-    /// EPERM unless we are its owner, its creator or root; EINVAL, EIDRM if it is gone.
+    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     #[doc(alias = "IPC_SET")]
@@ -177,7 +181,8 @@ impl Segment {
         let mut raw = self.raw_stat()?;
         raw.shm_perm.uid = uid.unwrap_or(raw.shm_perm.uid);
         raw.shm_perm.gid = gid.unwrap_or(raw.shm_perm.gid);
-        self.control("shmctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
+        self.control("shmctl(IPC_SET)", libc::IPC_SET, &mut raw)
+            .map_err(|error| refusal::of_owner(error, uid, gid))?;
         explain!("shmctl(IPC_SET)", self.label, "another owner; the creator stays");
         Ok(())
     }
@@ -206,7 +211,7 @@ impl Segment {
     /// `shmctl(id, IPC_RMID)`: marks it for removal. Nobody finds it by its key any more; it goes with its last attachment.
     ///
     /// # Errors
-    /// EPERM unless we are its owner, its creator or root; EINVAL, EIDRM if it is gone.
+    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     #[doc(alias = "IPC_RMID")]
@@ -237,6 +242,11 @@ impl Segment {
     fn fail(&self, operation: &'static str, errno: Errno) -> Error {
         Error::new(operation, self.label.clone(), errno)
     }
+}
+
+fn raw_get(key: Key, bytes: usize, flags: libc::c_int) -> Result<libc::c_int, Errno> {
+    // SAFETY: takes numbers only.
+    sys::check(unsafe { libc::shmget(key.raw(), bytes, flags) })
 }
 
 // The field types differ in width from machine to machine.
