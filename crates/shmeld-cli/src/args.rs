@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use shmeld::ServerName;
 use shmeld::os::ObjectName;
 
+use crate::args_ipc::IpcArgs;
 use crate::values::{
     RegionSize, Wait, parse_duration, parse_group, parse_region, parse_region_size, parse_size, parse_wait,
 };
@@ -41,6 +42,9 @@ pub enum Command {
     /// Show what a server says about itself
     #[command(after_long_help = EXIT_CODES)]
     Status(StatusArgs),
+    /// Make, show, use and remove segments of shared memory, System V and POSIX
+    #[command(after_long_help = EXIT_CODES)]
+    Ipc(IpcArgs),
     /// Run the whole thing on sample files and tell what happens
     Demo(DemoArgs),
     /// Measure transfers on this machine

@@ -1,6 +1,6 @@
 //! The commands `shmeld`, `shm_server` and `shm_client`: three names for one set of commands.
 //!
-//! * [`args`]: the command line; [`values`]: sizes and durations;
+//! * [`args`], [`args_ipc`]: the command line; [`values`]: sizes and durations;
 //! * [`program`]: what every command does first and last: umask, signals, guard, exit code;
 //! * [`narrate`]: what the library tells, for people: messages and `--explain`;
 //! * [`report`]: events of a transfer as text, progress bar or JSON;
@@ -20,6 +20,7 @@
 )]
 
 pub mod args;
+pub mod args_ipc;
 pub mod commands;
 pub mod narrate;
 pub mod program;

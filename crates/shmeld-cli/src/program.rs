@@ -103,6 +103,16 @@ impl Program {
         Interrupt::from_flag(flag)
     }
 
+    /// Something to poll that can be read once SIGINT or SIGTERM has come. To be asked for after [`Program::interrupt`], whose flag is set by
+    /// then.
+    ///
+    /// # Errors
+    /// No descriptors for it.
+    pub fn signal_bell(&self) -> Result<PipeReader, shmeld::os::Error> {
+        let (reader, _) = signals_as_pipe(&[SIGINT, SIGTERM])?;
+        Ok(reader)
+    }
+
     /// Ends the process after a signal that nobody noticed for a second, because the client is blocked in a write or open of a
     /// pipe. Such an output has no name that could be left half made.
     pub fn end_when_blocked(&self, interrupt: Interrupt) {

@@ -108,6 +108,65 @@ pub fn parse_group(text: &str) -> Result<u32, String> {
     })
 }
 
+/// Nine permission bits: `660`, `0660`.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_mode(text: &str) -> Result<u32, String> {
+    let is_octal = !text.is_empty() && text.bytes().all(|digit| matches!(digit, b'0'..=b'7'));
+    let mode = is_octal.then(|| u32::from_str_radix(text, 8).ok()).flatten();
+    mode.filter(|mode| *mode <= 0o777)
+        .ok_or_else(|| format!("{text:?} is no mode; write nine bits in octal, such as 0660"))
+}
+
+/// An address of memory: `0x7f0000000000`.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_address(text: &str) -> Result<usize, String> {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    let is_hexadecimal = !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let address = is_hexadecimal
+        .then(|| usize::from_str_radix(digits, 16).ok())
+        .flatten();
+    address.ok_or_else(|| format!("{text:?} is no address; write it in hexadecimal, such as 0x7f0000000000"))
+}
+
+/// Whom something is given to; `None` leaves what is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    pub uid: Option<u32>,
+    pub gid: Option<u32>,
+}
+
+/// `UID`, `UID:GID` or `:GID`, as numbers.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_owner(text: &str) -> Result<Owner, String> {
+    let help = || format!("{text:?} is no owner; write numbers: UID, UID:GID or :GID");
+    let number = |part: &str| -> Result<Option<u32>, String> {
+        if part.is_empty() {
+            return Ok(None);
+        }
+        // The largest number means "nobody" to the kernel.
+        let number = part
+            .parse()
+            .ok()
+            .filter(|number| *number != u32::MAX && !part.starts_with('+'));
+        number.map(Some).ok_or_else(help)
+    };
+    let (uid, gid) = text.split_once(':').unwrap_or((text, ""));
+    let owner = Owner {
+        uid: number(uid)?,
+        gid: number(gid)?,
+    };
+    if owner.uid.or(owner.gid).is_none() {
+        return Err(help());
+    }
+    Ok(owner)
+}
+
 /// A number of bytes for people: `25.1 KiB`.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {
@@ -154,6 +213,46 @@ mod tests {
         assert_eq!(parse_region_size("64K"), Ok(RegionSize::Bytes(65536)));
         assert!(parse_region_size("Auto").is_err());
         assert!(parse_region("4097").is_err() && parse_region("0").is_err() && parse_region("2G").is_err());
+    }
+
+    #[test]
+    fn modes_are_nine_octal_bits() {
+        assert_eq!((parse_mode("660"), parse_mode("0660")), (Ok(0o660), Ok(0o660)));
+        assert_eq!((parse_mode("0"), parse_mode("777")), (Ok(0), Ok(0o777)));
+        for text in ["", "8", "1777", "-1", "+7", "0o660", "rw", "99999999999"] {
+            assert!(parse_mode(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_hexadecimal() {
+        assert_eq!(parse_address("0x7f0000000000"), Ok(0x7f00_0000_0000));
+        assert_eq!(parse_address("1000"), Ok(0x1000));
+        for text in ["", "0x", "x", "-1", "+1", "0x1g", "0x10000000000000000"] {
+            assert!(parse_address(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn owners_are_numbers() {
+        let owner = |uid, gid| Ok(Owner { uid, gid });
+        assert_eq!(parse_owner("1000"), owner(Some(1000), None));
+        assert_eq!(parse_owner("0:5"), owner(Some(0), Some(5)));
+        assert_eq!(parse_owner(":5"), owner(None, Some(5)));
+        assert_eq!(parse_owner("5:"), owner(Some(5), None));
+        for text in [
+            "",
+            ":",
+            "root",
+            "1:x",
+            "-1",
+            "+1",
+            "4294967295",
+            "4294967296",
+            "1:2:3",
+        ] {
+            assert!(parse_owner(text).is_err(), "{text}");
+        }
     }
 
     #[test]

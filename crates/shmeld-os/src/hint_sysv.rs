@@ -67,13 +67,13 @@ pub(crate) static TABLE: &[Row] = rows! {
     TOLD "shmget" INVAL, "a new segment of more than kernel.shmmax bytes", too_many_bytes;
     TOLD "shmget" INVAL, "the segment that has this key is smaller", smaller_segment;
     "shmget" NFILE, "the whole system has no file left", no_files;
-    "shmget" NOENT, NO_KEY, |_| absent("-m");
+    "shmget" NOENT, NO_KEY, |_| no_such_key("-m");
     "shmget" NOMEM, "more than memory and swap have", no_memory;
     "shmget" NOSPC, "kernel.shmmni segments, or kernel.shmall pages", no_segments;
     "shmget" PERM, "unreachable: this crate asks for no huge pages";
     "shmat" ACCESS, "the mode does not admit this user, or for reading only", closed_for_writing;
     "shmat" IDRM, REMOVED_MEANWHILE;
-    TOLD "shmat" INVAL, GONE, |_| absent("-m");
+    TOLD "shmat" INVAL, GONE, |_| no_such_number("-m");
     TOLD "shmat" INVAL, "the address is no multiple of SHMLBA, or rounds down to 0", not_on_a_boundary;
     TOLD "shmat" INVAL, "memory is in use at the address", in_use_there;
     "shmat" NOMEM, "no room in the address space, or not at this address", no_address_space;
@@ -83,7 +83,7 @@ pub(crate) static TABLE: &[Row] = rows! {
     "shmctl" FAULT, NO_POINTERS;
     "shmctl" IDRM, REMOVED_MEANWHILE;
     TOLD "shmctl(IPC_SET" INVAL, "no user or group of this namespace has this number", no_such_user;
-    "shmctl" INVAL, GONE, |_| absent("-m");
+    "shmctl" INVAL, GONE, |_| no_such_number("-m");
     "shmctl(IPC_STAT" OVERFLOW, "unreachable: the kernel's record has room for every user";
     "shmctl" PERM, OWNERS, |error| owners_only(error, "-m");
     "semget" ACCESS, MODE, closed;
@@ -91,7 +91,7 @@ pub(crate) static TABLE: &[Row] = rows! {
     TOLD "semget" INVAL, "a new set of no semaphores", no_semaphores;
     TOLD "semget" INVAL, "a new set of more semaphores than kernel.sem allows", too_many_semaphores;
     TOLD "semget" INVAL, "the set that has this key has fewer semaphores", smaller_set;
-    "semget" NOENT, NO_KEY, |_| absent("-s");
+    "semget" NOENT, NO_KEY, |_| no_such_key("-s");
     "semget" NOMEM, KERNEL_MEMORY;
     "semget" NOSPC, "as many sets, or semaphores, as kernel.sem allows", no_sets;
     "semtimedop" TOOBIG, "more operations at once than kernel.sem allows", too_many_operations;
@@ -101,7 +101,7 @@ pub(crate) static TABLE: &[Row] = rows! {
     "semtimedop" FBIG, "an index beyond the set", index_beyond;
     "semtimedop" IDRM, REMOVED_WHILE_WAITING;
     "semtimedop" INTR, REPEATED;
-    "semtimedop" INVAL, "nothing has this number, or no operation was given", |_| absent("-s");
+    "semtimedop" INVAL, "nothing has this number, or no operation was given", |_| no_such_number("-s");
     "semtimedop" NOMEM, "the kernel has no memory to note what is to be undone";
     "semtimedop" RANGE, "a value, or what is to be undone, beyond 32767", beyond_the_largest;
     "semtimedop" TIMEDOUT, TIME_IS_UP;
@@ -109,13 +109,13 @@ pub(crate) static TABLE: &[Row] = rows! {
     "semctl" FAULT, NO_POINTERS;
     "semctl" IDRM, REMOVED_MEANWHILE;
     TOLD "semctl(IPC_SET" INVAL, "no user or group of this namespace has this number", no_such_user;
-    "semctl" INVAL, "nothing has this number, or an index beyond the set", |_| absent("-s");
+    "semctl" INVAL, "nothing has this number, or an index beyond the set", |_| no_such_number("-s");
     "semctl(GETALL" NOMEM, KERNEL_MEMORY;
     "semctl" PERM, OWNERS, |error| owners_only(error, "-s");
     "semctl(SETVAL" RANGE, "a value beyond 32767", beyond_the_largest;
     "msgget" ACCESS, MODE, closed;
     "msgget" EXIST, EXISTS, |error| taken(error, "-q", "-Q");
-    "msgget" NOENT, NO_KEY, |_| absent("-q");
+    "msgget" NOENT, NO_KEY, |_| no_such_key("-q");
     "msgget" NOMEM, KERNEL_MEMORY;
     "msgget" NOSPC, "kernel.msgmni queues", no_queues;
     "msgsnd" ACCESS, MODE, closed;
@@ -124,7 +124,7 @@ pub(crate) static TABLE: &[Row] = rows! {
     "msgsnd" INTR, REPEATED;
     TOLD "msgsnd" INVAL, "a type below 1", type_below_one;
     TOLD "msgsnd" INVAL, "a message of more than kernel.msgmax bytes", too_long_a_message;
-    "msgsnd" INVAL, GONE, |_| absent("-q");
+    "msgsnd" INVAL, GONE, |_| no_such_number("-q");
     "msgsnd" NOMEM, KERNEL_MEMORY;
     "msgsnd" TIMEDOUT, TIME_IS_UP;
     "msgrcv" TOOBIG, "the message is longer than the buffer, and stays", larger_buffer;
@@ -132,14 +132,14 @@ pub(crate) static TABLE: &[Row] = rows! {
     "msgrcv" FAULT, NO_POINTERS;
     "msgrcv" IDRM, REMOVED_WHILE_WAITING;
     "msgrcv" INTR, REPEATED;
-    "msgrcv" INVAL, GONE, |_| absent("-q");
+    "msgrcv" INVAL, GONE, |_| no_such_number("-q");
     "msgrcv" NOSYS, "unreachable: this crate copies no message without taking it";
     "msgrcv" TIMEDOUT, TIME_IS_UP;
     "msgctl" ACCESS, "the mode does not let this user read", closed;
     "msgctl" FAULT, NO_POINTERS;
     "msgctl" IDRM, REMOVED_MEANWHILE;
     TOLD "msgctl(IPC_SET" INVAL, "no user or group of this namespace has this number", no_such_user;
-    "msgctl" INVAL, GONE, |_| absent("-q");
+    "msgctl" INVAL, GONE, |_| no_such_number("-q");
     "msgctl" PERM, OWNERS, |error| owners_only(error, "-q");
 };
 

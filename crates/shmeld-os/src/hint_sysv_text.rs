@@ -33,9 +33,16 @@ pub(crate) fn taken(error: &Error, list: &str, remove: &str) -> String {
     )
 }
 
-pub(crate) fn absent(list: &str) -> String {
+pub(crate) fn no_such_key(list: &str) -> String {
     format!(
-        "ipcs {list} lists what exists in this IPC namespace; a container sees its host's objects only with --ipc=host"
+        "nothing of this kind has this key: ipcs {list} lists what exists in this IPC namespace; a container sees its host's objects only with \
+         --ipc=host"
+    )
+}
+
+pub(crate) fn no_such_number(list: &str) -> String {
+    format!(
+        "nothing of this kind has this number, or it was removed: ipcs {list} lists what exists in this IPC namespace"
     )
 }
 

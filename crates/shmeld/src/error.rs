@@ -11,6 +11,7 @@ use shmeld_os::{ErrorKind, users};
 
 use crate::ServerName;
 use crate::file::Status;
+use crate::segment::SegmentError;
 
 /// How many servers a hint names.
 const SERVERS_NAMED_MAX: usize = 10;
@@ -125,6 +126,9 @@ pub enum Error {
     /// The caller's own wish: a signal, for example.
     #[error("interrupted")]
     Interrupted,
+    /// Something asked of a segment cannot be had.
+    #[error(transparent)]
+    Segment(#[from] SegmentError),
     /// The caller asked for something that cannot be.
     #[error("{0}")]
     Usage(String),
@@ -183,6 +187,7 @@ impl Error {
             | Self::Digest
             | Self::Peer(_) => 4,
             Self::Interrupted => 130,
+            Self::Segment(error) => error.exit_code(),
         }
     }
 
@@ -191,6 +196,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Os(error) => error.hint(),
+            Self::Segment(error) => error.hint(),
             Self::NoServer { name, others, .. } if others.is_empty() => Some(format!(
                 "start one: shm_server DIR --name {name}; or wait longer: --wait forever"
             )),

@@ -1,6 +1,7 @@
-//! What people use: files between processes of one Linux machine through shared memory.
+//! What people use: files and segments between processes of one Linux machine through shared memory.
 //!
 //! * [`mod@file`]: a server that offers a directory and a client that fetches from it;
+//! * [`segment`]: segments of either family: making, showing, reading, writing, changing and removing them;
 //! * [`ServerName`]: the name both sides agree on;
 //! * [`Error`]: what can go wrong, with the exit code of section "Exit codes" of the README.
 //!
@@ -10,6 +11,7 @@
 mod error;
 pub mod file;
 mod name;
+pub mod segment;
 
 pub use error::{Error, Result};
 pub use name::ServerName;

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::fs::{AtFlags, CWD, Mode, RenameFlags, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::{Errno, retry_on_intr};
+use rustix::process::{Gid, Uid};
 
 use super::Time;
 use super::label::{fail_at, fail_on, of_name};
@@ -145,6 +146,18 @@ pub fn remove_directory(dir: impl AsFd, name: &[u8]) -> Result<()> {
 pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
     retry_on_intr(|| rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)))
         .map_err(|errno| fail_on("fchmod", &fd, errno))
+}
+
+/// `fchown(fd, uid, gid)`: gives a file to another user or group; `None` leaves it.
+///
+/// # Errors
+/// EPERM unless we are root, or its owner and a member of that group; EINVAL for a number that this user namespace does not know.
+///
+/// See [fchown(2)](https://man7.org/linux/man-pages/man2/fchown.2.html).
+#[doc(alias = "fchown")]
+pub fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+    let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
+    retry_on_intr(|| rustix::fs::fchown(&fd, uid, gid)).map_err(|errno| fail_on("fchown", &fd, errno))
 }
 
 /// `futimens(fd, {UTIME_OMIT, modified})`: sets the modification time; the access time stays.

@@ -37,7 +37,7 @@ pub use audience::Audience;
 pub use beneath::{Links, open_beneath};
 pub use change::{
     link_unnamed, make_directory, make_symlink, remove_directory, rename, rename_noreplace, set_mode,
-    set_times, set_times_at, unlink,
+    set_owner, set_times, set_times_at, unlink,
 };
 pub use data::{
     Span, allocate, flush, read_at, set_size, span_at, sync, write_all, write_all_at, write_once,

@@ -79,18 +79,18 @@ fn of_get(
 
 /// What `shmat(segment)` was refused with.
 pub(super) fn of_shmat(segment: &Segment, how: How, label: &str, errno: Errno) -> Error {
+    let object = how
+        .address
+        .map_or_else(|| label.to_owned(), |address| format!("{label} at {address:#x}"));
     if errno != Errno::INVAL {
-        return Error::new("shmat", label, errno);
+        return Error::new("shmat", object, errno);
     }
-    let Some(address) = how.address.filter(|_| segment.stat().is_ok()) else {
-        return told("shmat", label.to_owned(), errno, |_| text::absent("-m"));
+    let cure: Text = match how.address {
+        Some(address) if !is_on_a_boundary(address, how.round) => text::not_on_a_boundary,
+        Some(_) if segment.stat().is_ok() => text::in_use_there,
+        _ => |_| text::no_such_number("-m"),
     };
-    let object = format!("{label} at {address:#x}");
-    if is_on_a_boundary(address, how.round) {
-        told("shmat", object, errno, text::in_use_there)
-    } else {
-        told("shmat", object, errno, text::not_on_a_boundary)
-    }
+    told("shmat", object, errno, cure)
 }
 
 /// Whether a segment can be attached there. Address 0 means "anywhere" to the kernel, and after rounding it would mean page 0.

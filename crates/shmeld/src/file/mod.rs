@@ -44,6 +44,7 @@ mod session_log;
 mod sessions;
 #[cfg(test)]
 mod simulation;
+pub(crate) mod single_output;
 mod slot_reader;
 mod slot_writer;
 mod slots;

@@ -250,7 +250,7 @@ fn place_of(path: &Path) -> Result<(Place, Vec<u8>)> {
     }
 }
 
-fn create_at(path: &Path, entry: &Entry, options: OutputOptions) -> Result<OutputFile> {
+pub(super) fn create_at(path: &Path, entry: &Entry, options: OutputOptions) -> Result<OutputFile> {
     let (place, name) = place_of(path)?;
     check_relative(&name).map_err(|error| unusable(&name, error))?;
     Ok(OutputFile::create(&place, &name, entry, options)?)

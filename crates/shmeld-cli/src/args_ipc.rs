@@ -1,0 +1,208 @@
+//! The command line of `shmeld ipc`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueHint};
+use shmeld::segment::Address;
+
+use crate::values::{Owner, Wait, parse_address, parse_mode, parse_owner, parse_size, parse_wait};
+
+/// How a segment is named, at the end of the long help.
+const ADDRESSES: &str = "Addresses: sysv:0xKEY (or decimal; sysv:0 is a new segment without a key), sysv:#ID (the shmid of ipcs -m), \
+sysv:ftok:PATH:ID (ID a number or a character), posix:/name.";
+
+/// Options of `ipc`.
+#[derive(Debug, Args)]
+pub struct IpcArgs {
+    #[command(subcommand)]
+    pub command: IpcCommand,
+}
+
+/// The commands of `ipc`.
+#[derive(Debug, Subcommand)]
+pub enum IpcCommand {
+    /// Make a segment, or open it if it is there; print its address
+    #[command(after_long_help = ADDRESSES)]
+    Create(CreateArgs),
+    /// Find a segment, check its size, print its address
+    #[command(after_long_help = ADDRESSES)]
+    Open(OpenArgs),
+    /// Attach a segment, tell where, and hold it
+    #[command(after_long_help = ADDRESSES)]
+    Attach(AttachArgs),
+    /// Show all that the kernel knows about a segment
+    #[command(after_long_help = ADDRESSES)]
+    Show(ShowArgs),
+    /// Copy bytes of a segment to standard output or a file
+    #[command(after_long_help = ADDRESSES)]
+    Read(ReadArgs),
+    /// Copy a file or standard input into a segment
+    #[command(after_long_help = ADDRESSES)]
+    Write(WriteArgs),
+    /// Make a POSIX segment longer or shorter
+    #[command(after_long_help = ADDRESSES)]
+    Resize(ResizeArgs),
+    /// Set the permission bits of a segment
+    #[command(after_long_help = ADDRESSES)]
+    Chmod(ChmodArgs),
+    /// Give a segment to another user or group
+    #[command(after_long_help = ADDRESSES)]
+    Chown(ChownArgs),
+    /// Remove a segment; it goes with its last user
+    #[command(after_long_help = ADDRESSES)]
+    Rm(RmArgs),
+}
+
+/// How much is told, and how.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct TalkArgs {
+    /// Print one JSON object a line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors and what was asked for
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Tell each step as it happens, and why
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// Options of `ipc create`.
+#[derive(Debug, Args)]
+pub struct CreateArgs {
+    /// The segment
+    pub address: Address,
+    /// Its size in bytes; one that is there must have at least as many
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub size: Option<u64>,
+    /// Its permission bits, exactly: the umask does not narrow them
+    #[arg(long, value_name = "OCTAL", default_value = "0660", value_parser = parse_mode)]
+    pub mode: u32,
+    /// Fail if it is there already
+    #[arg(long)]
+    pub exclusive: bool,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc open`.
+#[derive(Debug, Args)]
+pub struct OpenArgs {
+    /// The segment
+    pub address: Address,
+    /// How many bytes it must have at least
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub size: Option<u64>,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc attach`.
+#[derive(Debug, Args)]
+pub struct AttachArgs {
+    /// The segment
+    pub address: Address,
+    /// For reading only: a store would end the process
+    #[arg(long)]
+    pub read_only: bool,
+    /// At this address of the process (System V only); the kernel chooses if absent
+    #[arg(long, value_name = "HEX", value_parser = parse_address)]
+    pub at: Option<usize>,
+    /// Round that address down to where a segment can be attached (SHM_RND)
+    #[arg(long, requires = "at")]
+    pub round: bool,
+    /// How long to hold it: 500ms, 10s, 2m; until a signal if absent
+    #[arg(long = "for", value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
+    pub hold: Wait,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The segments
+    #[arg(required = true)]
+    pub addresses: Vec<Address>,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc read`.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    /// The segment
+    pub address: Address,
+    /// Where to begin, in bytes
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse_size)]
+    pub offset: u64,
+    /// How many bytes; all that follow if absent
+    #[arg(long, value_name = "N", value_parser = parse_size)]
+    pub length: Option<u64>,
+    /// The file that gets them; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-", value_hint = ValueHint::FilePath)]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc write`.
+#[derive(Debug, Args)]
+pub struct WriteArgs {
+    /// The segment
+    pub address: Address,
+    /// The file that the bytes come from; - is standard input
+    #[arg(default_value = "-", value_hint = ValueHint::FilePath)]
+    pub file: PathBuf,
+    /// Where to begin, in bytes
+    #[arg(long, value_name = "N", default_value = "0", value_parser = parse_size)]
+    pub offset: u64,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc resize`.
+#[derive(Debug, Args)]
+pub struct ResizeArgs {
+    /// The segment
+    pub address: Address,
+    /// Its new size in bytes
+    #[arg(value_name = "SIZE", value_parser = parse_size)]
+    pub size: u64,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc chmod`.
+#[derive(Debug, Args)]
+pub struct ChmodArgs {
+    /// The segment
+    pub address: Address,
+    /// Its new permission bits, in octal
+    #[arg(value_parser = parse_mode)]
+    pub mode: u32,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc chown`.
+#[derive(Debug, Args)]
+pub struct ChownArgs {
+    /// The segment
+    pub address: Address,
+    /// Numbers: UID, UID:GID or :GID
+    #[arg(value_name = "UID[:GID]", value_parser = parse_owner)]
+    pub owner: Owner,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc rm`.
+#[derive(Debug, Args)]
+pub struct RmArgs {
+    /// The segments
+    #[arg(required = true)]
+    pub addresses: Vec<Address>,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}

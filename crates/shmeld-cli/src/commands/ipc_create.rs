@@ -1,0 +1,54 @@
+//! `shmeld ipc create` and `shmeld ipc open`.
+
+use shmeld::os::process;
+use shmeld::segment::{Creation, Description, Made, Segment};
+
+use super::ipc::{Talk, event};
+use super::ipc_show::as_json;
+use crate::args_ipc::{CreateArgs, OpenArgs};
+
+pub(super) fn create(talk: &Talk<'_>, args: &CreateArgs) -> u8 {
+    let creation = Creation {
+        bytes: args.size.unwrap_or(0),
+        mode: args.mode,
+        exclusive: args.exclusive,
+    };
+    talk.code(
+        Segment::create(&args.address, creation).and_then(|(segment, made)| {
+            let verb = match made {
+                Made::New => "created",
+                Made::Found => "opened",
+            };
+            tell(talk, &segment, verb)
+        }),
+    )
+}
+
+pub(super) fn open(talk: &Talk<'_>, args: &OpenArgs) -> u8 {
+    let opened = Segment::open(&args.address, args.size.unwrap_or(0), false);
+    talk.code(opened.and_then(|segment| tell(talk, &segment, "opened")))
+}
+
+/// Its address alone on standard output, for scripts; the rest on standard error, for people.
+fn tell(talk: &Talk<'_>, segment: &Segment, verb: &str) -> Result<u8, shmeld::Error> {
+    let description = segment.describe()?;
+    let lasting = segment.lasting_address();
+    if !talk.args.json && !talk.args.quiet {
+        let summary = format!("{verb} {}: {}", segment.address(), in_brief(&description));
+        talk.program.complain(&summary, None);
+    }
+    Ok(talk.data(&lasting, || event(verb, &lasting, as_json(&description))))
+}
+
+/// Size, mode, and what a user should know before relying on it.
+fn in_brief(description: &Description) -> String {
+    let mut text = format!("{} bytes, mode {:04o}", description.bytes(), description.mode());
+    if let Some(attached) = description.attached() {
+        text += &format!(", {attached} attached");
+    }
+    // Whoever made it could have put anything there, and can remove it.
+    if description.creator_uid() != process::effective_uid() {
+        text += &format!(", made by uid {}", description.creator_uid());
+    }
+    text
+}

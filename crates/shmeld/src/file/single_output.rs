@@ -1,0 +1,75 @@
+//! One output that is no answer of a server: with the same promise, a final name holds the whole file or what was there before.
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use shmeld_os::Error as OsError;
+use shmeld_os::fs::Time;
+
+use super::output::{OutputFile, OutputOptions};
+use super::record::{Entry, EntryKind};
+use super::target::create_at;
+use crate::Result;
+
+/// Where the bytes go.
+#[derive(Debug, Clone)]
+pub enum Destination {
+    /// A file with this path; a device or FIFO there is written into.
+    File(PathBuf),
+    /// Into this descriptor, as they come.
+    Stream(Rc<OwnedFd>),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct SingleOutput {
+    output: OutputFile,
+    entry: Entry,
+}
+
+impl SingleOutput {
+    /// `mode` is that of the source: the file gets no bit that it lacks.
+    pub(crate) fn create(
+        destination: &Destination,
+        bytes: u64,
+        mode: u32,
+        options: OutputOptions,
+    ) -> Result<Self> {
+        let entry = Entry {
+            kind: EntryKind::File,
+            mode: mode & 0o666,
+            size: bytes,
+            modified: Time {
+                seconds: 0,
+                nanoseconds: 0,
+            },
+            uid: 0,
+            gid: 0,
+            name: Vec::new(),
+            text: Vec::new(),
+        };
+        let output = match destination {
+            Destination::File(path) => create_at(path, &entry, options)?,
+            Destination::Stream(file) => OutputFile::stream(file.clone(), options),
+        };
+        Ok(Self { output, entry })
+    }
+
+    /// All of `bytes`, at `position` or, in a stream, next.
+    pub(crate) fn write(&mut self, position: u64, bytes: &[u8]) -> Result<(), OsError> {
+        let written = self.output.write(position, bytes);
+        written.map_err(|errno| OsError::new("write", self.output.label(), errno))
+    }
+
+    /// Zeros from here on: left out of a file, written into a stream until `between` ends it.
+    pub(crate) fn hole(&mut self, bytes: u64, between: impl FnMut() -> bool) -> Result<(), OsError> {
+        let written = self.output.hole(bytes, between);
+        written.map_err(|errno| OsError::new("write", self.output.label(), errno))
+    }
+
+    /// It is whole: it gets its name.
+    pub(crate) fn finish(self) -> Result<()> {
+        self.output.finish(&self.entry)
+    }
+}

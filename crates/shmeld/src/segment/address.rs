@@ -1,0 +1,213 @@
+//! Which segment: one form of text for both families.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use shmeld_os::ObjectName;
+use shmeld_os::name::NameError;
+use shmeld_os::sysv::Key;
+
+/// Where a segment is found. It prints as it is written.
+///
+/// ```
+/// use shmeld::segment::Address;
+///
+/// for text in ["sysv:0x00001234", "sysv:#17", "sysv:ftok:/etc/passwd:65", "posix:/frames"] {
+///     assert_eq!(text.parse::<Address>()?.to_string(), text);
+/// }
+/// assert_eq!("sysv:4660".parse::<Address>()?.to_string(), "sysv:0x00001234");
+/// # Ok::<(), shmeld::segment::AddressError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Address {
+    /// A System V segment.
+    Sysv(SysvAddress),
+    /// A POSIX segment: its name.
+    Posix(ObjectName),
+}
+
+/// Where a System V segment is found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SysvAddress {
+    /// By its key.
+    Key(Key),
+    /// By the number that the kernel gave it.
+    Id(i32),
+    /// By the key that `ftok` makes of a file and a project number.
+    File(PathBuf, u8),
+}
+
+/// Why a text is no address.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// It does not begin with a family.
+    #[error("{0:?} names no segment; write sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name")]
+    Family(String),
+    /// The key is no number of 32 bits.
+    #[error(
+        "{0:?} is no key; write a number of at most 32 bits, in hexadecimal with 0x or in decimal without leading zeros"
+    )]
+    Key(String),
+    /// The number after `#` is none.
+    #[error("{0:?} is no number of a segment; write sysv:#ID with the shmid that ipcs -m shows")]
+    Id(String),
+    /// What follows `ftok:` is not a path and a project.
+    #[error(
+        "{0:?} is no path and project; write sysv:ftok:PATH:ID with an ID from 1 to 255, or one character"
+    )]
+    File(String),
+    /// The name is none.
+    #[error(transparent)]
+    Name(#[from] NameError),
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        match text.split_once(':') {
+            Some(("posix", name)) => Ok(Self::Posix(ObjectName::new(name)?)),
+            Some(("sysv", place)) => Ok(Self::Sysv(place.parse()?)),
+            _ => Err(AddressError::Family(text.to_owned())),
+        }
+    }
+}
+
+impl FromStr for SysvAddress {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(number) = text.strip_prefix('#') {
+            let id = plain_number(number).and_then(|number| i32::try_from(number).ok());
+            return id
+                .map(Self::Id)
+                .ok_or_else(|| AddressError::Id(number.to_owned()));
+        }
+        if let Some(file) = text.strip_prefix("ftok:") {
+            let parts = file.rsplit_once(':').filter(|(path, _)| !path.is_empty());
+            let parts = parts.and_then(|(path, project)| Some((path, project_of(project)?)));
+            return parts
+                .map(|(path, project)| Self::File(path.into(), project))
+                .ok_or_else(|| AddressError::File(file.to_owned()));
+        }
+        number(text)
+            .map(|bits| Self::Key(Key::new(bits)))
+            .ok_or_else(|| AddressError::Key(text.to_owned()))
+    }
+}
+
+/// Hexadecimal with 0x, or decimal. A leading zero means octal to C and ipcrm, and decimal to everybody else: it is refused.
+fn number(text: &str) -> Option<u32> {
+    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
+            u32::from_str_radix(digits, 16).ok()
+        }
+        Some(_) => None,
+        None => plain_number(text),
+    }
+}
+
+fn plain_number(text: &str) -> Option<u32> {
+    let is_plain =
+        text.bytes().all(|digit| digit.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    is_plain.then(|| text.parse().ok()).flatten()
+}
+
+/// A number, or a character as in `ftok(path, 'A')`. Zero is left undefined by POSIX.
+fn project_of(text: &str) -> Option<u8> {
+    match text.as_bytes() {
+        [character] if character.is_ascii_graphic() && !character.is_ascii_digit() => Some(*character),
+        _ => u8::try_from(number(text)?).ok().filter(|project| *project != 0),
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sysv(place) => write!(formatter, "sysv:{place}"),
+            Self::Posix(name) => write!(formatter, "posix:{name}"),
+        }
+    }
+}
+
+impl fmt::Display for SysvAddress {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(key) => key.fmt(formatter),
+            Self::Id(id) => write!(formatter, "#{id}"),
+            Self::File(path, project) => write!(formatter, "ftok:{}:{project}", path.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(bits: u32) -> Address {
+        Address::Sysv(SysvAddress::Key(Key::new(bits)))
+    }
+
+    #[test]
+    fn every_form_is_understood() {
+        let file = |path: &str, project| Address::Sysv(SysvAddress::File(path.into(), project));
+        for (text, address) in [
+            ("sysv:0x1234", key(0x1234)),
+            ("sysv:0XffffFFFF", key(u32::MAX)),
+            ("sysv:5678", key(5678)),
+            ("sysv:0", key(0)),
+            ("sysv:4294967295", key(u32::MAX)),
+            ("sysv:#0", Address::Sysv(SysvAddress::Id(0))),
+            ("sysv:#2147483647", Address::Sysv(SysvAddress::Id(i32::MAX))),
+            ("sysv:ftok:/tmp/a:b:7", file("/tmp/a:b", 7)),
+            ("sysv:ftok:.:A", file(".", b'A')),
+            ("sysv:ftok:file:0x41", file("file", 0x41)),
+            (
+                "posix:/frames",
+                Address::Posix(ObjectName::new("/frames").expect("valid")),
+            ),
+            (
+                "posix:frames",
+                Address::Posix(ObjectName::new("/frames").expect("valid")),
+            ),
+        ] {
+            assert_eq!(text.parse(), Ok(address), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_with_what_would_be_one() {
+        for (text, word) in [
+            ("", "sysv:0xKEY"),
+            ("0x1234", "sysv:0xKEY"),
+            ("/frames", "posix:/name"),
+            ("mq:/frames", "posix:/name"),
+            ("sysv:", "0x"),
+            ("sysv:0x", "0x"),
+            ("sysv:0x1_0", "0x"),
+            ("sysv:+5", "decimal"),
+            ("sysv:-1", "decimal"),
+            ("sysv:017", "leading zeros"),
+            ("sysv:0x100000000", "32 bits"),
+            ("sysv:4294967296", "32 bits"),
+            ("sysv:#", "ipcs"),
+            ("sysv:#-1", "ipcs"),
+            ("sysv:#2147483648", "ipcs"),
+            ("sysv:#0x10", "ipcs"),
+            ("sysv:ftok:", "PATH:ID"),
+            ("sysv:ftok:/tmp", "PATH:ID"),
+            ("sysv:ftok::7", "PATH:ID"),
+            ("sysv:ftok:/tmp:0", "1 to 255"),
+            ("sysv:ftok:/tmp:256", "1 to 255"),
+            ("sysv:ftok:/tmp:AB", "1 to 255"),
+            ("posix:", "empty"),
+            ("posix:/..", ".."),
+            ("posix:/a/b", "no /"),
+        ] {
+            let error = text.parse::<Address>().expect_err(text).to_string();
+            assert!(error.contains(word), "{text}: {error}");
+        }
+    }
+}

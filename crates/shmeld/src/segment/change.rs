@@ -1,0 +1,133 @@
+//! Size, mode and owner of a segment, and its end.
+
+use shmeld_os::posix::shm::SharedMemory;
+use shmeld_os::sysv::shared_memory::SegmentStat;
+use shmeld_os::{ErrorKind, explain, fs};
+
+use super::open::{Object, open_sysv};
+use super::{Address, Segment, SegmentError};
+use crate::Result;
+
+/// What removing a segment has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Removal {
+    /// Nothing.
+    Gone,
+    /// A System V segment without a key, which goes with the last of this many attachments.
+    Marked {
+        /// How many.
+        attached: u64,
+    },
+    /// A System V segment that goes with its last attachment, if it is not gone: its mode hides it from its owner.
+    Unseen,
+    /// A POSIX segment without a name, if it is open or mapped anywhere.
+    Unnamed,
+}
+
+impl Segment {
+    /// `posix_fallocate` or `ftruncate`: makes a POSIX segment longer, with memory behind what is new, or shorter.
+    ///
+    /// Whoever has mapped what is cut off gets SIGBUS at the next touch of it. If there is no room to grow, the size stays.
+    ///
+    /// # Errors
+    /// [`SegmentError::NotPossible`] for a System V segment; ENOSPC, with the bytes needed and free.
+    pub fn resize(&self, bytes: u64) -> Result<()> {
+        let Object::Posix(memory) = &self.object else {
+            return Err(SegmentError::NotPossible {
+                operation: "resize",
+                address: self.address.clone(),
+                reason: "the size of a System V segment is fixed when it is made",
+                instead: "create another one under another key, copy (shmeld ipc read, write), and remove this one",
+            }
+            .into());
+        };
+        let present = memory.stat()?.bytes;
+        if bytes > present {
+            if let Err(error) = memory.grow(bytes) {
+                // What could be reserved would stay. The first error says why; this one could say nothing more.
+                let _ = fs::set_size(memory, present);
+                return Err(error.into());
+            }
+        } else {
+            fs::set_size(memory, bytes)?;
+            let why =
+                format_args!("from {present} to {bytes} bytes; who has the rest mapped gets SIGBUS there");
+            explain!("ftruncate", self.address, why);
+        }
+        Ok(())
+    }
+
+    /// `shmctl(IPC_SET)` or `fchmod`: sets the nine permission bits.
+    ///
+    /// # Errors
+    /// EPERM unless we are owner, creator or root; EACCES if the mode that it has does not let us read it, which both need first.
+    pub fn set_mode(&self, mode: u32) -> Result<()> {
+        match &self.object {
+            Object::Sysv(segment) => segment.set_mode(mode)?,
+            Object::Posix(memory) => memory.set_mode(mode)?,
+        }
+        Ok(())
+    }
+
+    /// `shmctl(IPC_SET)` or `fchown`: gives it to another user or group; `None` leaves it.
+    ///
+    /// # Errors
+    /// As for [`Segment::set_mode`]. Only root gives a POSIX segment to another user; owner and creator may give a System V segment away.
+    pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
+        match &self.object {
+            Object::Sysv(segment) => segment.set_owner(uid, gid)?,
+            Object::Posix(memory) => {
+                fs::set_owner(memory, uid, gid)?;
+                explain!("fchown", self.address, "another owner");
+            }
+        }
+        Ok(())
+    }
+
+    /// `shmctl(IPC_RMID)` or `shm_unlink`: takes the key or name of a segment away; it goes with its last user.
+    ///
+    /// A POSIX segment is not opened for it, and so can have any mode.
+    ///
+    /// # Errors
+    /// EPERM unless we are owner, creator or root; EACCES for a POSIX segment of another user; EINVAL, ENOENT if it is gone.
+    pub fn remove(address: &Address) -> Result<Removal> {
+        match address {
+            Address::Posix(name) => {
+                SharedMemory::unlink(name)?;
+                Ok(Removal::Unnamed)
+            }
+            Address::Sysv(place) => {
+                let segment = open_sysv(place, 0)?;
+                segment.remove()?;
+                Ok(after_removal(&segment.stat()))
+            }
+        }
+    }
+}
+
+/// A segment that is still there after IPC_RMID is marked.
+fn after_removal(stat: &shmeld_os::Result<SegmentStat>) -> Removal {
+    match stat {
+        Ok(stat) => Removal::Marked {
+            attached: stat.attached,
+        },
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => Removal::Unseen,
+        Err(_) => Removal::Gone,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shmeld_os::{Errno, Error};
+
+    use super::*;
+
+    #[test]
+    fn a_segment_that_cannot_be_seen_any_more_is_gone_or_hidden() {
+        let refused = |errno| Err(Error::new("shmctl(IPC_STAT)", "#1", errno));
+        assert_eq!(after_removal(&refused(Errno::INVAL)), Removal::Gone);
+        assert_eq!(after_removal(&refused(Errno::IDRM)), Removal::Gone);
+        assert_eq!(after_removal(&refused(Errno::ACCESS)), Removal::Unseen);
+    }
+}
