@@ -22,3 +22,8 @@ mod semaphore;
 mod shared_memory;
 mod sigbus;
 mod support;
+mod sysv_limits;
+mod sysv_objects;
+mod sysv_queue;
+mod sysv_segment;
+mod sysv_semaphore;

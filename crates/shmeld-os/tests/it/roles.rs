@@ -3,7 +3,7 @@
 //! A helper is this test binary again, see [`Helper`](crate::support::Helper). Each role lives beside the
 //! tests that start it.
 
-use crate::{lease, listing, semaphore, shared_memory, sigbus};
+use crate::{lease, listing, semaphore, shared_memory, sigbus, sysv_limits, sysv_segment, sysv_semaphore};
 
 #[test]
 #[ignore = "played by helper processes of other tests"]
@@ -34,6 +34,10 @@ fn play() {
         "sent_signal_ignored" => sigbus::sent_signal_ignored(),
         "sent_signal_with_handler" => sigbus::sent_signal_with_handler(),
         "unguarded_region_vanishes" => sigbus::unguarded_region_vanishes(),
+        "attach_a_segment" => sysv_segment::attach_a_segment(arguments[0]),
+        "hold_units" => sysv_semaphore::hold_units(arguments[0]),
+        "hold_units_and_fork" => sysv_semaphore::hold_units_and_fork(arguments[0]),
+        "meet_small_limits" => sysv_limits::meet_small_limits(),
         other => panic!("unknown role {other}"),
     }
 }
