@@ -192,7 +192,11 @@ impl Bytes<'_> {
             return Ok(Stretch { end, is_hole: false });
         };
         Ok(match fs::span_at(memory, at, end)? {
-            fs::Span::Hole { end, .. } => Stretch { end, is_hole: true },
+            // What has been cut off meanwhile looks like a hole too. Reading tells.
+            fs::Span::Hole { end, .. } => Stretch {
+                end,
+                is_hole: memory.stat()?.bytes >= end,
+            },
             fs::Span::Data { end, .. } => Stretch { end, is_hole: false },
             fs::Span::End => Stretch { end, is_hole: false },
         })

@@ -2,7 +2,7 @@
 
 use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::sysv::shared_memory::SegmentStat;
-use shmeld_os::{ErrorKind, explain, fs};
+use shmeld_os::{Errno, Error, ErrorKind, explain, fs, limits};
 
 use super::open::{Object, open_sysv};
 use super::{Address, Segment, SegmentError};
@@ -44,6 +44,7 @@ impl Segment {
         };
         let present = memory.stat()?.bytes;
         if bytes > present {
+            check_room(memory.label(), bytes - present)?;
             if let Err(error) = memory.grow(bytes) {
                 // What could be reserved would stay. The first error says why; this one could say nothing more.
                 let _ = fs::set_size(memory, present);
@@ -106,6 +107,18 @@ impl Segment {
     }
 }
 
+/// What cannot be had is refused before it is tried: trying fills the shared memory of everybody up to its end, if only for a moment.
+pub(super) fn check_room(label: &str, needed: u64) -> Result<()> {
+    match limits::shared_memory_space() {
+        Ok((_, free)) if needed > free => {
+            let object = format!("{label} ({needed} bytes needed, {free} free)");
+            Err(Error::new("posix_fallocate", object, Errno::NOSPC).into())
+        }
+        // The attempt itself says what else is wrong.
+        _ => Ok(()),
+    }
+}
+
 /// A segment that is still there after IPC_RMID is marked.
 fn after_removal(stat: &shmeld_os::Result<SegmentStat>) -> Removal {
     match stat {
@@ -119,8 +132,6 @@ fn after_removal(stat: &shmeld_os::Result<SegmentStat>) -> Removal {
 
 #[cfg(test)]
 mod tests {
-    use shmeld_os::{Errno, Error};
-
     use super::*;
 
     #[test]

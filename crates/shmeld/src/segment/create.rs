@@ -4,9 +4,10 @@ use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::sysv::shared_memory as sysv;
 use shmeld_os::{Errno, ErrorKind, ObjectName};
 
+use super::change::check_room;
 use super::open::{Object, key_of, size};
 use super::{Address, Segment, SegmentError, SysvAddress};
-use crate::Result;
+use crate::{Error, Result};
 
 /// How often opening and creating may alternate when others create and remove the segment meanwhile.
 const RACE_TRIES_MAX: u32 = 100;
@@ -76,7 +77,13 @@ fn create_sysv(place: &SysvAddress, creation: Creation) -> Result<(sysv::Segment
         "shmget",
         &key.to_string(),
         creation.exclusive,
-        || sysv::Segment::create_new(key, size(creation.bytes), creation.mode),
+        || {
+            Ok(sysv::Segment::create_new(
+                key,
+                size(creation.bytes),
+                creation.mode,
+            )?)
+        },
         || sysv::Segment::open(key, size(creation.bytes)),
     )
 }
@@ -85,8 +92,9 @@ fn create_posix(name: &ObjectName, creation: Creation) -> Result<(SharedMemory, 
     let create = || {
         if SharedMemory::stat_name(name).is_ok() {
             // Cheaper than to reserve the memory first; publishing decides.
-            return Err(shmeld_os::Error::new("shm_open", name.to_string(), Errno::EXIST));
+            return Err(shmeld_os::Error::new("shm_open", name.to_string(), Errno::EXIST).into());
         }
+        check_room(&name.to_string(), creation.bytes)?;
         let memory = SharedMemory::create_unnamed()?;
         memory.reserve(creation.bytes)?;
         memory.set_mode(creation.mode)?;
@@ -102,12 +110,12 @@ fn alternate<T>(
     operation: &'static str,
     object: &str,
     exclusive: bool,
-    create: impl Fn() -> shmeld_os::Result<T>,
+    create: impl Fn() -> Result<T>,
     open: impl Fn() -> shmeld_os::Result<T>,
 ) -> Result<(T, Made)> {
     for _ in 0..RACE_TRIES_MAX {
         match create() {
-            Err(error) if error.kind() == ErrorKind::AlreadyExists && !exclusive => {}
+            Err(Error::Os(error)) if error.kind() == ErrorKind::AlreadyExists && !exclusive => {}
             outcome => return Ok((outcome?, Made::New)),
         }
         match open() {

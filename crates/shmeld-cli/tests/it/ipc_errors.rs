@@ -1,0 +1,248 @@
+//! What `shmeld ipc` says when the kernel refuses: which mistake it was, and what cures it.
+
+use crate::content;
+use crate::ipc_world::Places;
+use crate::world::{NOBODY, World, has_or_skip, is_root_or_skip};
+
+#[test]
+fn mistakes_about_sizes_are_told_apart() {
+    let (world, places) = (World::new("sizes"), Places::new());
+    let (address, key) = (places.sysv(), places.key);
+    for words in [&["create", &address][..], &["create", &address, "--size", "0"]] {
+        world
+            .ipc_refused(3, words)
+            .expect_line(&format!(
+                "shmeld: shmget {key} (0 bytes wanted): invalid argument (EINVAL)"
+            ))
+            .expect_line(
+                "hint: nothing has this key yet, and a new segment has at least one byte: give a size",
+            );
+    }
+    world
+        .ipc_refused(3, &["create", &address, "--size", "18446744073709551615"])
+        .expect_said("18446744073709551615 bytes wanted, at most ")
+        .expect_said("(kernel.shmmax); raise it: sysctl -w kernel.shmmax=N");
+    world.ipc_done(&["create", &address, "--size", "27"]);
+    for words in [
+        &["create", &address, "--size", "28"][..],
+        &["open", &address, "--size", "28"],
+    ] {
+        world
+            .ipc_refused(3, words)
+            .expect_line(&format!(
+                "shmeld: shmget {key} (28 bytes wanted, it has 27): invalid argument (EINVAL)"
+            ))
+            .expect_said("hint: a segment never grows");
+    }
+    let lasting = world.ipc_done(&["open", &address]);
+    world.ipc_done(&["create", &places.posix(), "--size", "27"]);
+    for address in [lasting.as_str(), &places.posix()] {
+        let refused = world.ipc_refused(3, &["open", address, "--size", "28"]);
+        refused.expect_line(&format!(
+            "shmeld: open {address}: 28 bytes wanted, it has 27 (TOO_SMALL)"
+        ));
+    }
+    let refused = world.ipc_refused(3, &["create", &places.posix(), "--size", "28"]);
+    refused
+        .expect_said("28 bytes wanted, it has 27 (TOO_SMALL)")
+        .expect_said("hint: shmeld ipc resize");
+    world.ipc_done(&["rm", &address, &places.posix()]);
+    places.assert_empty();
+    world.finish();
+}
+
+#[test]
+fn what_is_not_there_is_told_for_each_command_and_each_address() {
+    let (world, places) = (World::new("absent"), Places::new());
+    let posix = format!(
+        "shmeld: shm_open {}: no such file or directory (ENOENT)",
+        places.name
+    );
+    let sysv = format!(
+        "shmeld: shmget {}: no such file or directory (ENOENT)",
+        places.key
+    );
+    for words in [
+        &["show"][..],
+        &["open"],
+        &["read"],
+        &["write"],
+        &["attach", "--for", "0"],
+        &["chmod", "600"],
+        &["chown", "0"],
+        &["rm"],
+    ] {
+        let on = |address: &str| {
+            let mut all = words.to_vec();
+            all.insert(1, address);
+            world.ipc_refused(3, &all)
+        };
+        on(&places.sysv())
+            .expect_line(&sysv)
+            .expect_said("hint: nothing of this kind has this key");
+        let by_name = on(&places.posix());
+        if words[0] == "rm" {
+            by_name.expect_said("shm_unlink");
+        } else {
+            by_name
+                .expect_line(&posix)
+                .expect_said("hint: nothing of that name in /dev/shm");
+        }
+        on("sysv:#2147483647")
+            .expect_said("invalid argument (EINVAL)")
+            .expect_said("or it was removed: ipcs -m");
+    }
+    world.ipc_refused(3, &["open", "sysv:0"]).expect_said("(ENOENT)");
+    let refused = world.ipc_refused(2, &["create", "sysv:#5"]);
+    refused
+        .expect_said("the kernel chooses the number of a segment (NOT_POSSIBLE)")
+        .expect_said("hint: give a key");
+    world
+        .ipc_refused(2, &["show", "0x1234"])
+        .expect_said("write sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name");
+    world.finish();
+}
+
+#[test]
+fn segments_of_others_are_closed_where_their_mode_says_so() {
+    if !is_root_or_skip() || !has_or_skip("setpriv") {
+        return;
+    }
+    let (world, places) = (World::new("foreign"), Places::new());
+    for address in places.both() {
+        world.ipc_done(&["create", &address, "--size", "10", "--mode", "600"]);
+        world
+            .ipc(&["write", &address])
+            .input(b"root's own")
+            .run()
+            .expect_code(0);
+        let closed = |words: &[&str]| world.ipc(words).as_user(NOBODY).run().expect_code(3);
+        for words in [
+            &["show", &address][..],
+            &["read", &address],
+            &["write", &address],
+            &["attach", &address, "--for", "0"],
+            &["create", &address],
+            &["chmod", &address, "666"],
+        ] {
+            closed(words)
+                .expect_said("permission denied (EACCES)")
+                .expect_said("hint: ");
+        }
+        // May be read: then it is, and nothing else.
+        world.ipc_done(&["chmod", &address, "644"]);
+        let read = world
+            .ipc(&["read", &address])
+            .as_user(NOBODY)
+            .run()
+            .expect_code(0);
+        assert_eq!(read.stdout, b"root's own");
+        world
+            .ipc(&["attach", &address, "--read-only", "--for", "0"])
+            .as_user(NOBODY)
+            .run()
+            .expect_code(0);
+        let refused = world
+            .ipc(&["write", &address])
+            .input(b"x")
+            .as_user(NOBODY)
+            .run()
+            .expect_code(3);
+        refused.expect_said("permission denied (EACCES)");
+        for words in [
+            &["chmod", &address, "666"][..],
+            &["chown", &address, "65534"],
+            &["rm", &address],
+        ] {
+            closed(words).expect_said("operation not permitted (EPERM)");
+        }
+        assert_eq!(world.ipc(&["read", &address]).run().stdout, b"root's own");
+        world.ipc_done(&["rm", &address]);
+    }
+    places.assert_empty();
+    world.finish();
+}
+
+/// `shmget(IPC_CREAT)` opens whatever has the key. Who relies on the segment must know whose it is.
+#[test]
+fn segment_of_another_user_that_was_there_first_is_named_as_such() {
+    if !is_root_or_skip() || !has_or_skip("setpriv") {
+        return;
+    }
+    let (world, places) = (World::new("squatter"), Places::new());
+    for address in places.both() {
+        let create = world.ipc(&["create", &address, "--size", "10", "--mode", "666"]);
+        create.as_user(NOBODY).run().expect_code(0);
+        let found = world
+            .ipc(&["create", &address, "--size", "10"])
+            .run()
+            .expect_code(0);
+        found
+            .expect_said(&format!("opened {address}: 10 bytes, mode 0666"))
+            .expect_said("made by uid 65534");
+        world.ipc_done(&["rm", &address]);
+    }
+    places.assert_empty();
+    world.finish();
+}
+
+/// EIDRM cannot be provoked from outside on Linux: it takes a removal in the middle of the call. strace does it instead.
+#[test]
+fn removal_in_the_middle_of_a_call_is_told_as_one() {
+    if !has_or_skip("strace") {
+        return;
+    }
+    let (world, places) = (World::new("eidrm"), Places::new());
+    let address = places.sysv();
+    world.ipc_done(&["create", &address, "--size", "10"]);
+    for (call, words) in [
+        ("shmctl", &["show", &address][..]),
+        ("shmat", &["read", &address]),
+        ("shmctl", &["rm", &address]),
+    ] {
+        let inject = format!("inject={call}:error=EIDRM");
+        let strace = ["strace", "-D", "-f", "-qq", "-o", "calls", "-e", &inject];
+        let refused = world.ipc(words).wrapped(&strace).run().expect_code(3);
+        refused.expect_said(&format!("{}: the object was removed (EIDRM)", places.key));
+    }
+    world.ipc_done(&["rm", &address]);
+    content::remove_tree(&world.root().join("calls"));
+    places.assert_empty();
+    world.finish();
+}
+
+#[test]
+fn each_step_is_explained() {
+    let (world, places) = (World::new("explain"), Places::new());
+    for (address, calls) in [
+        (
+            places.sysv(),
+            [
+                "shmget(IPC_CREAT|IPC_EXCL)",
+                "shmat",
+                "shmdt",
+                "shmctl(IPC_SET)",
+                "shmctl(IPC_RMID)",
+            ],
+        ),
+        (
+            places.posix(),
+            ["open(O_TMPFILE)", "linkat", "mmap", "munmap", "fchmod"],
+        ),
+    ] {
+        let commands = [
+            &["create", &address, "--size", "10", "--explain"][..],
+            &["attach", &address, "--for", "0", "--explain"],
+            &["chmod", &address, "600", "--explain"],
+            &["rm", &address, "--explain"],
+        ];
+        let told: String = commands
+            .map(|words| world.ipc(words).run().expect_code(0).stderr)
+            .concat();
+        for call in calls {
+            assert!(told.contains(&format!("ms  {call} ")), "{call}\n{told}");
+        }
+    }
+    places.assert_empty();
+    world.finish();
+}
