@@ -5,6 +5,18 @@
 //! * [`Span`]: which bytes; reading and writing them from and to files and pipes;
 //! * [`Attachment`]: one that is memory of this process.
 //!
+//! ```
+//! use shmeld::segment::{Creation, How, Removal, Segment};
+//!
+//! let creation = Creation { bytes: 27, mode: 0o660, exclusive: false };
+//! let (segment, _) = Segment::create(&"sysv:0".parse()?, creation)?; // 0: without a key
+//! let attachment = segment.attach(How::default())?;
+//! attachment.write(0, b"hello")?;
+//! assert_eq!(segment.describe()?.attached(), Some(1));
+//! assert_eq!(Segment::remove(&segment.lasting_address())?, Removal::Marked { attached: 1 });
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! What the families share has one form here; where they differ, an error says so. Not here: queues and semaphores, and lists of objects.
 
 mod address;

@@ -11,3 +11,4 @@ mod raw_peer;
 mod regressions;
 mod regressions_of_life;
 mod resume;
+mod segment;
