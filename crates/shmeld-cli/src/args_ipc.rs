@@ -8,8 +8,8 @@ use shmeld::segment::Address;
 use crate::values::{Owner, Wait, parse_address, parse_mode, parse_owner, parse_size, parse_wait};
 
 /// How a segment is named, at the end of the long help.
-const ADDRESSES: &str = "Addresses: sysv:0xKEY (or decimal; sysv:0 is a new segment without a key), sysv:#ID (the shmid of ipcs -m), \
-sysv:ftok:PATH:ID (ID a number or a character), posix:/name.";
+const ADDRESSES: &str = "Addresses: sysv:0xKEY (or decimal; each creation of sysv:0 makes a segment without a key), sysv:#ID (the shmid of ipcs -m), \
+sysv:ftok:PATH:ID (the key that ftok makes of a file and a number from 1 to 255 or a character), posix:/name.";
 
 /// Options of `ipc`.
 #[derive(Debug, Args)]
@@ -70,7 +70,7 @@ pub struct TalkArgs {
 /// Options of `ipc create`.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// The segment
+    /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
     /// Its size in bytes; one that is there must have at least as many
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -88,7 +88,7 @@ pub struct CreateArgs {
 /// Options of `ipc open`.
 #[derive(Debug, Args)]
 pub struct OpenArgs {
-    /// The segment
+    /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
     /// How many bytes it must have at least
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
@@ -100,7 +100,7 @@ pub struct OpenArgs {
 /// Options of `ipc attach`.
 #[derive(Debug, Args)]
 pub struct AttachArgs {
-    /// The segment
+    /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
     /// For reading only: a store would end the process
     #[arg(long)]
@@ -111,7 +111,7 @@ pub struct AttachArgs {
     /// Round that address down to where a segment can be attached (SHM_RND)
     #[arg(long, requires = "at")]
     pub round: bool,
-    /// How long to hold it: 500ms, 10s, 2m; until a signal if absent
+    /// How long to hold it: 500ms, 10s, 2m; until a signal if absent (then the exit code is 130 or 143)
     #[arg(long = "for", value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
     pub hold: Wait,
     #[command(flatten)]
@@ -121,7 +121,7 @@ pub struct AttachArgs {
 /// Options of `ipc show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The segments
+    /// The segments: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     #[arg(required = true)]
     pub addresses: Vec<Address>,
     #[command(flatten)]
@@ -131,7 +131,7 @@ pub struct ShowArgs {
 /// Options of `ipc read`.
 #[derive(Debug, Args)]
 pub struct ReadArgs {
-    /// The segment
+    /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
     /// Where to begin, in bytes
     #[arg(long, value_name = "N", default_value = "0", value_parser = parse_size)]
@@ -149,7 +149,7 @@ pub struct ReadArgs {
 /// Options of `ipc write`.
 #[derive(Debug, Args)]
 pub struct WriteArgs {
-    /// The segment
+    /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
     /// The file that the bytes come from; - is standard input
     #[arg(default_value = "-", value_hint = ValueHint::FilePath)]
@@ -164,7 +164,7 @@ pub struct WriteArgs {
 /// Options of `ipc resize`.
 #[derive(Debug, Args)]
 pub struct ResizeArgs {
-    /// The segment
+    /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
     /// Its new size in bytes
     #[arg(value_name = "SIZE", value_parser = parse_size)]
@@ -176,9 +176,9 @@ pub struct ResizeArgs {
 /// Options of `ipc chmod`.
 #[derive(Debug, Args)]
 pub struct ChmodArgs {
-    /// The segment
+    /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
-    /// Its new permission bits, in octal
+    /// Its new permission bits, in octal; an owner who may not read it cannot change it again, but root can
     #[arg(value_parser = parse_mode)]
     pub mode: u32,
     #[command(flatten)]
@@ -188,7 +188,7 @@ pub struct ChmodArgs {
 /// Options of `ipc chown`.
 #[derive(Debug, Args)]
 pub struct ChownArgs {
-    /// The segment
+    /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
     /// Numbers: UID, UID:GID or :GID
     #[arg(value_name = "UID[:GID]", value_parser = parse_owner)]
@@ -200,7 +200,7 @@ pub struct ChownArgs {
 /// Options of `ipc rm`.
 #[derive(Debug, Args)]
 pub struct RmArgs {
-    /// The segments
+    /// The segments: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     #[arg(required = true)]
     pub addresses: Vec<Address>,
     #[command(flatten)]

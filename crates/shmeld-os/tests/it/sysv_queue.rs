@@ -89,6 +89,20 @@ fn removed_queue_ends_every_wait() {
 }
 
 #[test]
+fn removed_queue_wakes_a_sender_that_waits_for_room() {
+    let own = queue(Key::PRIVATE, 0o600);
+    let message = [7; 1000];
+    while own.send(1, &message, within(0)).is_ok() {}
+    std::thread::scope(|scope| {
+        let sender = scope.spawn(|| own.send(1, &message, None));
+        // The kernel does not tell who waits here.
+        std::thread::sleep(Duration::from_millis(100));
+        own.remove().expect("ours");
+        assert_refused(sender.join().expect("no panic"), Errno::IDRM, "");
+    });
+}
+
+#[test]
 fn signals_neither_end_nor_stretch_a_wait() {
     let own = queue(Key::PRIVATE, 0o600);
     let start = Instant::now();
