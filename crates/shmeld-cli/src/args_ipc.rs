@@ -178,7 +178,7 @@ pub struct ResizeArgs {
 pub struct ChmodArgs {
     /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
-    /// Its new permission bits, in octal; an owner who may not read it cannot change it again, but root can
+    /// Its new permission bits, in octal
     #[arg(value_parser = parse_mode)]
     pub mode: u32,
     #[command(flatten)]

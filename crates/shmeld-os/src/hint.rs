@@ -5,10 +5,12 @@
 //!
 //! Not here: System V (`hint_sysv`).
 
+use std::os::unix::fs::MetadataExt;
+
 use rustix::io::Errno;
 
 use crate::posix::shm;
-use crate::{Error, hint_sysv, limits};
+use crate::{Error, hint_sysv, limits, process};
 
 pub(crate) type Text = fn(&Error) -> String;
 
@@ -72,9 +74,7 @@ static HINTS: &[(&str, Errno, Text)] = &[
     ("shm_open", Errno::NXIO, squatted),
     ("shm_open", Errno::NOENT, missing_if_directory_is_missing),
     ("sem_open", Errno::NOENT, missing_if_directory_is_missing),
-    ("shm_open", Errno::ACCESS, |error| {
-        belongs_to_another(error, "shared memory object", "its mode")
-    }),
+    ("shm_open", Errno::ACCESS, closed_object),
     ("sem_open", Errno::ACCESS, |error| {
         belongs_to_another(error, "semaphore", "its mode")
     }),
@@ -233,6 +233,19 @@ fn belongs_to_another(error: &Error, kind: &str, what: &str) -> String {
         "the {kind} {} belongs to another user, and {what} does not admit this one",
         error.object()
     )
+}
+
+fn closed_object(error: &Error) -> String {
+    let path = std::path::Path::new(shm::DIRECTORY).join(error.object().trim_start_matches('/'));
+    let is_ours = std::fs::symlink_metadata(&path).is_ok_and(|found| found.uid() == process::effective_uid());
+    if is_ours {
+        format!(
+            "its mode shuts out its own owner, who can change it: chmod 600 {}",
+            path.display()
+        )
+    } else {
+        belongs_to_another(error, "shared memory object", "its mode")
+    }
 }
 
 fn only_the_owner_removes(error: &Error) -> String {

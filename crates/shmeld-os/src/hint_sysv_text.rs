@@ -13,7 +13,7 @@ pub(crate) fn needs_a_project(_: &Error) -> String {
 
 pub(crate) fn closed(error: &Error) -> String {
     format!(
-        "the mode of {} is closed to this user (ipcs shows owner and mode); root can change it, and its owner as long as the owner may read",
+        "the mode of {} is closed to this user; its owner, its creator and root can change it (ipcs shows who that is)",
         error.object()
     )
 }

@@ -1,6 +1,7 @@
 //! `shmeld ipc create` and `shmeld ipc open`.
 
-use shmeld::os::process;
+use serde_json::Value;
+use shmeld::os::{ErrorKind, process};
 use shmeld::segment::{Creation, Description, Made, Segment};
 
 use super::ipc::{Talk, event};
@@ -13,20 +14,27 @@ pub(super) fn create(talk: &Talk<'_>, args: &CreateArgs) -> u8 {
         mode: args.mode,
         exclusive: args.exclusive,
     };
-    talk.code(
-        Segment::create(&args.address, creation).and_then(|(segment, made)| {
-            let verb = match made {
-                Made::New => "created",
-                Made::Found => "opened",
-            };
-            tell(talk, &segment, verb)
-        }),
-    )
+    let created = Segment::create(&args.address, creation);
+    talk.code(created.and_then(|(segment, made)| match made {
+        Made::New => told_as_new(talk, &segment),
+        Made::Found => tell(talk, &segment, "opened"),
+    }))
 }
 
 pub(super) fn open(talk: &Talk<'_>, args: &OpenArgs) -> u8 {
     let opened = Segment::open(&args.address, args.size.unwrap_or(0), false);
     talk.code(opened.and_then(|segment| tell(talk, &segment, "opened")))
+}
+
+/// A mode that hides it from its maker does not unmake it.
+fn told_as_new(talk: &Talk<'_>, segment: &Segment) -> Result<u8, shmeld::Error> {
+    match tell(talk, segment, "created") {
+        Err(shmeld::Error::Os(error)) if error.kind() == ErrorKind::PermissionDenied => {
+            let lasting = segment.lasting_address();
+            Ok(talk.data(&lasting, || event("created", &lasting, Value::Null)))
+        }
+        outcome => outcome,
+    }
 }
 
 /// Its address alone on standard output, for scripts; the rest on standard error, for people.

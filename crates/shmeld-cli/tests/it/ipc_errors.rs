@@ -123,7 +123,6 @@ fn segments_of_others_are_closed_where_their_mode_says_so() {
             &["write", &address],
             &["attach", &address, "--for", "0"],
             &["create", &address],
-            &["chmod", &address, "666"],
         ] {
             closed(words)
                 .expect_said("permission denied (EACCES)")
@@ -159,6 +158,44 @@ fn segments_of_others_are_closed_where_their_mode_says_so() {
         assert_eq!(world.ipc(&["read", &address]).run().stdout, b"root's own");
         world.ipc_done(&["rm", &address]);
     }
+    places.assert_empty();
+    world.finish();
+}
+
+#[test]
+fn owner_who_shut_himself_out_is_helped() {
+    if !is_root_or_skip() || !has_or_skip("setpriv") {
+        return;
+    }
+    let (world, places) = (World::new("shut-out"), Places::new());
+    let nobody = |words: &[&str]| world.ipc(words).as_user(NOBODY).run();
+    for address in places.both() {
+        nobody(&["create", &address, "--size", "10"]).expect_code(0);
+        nobody(&["chmod", &address, "0"]).expect_code(0);
+        let refused = nobody(&["read", &address]).expect_code(3);
+        refused
+            .expect_said("permission denied (EACCES)")
+            .expect_said("owner");
+    }
+    // Even one that is made so is told by its address, since it was made.
+    let made = nobody(&["create", "sysv:0", "--size", "1", "--mode", "0"]).expect_code(0);
+    nobody(&["rm", made.stdout_text().trim_end()]).expect_code(0);
+    nobody(&["chmod", &places.sysv(), "600"]).expect_code(0);
+    nobody(&["read", &places.sysv()]).expect_code(0);
+    // The hint is a command that works.
+    let path = format!("/dev/shm{}", places.name);
+    let refused = nobody(&["chmod", &places.posix(), "600"]).expect_code(3);
+    refused.expect_line(&format!(
+        "hint: its mode shuts out its own owner, who can change it: chmod 600 {path}"
+    ));
+    world
+        .tool("chmod")
+        .args(["600", &path])
+        .as_user(NOBODY)
+        .run()
+        .expect_code(0);
+    nobody(&["read", &places.posix()]).expect_code(0);
+    nobody(&["rm", &places.sysv(), &places.posix()]).expect_code(0);
     places.assert_empty();
     world.finish();
 }

@@ -28,6 +28,12 @@ use crate::{Error, Result, explain, sys};
 /// The segment is marked for removal (`SHM_DEST`): it has lost its key and goes with its last attachment.
 const MARKED: u32 = 0o1000;
 
+/// `SHM_STAT_ANY`, which the libc crate does not name: of the segment at an index of the kernel's table, what /proc/sysvipc/shm shows to everybody.
+const SHM_STAT_ANY: libc::c_int = 15;
+
+/// The index is the low bits of the number. With the boot option ipcmni_extend it has more: then nothing, or another number, is found.
+const INDEX_BITS: libc::c_int = 0x7fff;
+
 /// What the kernel says about a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SegmentStat {
@@ -178,7 +184,7 @@ impl Segment {
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     #[doc(alias = "IPC_SET")]
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        let mut raw = self.raw_stat()?;
+        let mut raw = self.raw_stat_of_any()?;
         raw.shm_perm.uid = uid.unwrap_or(raw.shm_perm.uid);
         raw.shm_perm.gid = gid.unwrap_or(raw.shm_perm.gid);
         self.control("shmctl(IPC_SET)", libc::IPC_SET, &mut raw)
@@ -197,7 +203,7 @@ impl Segment {
     // The type of a mode differs in width from machine to machine.
     #[allow(clippy::unnecessary_cast)]
     pub fn set_mode(&self, mode: u32) -> Result<()> {
-        let mut raw = self.raw_stat()?;
+        let mut raw = self.raw_stat_of_any()?;
         raw.shm_perm.mode = (mode & 0o777) as _;
         self.control("shmctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
         explain!(
@@ -230,6 +236,21 @@ impl Segment {
         let mut raw: libc::shmid_ds = unsafe { mem::zeroed() };
         self.control("shmctl(IPC_STAT)", libc::IPC_STAT, &mut raw)?;
         Ok(raw)
+    }
+
+    /// The same where the mode lets nobody read, its owner included: IPC_SET sets owner and mode together, so the other one must be known.
+    fn raw_stat_of_any(&self) -> Result<libc::shmid_ds> {
+        let refusal = match self.raw_stat() {
+            Err(error) if error.errno() == Errno::ACCESS => error,
+            outcome => return outcome,
+        };
+        // SAFETY: as in `raw_stat`.
+        let mut raw: libc::shmid_ds = unsafe { mem::zeroed() };
+        // SAFETY: `raw` is valid and exclusive.
+        match sys::check(unsafe { libc::shmctl(self.id & INDEX_BITS, SHM_STAT_ANY, &mut raw) }) {
+            Ok(id) if id == self.id => Ok(raw),
+            _ => Err(refusal),
+        }
     }
 
     fn control(&self, operation: &'static str, command: libc::c_int, raw: *mut libc::shmid_ds) -> Result<()> {

@@ -289,6 +289,25 @@ fn new_owner_may_change_it_and_the_creator_stays() {
     );
 }
 
+/// IPC_SET sets owner and mode together, and IPC_STAT, which says what they are, wants the right to read.
+#[test]
+fn owner_who_shut_himself_out_can_open_the_mode_again() {
+    if !is_root_or_skip() {
+        return;
+    }
+    as_user(NOBODY, || {
+        let own = segment(Key::PRIVATE, 4096, 0o600);
+        own.set_mode(0).expect("ours");
+        assert_refused(own.stat(), Errno::ACCESS, "closed to this user");
+        own.set_mode(0o640).expect("still ours");
+        let permissions = own.stat().expect("open again").permissions;
+        assert_eq!(
+            (permissions.mode, permissions.uid, permissions.gid),
+            (0o640, NOBODY, NOBODY)
+        );
+    });
+}
+
 /// A squatter makes a segment first, open to all: the uid of its creator says so, whatever its owner is set to.
 #[test]
 fn squatter_is_known_by_the_uid_of_the_creator() {

@@ -62,7 +62,7 @@ impl Segment {
     /// `shmctl(IPC_SET)` or `fchmod`: sets the nine permission bits.
     ///
     /// # Errors
-    /// EPERM unless we are owner, creator or root; EACCES if the mode that it has does not let us read it, which both need first.
+    /// EPERM unless we are owner, creator or root.
     pub fn set_mode(&self, mode: u32) -> Result<()> {
         match &self.object {
             Object::Sysv(segment) => segment.set_mode(mode)?,
