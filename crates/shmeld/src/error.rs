@@ -10,6 +10,7 @@ use shmeld_os::posix::shm::{self, SharedMemory};
 use shmeld_os::{ErrorKind, users};
 
 use crate::ServerName;
+use crate::board::BoardError;
 use crate::file::Status;
 use crate::segment::SegmentError;
 
@@ -123,6 +124,9 @@ pub enum Error {
         /// What can be done.
         cure: &'static str,
     },
+    /// At a message board.
+    #[error(transparent)]
+    Board(#[from] BoardError),
     /// The caller's own wish: a signal, for example.
     #[error("interrupted")]
     Interrupted,
@@ -171,6 +175,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
+            Self::Board(error) => error.exit_code(),
             Self::Os(_)
             | Self::NoServer { .. }
             | Self::AlreadyRunning { .. }
@@ -197,6 +202,7 @@ impl Error {
         match self {
             Self::Os(error) => error.hint(),
             Self::Segment(error) => error.hint(),
+            Self::Board(error) => error.hint(),
             Self::NoServer { name, others, .. } if others.is_empty() => Some(format!(
                 "start one: shm_server DIR --name {name}; or wait longer: --wait forever"
             )),

@@ -1,6 +1,7 @@
 //! What people use: files and segments between processes of one Linux machine through shared memory.
 //!
 //! * [`mod@file`]: a server that offers a directory and a client that fetches from it;
+//! * [`board`]: a message that one process posts and others read;
 //! * [`segment`]: segments of either family: making, showing, reading, writing, changing and removing them;
 //! * [`ServerName`]: the name both sides agree on;
 //! * [`Error`]: what can go wrong, with the exit code of section "Exit codes" of the README.
@@ -8,6 +9,7 @@
 //! The floors below: `shmeld-core` makes shared memory safe, `shmeld-os` wraps the kernel's objects.
 #![forbid(unsafe_code)]
 
+pub mod board;
 mod error;
 pub mod file;
 mod name;

@@ -57,7 +57,7 @@ impl Interrupt {
     ///
     /// # Errors
     /// [`Error::Interrupted`].
-    pub(super) fn sleep(&self, duration: Duration) -> Result<()> {
+    pub(crate) fn sleep(&self, duration: Duration) -> Result<()> {
         let end = Instant::now() + duration;
         loop {
             self.check()?;

@@ -1,0 +1,161 @@
+//! What can go wrong at a message board, told apart by what its user can do about it.
+
+use std::time::Duration;
+
+use shmeld_os::sysv::Key;
+use shmeld_os::sysv::shared_memory::Segment;
+
+/// Why a message was not posted or not read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BoardError {
+    /// A living poster has the board.
+    #[error("board {key}: a message is posted already, by process {pid}")]
+    AlreadyPosted {
+        /// The board.
+        key: Key,
+        /// The process that the kernel saw last at the poster's semaphore: for people, never a proof.
+        pid: u32,
+    },
+    /// The key is taken by another user's object.
+    #[error("board {key}: the {what} under this key belongs to {}, not to us", user(*.uid))]
+    Foreign {
+        /// The board.
+        key: Key,
+        /// `set of semaphores` or `segment`.
+        what: &'static str,
+        /// Who made it, if that can be seen.
+        uid: Option<u32>,
+    },
+    /// The key is taken by a set of semaphores that is no board.
+    #[error("board {key}: the set under this key has {semaphores} semaphores; that of a board has 5")]
+    OtherSet {
+        /// The board.
+        key: Key,
+        /// How many it has.
+        semaphores: u64,
+    },
+    /// The key is taken by a segment that somebody uses.
+    #[error("board {key}: the segment under this key is in use: {attached} attached")]
+    SegmentInUse {
+        /// The board.
+        key: Key,
+        /// How many attachments it has.
+        attached: u64,
+    },
+    /// Readers of an earlier message did not leave in time.
+    #[error("board {key}: {inside} readers of an earlier message are still inside (waited {:.1} s)", .waited.as_secs_f64())]
+    StillInside {
+        /// The board.
+        key: Key,
+        /// How many.
+        inside: u16,
+        /// How long the poster waited.
+        waited: Duration,
+    },
+    /// Nobody posted within the time given.
+    #[error("board {key}: no message (waited {:.1} s)", .waited.as_secs_f64())]
+    NoMessage {
+        /// The board.
+        key: Key,
+        /// How long the reader waited.
+        waited: Duration,
+    },
+    /// The poster ended before this reader was inside.
+    #[error("board {key}: closed before this reader was inside")]
+    Closed {
+        /// The board.
+        key: Key,
+    },
+    /// The kernel has taken back what the poster held.
+    #[error("board {key}: its poster died")]
+    PosterDied {
+        /// The board.
+        key: Key,
+    },
+    /// Somebody removed what we had made while we used it.
+    #[error("board {key}: somebody removed the {what} while the message was posted (EIDRM)")]
+    Removed {
+        /// The board.
+        key: Key,
+        /// `set of semaphores` or `segment`.
+        what: &'static str,
+    },
+    /// The semaphores or the segment contradict themselves.
+    #[error("board {key}: the peer broke the protocol: {what}")]
+    Broken {
+        /// The board.
+        key: Key,
+        /// How.
+        what: String,
+    },
+}
+
+impl BoardError {
+    /// The exit code, as for [`crate::Error::exit_code`].
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Closed { .. } => 1,
+            Self::PosterDied { .. } | Self::Broken { .. } => 4,
+            Self::AlreadyPosted { .. }
+            | Self::Foreign { .. }
+            | Self::OtherSet { .. }
+            | Self::SegmentInUse { .. }
+            | Self::StillInside { .. }
+            | Self::NoMessage { .. }
+            | Self::Removed { .. } => 3,
+        }
+    }
+
+    /// What the reader of the message can do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::AlreadyPosted { pid, .. } => Some(format!(
+                "wait until its readers have finished, stop it (kill {pid}), or choose another key"
+            )),
+            Self::Foreign { what, key, .. } => Some(format!(
+                "choose another key, or have that user or root remove it: ipcrm {} {key}",
+                if *what == SET { "-S" } else { "-M" }
+            )),
+            Self::OtherSet { key, .. } => Some(format!(
+                "another program uses this key: choose another one, or remove what it left: ipcrm -S {key}"
+            )),
+            Self::SegmentInUse { .. } => Some(
+                "another program uses this key: choose another one (ipcs -m -p shows whose it is)".to_owned(),
+            ),
+            Self::StillInside { .. } => Some(
+                "they may be stopped, or their output is not read; wait longer with --timeout".to_owned(),
+            ),
+            Self::NoMessage { key, .. } if Segment::open(*key, 0).is_ok() => Some(format!(
+                "a segment is there without the semaphores of a board: if a textbook program waits for a character, name it: --ack '*'; \
+                 see ipcs -m for {key}"
+            )),
+            Self::NoMessage { key, .. } => Some(format!(
+                "post one: shmeld board post --key {key} MESSAGE; or wait longer: --timeout forever"
+            )),
+            Self::PosterDied { .. } => {
+                Some("post the message again: the next poster takes over what is left".to_owned())
+            }
+            Self::Closed { .. } => Some(
+                "the poster waits for as many readers as --readers says, and this one came later".to_owned(),
+            ),
+            Self::Removed { .. } => {
+                Some("ipcrm, or another program of this user, did it; post the message again".to_owned())
+            }
+            Self::Broken { key, .. } => Some(format!(
+                "another program of this user writes there: choose another key, or remove both: ipcrm -S {key} -M {key}"
+            )),
+        }
+    }
+}
+
+/// How messages call the two objects.
+pub(super) const SET: &str = "set of semaphores";
+/// See [`SET`].
+pub(super) const SEGMENT: &str = "segment";
+
+fn user(uid: Option<u32>) -> String {
+    uid.map_or_else(|| "another user".to_owned(), |uid| format!("uid {uid}"))
+}

@@ -1,0 +1,224 @@
+//! The side that has the message, makes everything and removes it.
+
+use std::time::Instant;
+
+use shmeld_core::Memory;
+use shmeld_os::sysv::Key;
+use shmeld_os::sysv::shared_memory::Segment;
+
+use super::error::{BoardError, SEGMENT, SET};
+use super::layout::{self, HEADER_BYTES, MESSAGE_BYTES_MAX};
+use super::patience::{Patience, SLICE};
+use super::set::{Set, Step};
+use super::{PostOptions, segment};
+use crate::{Error, Result};
+
+/// A message that readers can come to. Dropping it removes everything, whoever is inside.
+#[derive(Debug)]
+pub struct Posted {
+    board: Board,
+    readers: Option<u32>,
+    patience: Patience,
+    segment_bytes: usize,
+}
+
+/// How many got the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Delivery {
+    /// For how many readers the poster was to wait.
+    pub readers: Option<u32>,
+    /// How many came in.
+    pub arrived: u64,
+    /// How many of them finished.
+    pub done: u64,
+}
+
+impl Delivery {
+    /// Whether as many finished as should.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.readers.is_none_or(|readers| self.done >= u64::from(readers))
+    }
+}
+
+/// Posts a message: from here on readers can come in.
+///
+/// # Errors
+/// [`BoardError`] says who or what has the key; [`Error::Usage`] for a message that does not fit; [`Error::Os`] for limits.
+pub fn post(message: &[u8], options: PostOptions) -> Result<Posted> {
+    if message.len() > MESSAGE_BYTES_MAX {
+        return Err(Error::Usage(format!(
+            "a message has at most {MESSAGE_BYTES_MAX} bytes, and this one {}",
+            message.len()
+        )));
+    }
+    let segment_bytes = layout::segment_bytes(HEADER_BYTES + message.len(), options.segment_bytes)?;
+    let patience = Patience::new(options.timeout, options.interrupt);
+    let mut board = Board::claim(options.key, &patience)?;
+    board.wait_until_empty(&patience)?;
+    board.fill(message, segment_bytes, &patience)?;
+    match board.set.open()? {
+        Step::Done => Ok(Posted {
+            board,
+            readers: options.readers,
+            patience,
+            segment_bytes,
+        }),
+        _ => Err(board.removed(SET)),
+    }
+}
+
+impl Posted {
+    /// The size of the segment.
+    #[must_use]
+    pub fn segment_bytes(&self) -> usize {
+        self.segment_bytes
+    }
+
+    /// Waits until as many readers have come as should, and all who came have finished or died; or until the time is up. Then removes the
+    /// segment and the set.
+    ///
+    /// # Errors
+    /// [`Error::Interrupted`]; [`BoardError`] if somebody else removed or changed what is ours. Everything is removed then, too.
+    pub fn wait(mut self) -> Result<Delivery> {
+        let mut delivery = Delivery {
+            readers: self.readers,
+            arrived: 0,
+            done: 0,
+        };
+        while self
+            .readers
+            .is_none_or(|readers| delivery.arrived < u64::from(readers))
+        {
+            match self.board.set.await_arrival(self.patience.slice()?)? {
+                Step::Done => delivery.arrived += 1,
+                Step::NotYet if self.patience.is_over() => break,
+                Step::NotYet => self.board.check_whole()?,
+                Step::Gone => return Err(self.board.removed(SET)),
+            }
+            // Without a number of readers it would run over some day.
+            delivery.done += self.board.set.drain_done()?;
+        }
+        self.close()?;
+        delivery.arrived += self.board.set.drain_arrived()?;
+        delivery.done += self.board.set.drain_done()?;
+        self.board.remove()?;
+        Ok(delivery)
+    }
+
+    /// Lets nobody in once nobody is inside. When the time is up, those inside have one more slice.
+    fn close(&self) -> Result<()> {
+        loop {
+            match self.board.set.close(self.patience.grace()?)? {
+                Step::Done => return Ok(()),
+                Step::NotYet if self.patience.is_over() => return Ok(()),
+                Step::NotYet => self.board.check_whole()?,
+                Step::Gone => return Err(self.board.removed(SET)),
+            }
+        }
+    }
+}
+
+/// What a poster has, and removes however it ends. If it is killed, the next poster does it.
+#[derive(Debug)]
+struct Board {
+    set: Set,
+    segment: Option<Segment>,
+    memory: Option<Memory>,
+    is_removed: bool,
+}
+
+impl Board {
+    fn claim(key: Key, patience: &Patience) -> Result<Self> {
+        loop {
+            let set = Set::find_or_make(key)?;
+            match set.claim()? {
+                Step::Done => {
+                    return Ok(Self {
+                        set,
+                        segment: None,
+                        memory: None,
+                        is_removed: false,
+                    });
+                }
+                // An earlier poster removed it this moment.
+                _ => drop(patience.slice()?),
+            }
+        }
+    }
+
+    /// Readers of a poster that died may still be inside; what they say is none of ours.
+    fn wait_until_empty(&self, patience: &Patience) -> Result<()> {
+        loop {
+            match self.set.wait_until_empty(patience.slice()?)? {
+                Step::Done => break,
+                Step::NotYet if patience.is_over() => {
+                    return Err(BoardError::StillInside {
+                        key: self.set.key(),
+                        inside: self.set.inside(),
+                        waited: patience.waited(),
+                    }
+                    .into());
+                }
+                Step::NotYet => {}
+                Step::Gone => return Err(self.removed(SET)),
+            }
+        }
+        self.set.drain_arrived()?;
+        self.set.drain_done()?;
+        Ok(())
+    }
+
+    fn fill(&mut self, message: &[u8], segment_bytes: usize, patience: &Patience) -> Result<()> {
+        let segment = self
+            .segment
+            .insert(segment::make(self.set.key(), segment_bytes, patience)?);
+        let Some(memory) = segment::attach(segment, false)? else {
+            return Err(self.removed(SEGMENT));
+        };
+        // Nobody looks before the board is open.
+        memory.write(0, &layout::header(message.len()));
+        memory.write(HEADER_BYTES, message);
+        self.memory = Some(memory);
+        Ok(())
+    }
+
+    /// Whether readers can still come in and find the message.
+    fn check_whole(&self) -> Result<()> {
+        self.set.check_posted()?;
+        let stat = self.segment.as_ref().map(Segment::stat);
+        match stat {
+            Some(Ok(stat)) if stat.is_marked => Err(self.removed(SEGMENT)),
+            Some(Err(_)) => Err(self.removed(SEGMENT)),
+            _ => Ok(()),
+        }
+    }
+
+    fn removed(&self, what: &'static str) -> Error {
+        let key = self.set.key();
+        BoardError::Removed { key, what }.into()
+    }
+
+    /// The segment first: as long as the set is there, no other poster gets the key.
+    fn remove(&mut self) -> Result<()> {
+        self.is_removed = true;
+        let detached = self.memory.take().map_or(Ok(()), Memory::detach);
+        let segment = self.segment.take();
+        let segment = segment.map_or(Ok(()), |segment| segment::unless_gone(segment.remove()));
+        self.set.remove()?;
+        segment?;
+        Ok(detached?)
+    }
+}
+
+impl Drop for Board {
+    fn drop(&mut self) {
+        if self.is_removed {
+            return;
+        }
+        // Those who are inside have a slice to make their copy.
+        self.set.shut();
+        let _ = self.set.wait_until_empty(Instant::now() + SLICE);
+        let _ = self.remove();
+    }
+}

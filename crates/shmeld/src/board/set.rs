@@ -1,0 +1,299 @@
+//! The five semaphores of a board, as operations with names.
+//!
+//! A new set is all zero on Linux, and all zero is the state in which nobody is here: nothing is ever initialised. `SETVAL` is not used at
+//! all, because it makes every process forget what the kernel should take back for it.
+
+use std::time::Instant;
+
+use shmeld_os::sysv::Key;
+use shmeld_os::sysv::semaphore::{Operation, SemaphoreSet};
+use shmeld_os::{Errno, ErrorKind, explain, process};
+
+use super::error::{BoardError, SET};
+use super::standing::{Standing, Values, standing};
+use super::{MODE, segment};
+use crate::{Error, Result};
+
+const POSTER: u16 = 0;
+const OPEN: u16 = 1;
+const INSIDE: u16 = 2;
+const ARRIVED: u16 = 3;
+const DONE: u16 = 4;
+const SEMAPHORES: u16 = 5;
+
+/// What became of an operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// All of it was done.
+    Done,
+    /// Nothing was done, and the time is up.
+    NotYet,
+    /// The set is removed.
+    Gone,
+}
+
+/// The set under a key, made by whom it should be.
+#[derive(Debug)]
+pub(super) struct Set {
+    set: SemaphoreSet,
+    key: Key,
+    creator_uid: u32,
+}
+
+impl Set {
+    /// For a reader: the set if it is there.
+    ///
+    /// # Errors
+    /// It is neither our user's nor root's, or no board's.
+    pub(super) fn find(key: Key) -> Result<Option<Self>> {
+        let set = match SemaphoreSet::open(key, 0) {
+            Ok(set) => set,
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        Self::checked(set, key, |uid| uid == process::effective_uid() || uid == 0)
+    }
+
+    /// For a poster: the set, made if it is not there.
+    ///
+    /// # Errors
+    /// It is not our user's, or no board's; a limit.
+    pub(super) fn find_or_make(key: Key) -> Result<Self> {
+        loop {
+            let set = match SemaphoreSet::open(key, 0) {
+                Err(error) if is_gone(&error) => SemaphoreSet::open_or_create(key, SEMAPHORES, MODE)?,
+                set => set?,
+            };
+            // Gone again: somebody closed a board of this key this moment. Nobody can do that for ever without making one each time.
+            if let Some(set) = Self::checked(set, key, |uid| uid == process::effective_uid())? {
+                return Ok(set);
+            }
+        }
+    }
+
+    fn checked(set: SemaphoreSet, key: Key, is_trusted: impl Fn(u32) -> bool) -> Result<Option<Self>> {
+        let what = SET;
+        let stat = match set.stat() {
+            Ok(stat) => stat,
+            Err(error) if is_gone(&error) => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(BoardError::Foreign { key, what, uid: None }.into());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let creator_uid = stat.permissions.creator_uid;
+        if !is_trusted(creator_uid) {
+            let uid = Some(creator_uid);
+            return Err(BoardError::Foreign { key, what, uid }.into());
+        }
+        if stat.semaphores != u64::from(SEMAPHORES) {
+            let semaphores = stat.semaphores;
+            return Err(BoardError::OtherSet { key, semaphores }.into());
+        }
+        Ok(Some(Self {
+            set,
+            key,
+            creator_uid,
+        }))
+    }
+
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// Whoever made the set must have made the segment.
+    pub(super) fn creator_uid(&self) -> u32 {
+        self.creator_uid
+    }
+
+    /// Poster: takes the board if nobody has it.
+    ///
+    /// # Errors
+    /// Somebody has it.
+    pub(super) fn claim(&self) -> Result<Step> {
+        let claim = [
+            Operation::zero(POSTER).at_once(),
+            Operation::add(POSTER, 1).undone(),
+        ];
+        let step = self.operate(&claim, None)?;
+        match step {
+            Step::Done => {
+                self.tell("POSTER from 0 to 1: ours until we end; the kernel takes it back if we die")
+            }
+            Step::NotYet => {
+                let pid = self.set.last_pid(POSTER).unwrap_or_default();
+                return Err(BoardError::AlreadyPosted { key: self.key, pid }.into());
+            }
+            Step::Gone => {}
+        }
+        Ok(step)
+    }
+
+    /// Poster: waits until nobody is inside.
+    pub(super) fn wait_until_empty(&self, end: Instant) -> Result<Step> {
+        self.operate(&[Operation::zero(INSIDE)], Some(end))
+    }
+
+    /// Poster: lets readers in.
+    pub(super) fn open(&self) -> Result<Step> {
+        let step = self.operate(&[Operation::add(OPEN, 1).undone()], None)?;
+        if step == Step::Done {
+            self.tell("OPEN from 0 to 1: readers may come in");
+        }
+        Ok(step)
+    }
+
+    /// Poster: waits for one more arrival.
+    pub(super) fn await_arrival(&self, end: Instant) -> Result<Step> {
+        let step = self.operate(&[Operation::take(ARRIVED, 1)], Some(end))?;
+        if step == Step::Done {
+            self.tell("ARRIVED 1 less: a reader has come in");
+        }
+        Ok(step)
+    }
+
+    /// Poster: closes the board in the moment in which nobody is inside.
+    pub(super) fn close(&self, end: Instant) -> Result<Step> {
+        let close = [Operation::zero(INSIDE), Operation::take(OPEN, 1).undone()];
+        let step = self.operate(&close, Some(end))?;
+        if step == Step::Done {
+            self.tell("INSIDE is 0 and OPEN becomes 0, in one step: all who came in have finished or died");
+        }
+        Ok(step)
+    }
+
+    /// Poster: lets nobody in any more, whoever is inside. For those who give up.
+    pub(super) fn shut(&self) {
+        // What cannot be done at once is done by the removal.
+        let _ = self.operate(&[Operation::take(OPEN, 1).undone().at_once()], None);
+    }
+
+    /// Poster: takes out what ARRIVED holds.
+    pub(super) fn drain_arrived(&self) -> Result<u64> {
+        self.drain(ARRIVED)
+    }
+
+    /// Poster: takes out what DONE holds.
+    pub(super) fn drain_done(&self) -> Result<u64> {
+        self.drain(DONE)
+    }
+
+    fn drain(&self, index: u16) -> Result<u64> {
+        let held = match self.set.value(index) {
+            Ok(held) => held,
+            Err(error) if is_gone(&error) => return Ok(0),
+            Err(error) => return Err(error.into()),
+        };
+        if held == 0 {
+            return Ok(0);
+        }
+        // Only the poster takes units out; if somebody else did meanwhile, none of them counts.
+        let step = self.operate(&[Operation::take(index, held).at_once()], None)?;
+        Ok(if step == Step::Done { u64::from(held) } else { 0 })
+    }
+
+    /// Reader: comes in once the board is open. If the reader dies inside, the kernel takes INSIDE back, and ARRIVED stays.
+    pub(super) fn enter(&self, end: Instant) -> Result<Step> {
+        let enter = [
+            Operation::take(OPEN, 1),
+            Operation::add(OPEN, 1),
+            Operation::add(ARRIVED, 1),
+            Operation::add(INSIDE, 1).undone(),
+        ];
+        let step = self.operate(&enter, Some(end))?;
+        if step == Step::Done {
+            self.tell(
+                "OPEN is 1; ARRIVED and INSIDE one more, in one step: we are in, the poster waits for us",
+            );
+        }
+        Ok(step)
+    }
+
+    /// Reader: goes out, and says that it has finished. Never waits: if the set is gone or changed by others there is nobody to tell.
+    pub(super) fn leave(&self, has_finished: bool) {
+        let out = Operation::take(INSIDE, 1).undone().at_once();
+        if has_finished
+            && matches!(
+                self.operate(&[out, Operation::add(DONE, 1)], None),
+                Ok(Step::Done)
+            )
+        {
+            self.tell("INSIDE one less, DONE one more, in one step: we have finished");
+            return;
+        }
+        let _ = self.operate(&[out], None);
+    }
+
+    /// How things stand for a reader that could not come in.
+    pub(super) fn standing(&self) -> Result<Option<Standing>> {
+        // In this order: if an operation was seen first and no poster after it, the poster's operation has been taken back.
+        let looked = self.set.stat().and_then(|stat| Ok((stat, self.set.values()?)));
+        match looked {
+            Ok((stat, values)) => {
+                let values = Values::from_all(&values).unwrap_or_default();
+                Ok(Some(standing(values, stat.operate_time.is_some())))
+            }
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whether a poster that has opened the board still finds it so.
+    ///
+    /// # Errors
+    /// Somebody else changed the poster's semaphores: nobody could come in any more.
+    pub(super) fn check_posted(&self) -> Result<()> {
+        let values = match self.set.values() {
+            Ok(values) => values,
+            // The next operation says so.
+            Err(error) if is_gone(&error) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        if Values::from_all(&values).is_some_and(Values::is_posted) {
+            return Ok(());
+        }
+        Err(self.broken(&format!("it changed the poster's semaphores: {values:?}")))
+    }
+
+    /// How many are inside, for a message.
+    pub(super) fn inside(&self) -> u16 {
+        self.set.value(INSIDE).unwrap_or_default()
+    }
+
+    /// Removes the set; whoever waits for it is told so.
+    ///
+    /// # Errors
+    /// It is not ours to remove. That it is gone is no error.
+    pub(super) fn remove(&self) -> Result<()> {
+        segment::unless_gone(self.set.remove())
+    }
+
+    pub(super) fn broken(&self, what: &str) -> Error {
+        let what = what.to_owned();
+        BoardError::Broken { key: self.key, what }.into()
+    }
+
+    fn operate(&self, operations: &[Operation], deadline: Option<Instant>) -> Result<Step> {
+        match self.set.operate(operations, deadline) {
+            Ok(()) => Ok(Step::Done),
+            Err(error) if matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock) => {
+                Ok(Step::NotYet)
+            }
+            Err(error) if is_gone(&error) => Ok(Step::Gone),
+            // Honest readers and a poster that counts them never get a semaphore so far.
+            Err(error) if error.errno() == Errno::RANGE => {
+                Err(self.broken("a semaphore is at its largest value"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn tell(&self, why: &str) {
+        explain!("semop", self.key, why);
+    }
+}
+
+/// An object that was removed is found out by EIDRM if the call was waiting or its number is another one's by now, else by EINVAL.
+pub(super) fn is_gone(error: &shmeld_os::Error) -> bool {
+    matches!(error.errno(), Errno::IDRM | Errno::INVAL | Errno::NOENT)
+}
