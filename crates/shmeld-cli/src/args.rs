@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use shmeld::ServerName;
 use shmeld::os::ObjectName;
 
+use crate::args_board::BoardArgs;
 use crate::args_ipc::IpcArgs;
 use crate::values::{
     RegionSize, Wait, parse_duration, parse_group, parse_region, parse_region_size, parse_size, parse_wait,
@@ -42,6 +43,8 @@ pub enum Command {
     /// Show what a server says about itself
     #[command(after_long_help = EXIT_CODES)]
     Status(StatusArgs),
+    /// Post a message under a System V key, or read one
+    Board(BoardArgs),
     /// Make, show, use and remove segments of shared memory, System V and POSIX
     #[command(after_long_help = EXIT_CODES)]
     Ipc(IpcArgs),

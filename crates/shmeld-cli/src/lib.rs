@@ -1,6 +1,6 @@
 //! The commands `shmeld`, `shm_server` and `shm_client`: three names for one set of commands.
 //!
-//! * [`args`], [`args_ipc`]: the command line; [`values`]: sizes and durations;
+//! * [`args`]: the command line, [`args_board`] and [`args_ipc`] its parts for boards and segments; [`values`]: sizes and durations; [`keys`]: keys of System V;
 //! * [`program`]: what every command does first and last: umask, signals, guard, exit code;
 //! * [`narrate`]: what the library tells, for people: messages and `--explain`;
 //! * [`report`]: events of a transfer as text, progress bar or JSON;
@@ -20,8 +20,10 @@
 )]
 
 pub mod args;
+pub mod args_board;
 pub mod args_ipc;
 pub mod commands;
+pub mod keys;
 pub mod narrate;
 pub mod program;
 pub mod report;

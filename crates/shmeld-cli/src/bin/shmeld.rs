@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use shmeld_cli::args::{Command, Shmeld};
-use shmeld_cli::commands::{bench, bench_lock_step, cp, demo, documents, get, ipc, ls, serve, status};
+use shmeld_cli::commands::{bench, bench_lock_step, board, cp, demo, documents, get, ipc, ls, serve, status};
 use shmeld_cli::program::{Program, finish};
 use shmeld_cli::values::RegionSize;
 
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Cp(args) => cp::run(&program, &args),
         Command::Ls(args) => ls::run(&program, &args),
         Command::Status(args) => status::run(&program, &args),
+        Command::Board(args) => board::run(&program, &args),
         Command::Ipc(args) => ipc::run(&program, &args),
         Command::Demo(args) => demo::run(&program, &args),
         Command::Bench(args) => bench::run(&program, &args),

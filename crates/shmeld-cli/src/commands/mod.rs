@@ -9,6 +9,7 @@ pub mod bench_numbers;
 pub mod bench_pairs;
 pub mod bench_race;
 mod bench_table;
+pub mod board;
 pub mod cp;
 pub mod demo;
 mod demo_compare;

@@ -8,12 +8,14 @@
 mod audit;
 mod audit_file;
 mod bench;
+mod board;
 mod books;
 mod changing;
 mod command_line;
 mod content;
 mod copy;
 mod crashes;
+mod desk;
 mod fake_server;
 mod faults_crash;
 mod faults_fake;

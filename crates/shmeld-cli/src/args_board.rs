@@ -1,0 +1,113 @@
+//! The options of `shmeld board`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use shmeld::os::sysv::Key;
+
+use crate::keys::{FileKey, parse_file_key, parse_key, parse_mark};
+use crate::values::{Wait, parse_size, parse_wait};
+
+/// What every command says about exit codes, in the words of a board.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 not all readers have the message, or this reader came too late; 2 usage; 3 system, a key in use, or \
+no message within --timeout; 4 the poster died or somebody broke the protocol; 130, 143 ended by a signal.";
+
+/// Post and read messages under a System V key.
+#[derive(Debug, Args)]
+pub struct BoardArgs {
+    #[command(subcommand)]
+    pub command: BoardCommand,
+}
+
+/// The two sides.
+#[derive(Debug, Subcommand)]
+pub enum BoardCommand {
+    /// Post a message and wait for its readers
+    ///
+    /// The message lies in a segment of System V shared memory; a set of five semaphores says who is where. Readers may come first or last,
+    /// in any order; a reader that dies is not waited for. When the last one has finished, both objects are removed.
+    #[command(after_long_help = EXIT_CODES)]
+    Post(PostArgs),
+    /// Read a message, waiting until it is posted
+    ///
+    /// The message goes to standard output as it is, byte by byte.
+    #[command(after_long_help = EXIT_CODES)]
+    Read(ReadArgs),
+}
+
+/// Where the board is: one of the two.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub struct KeyArgs {
+    /// The key as a number: 0x1234 or 5678
+    #[arg(long, value_parser = parse_key)]
+    pub key: Option<Key>,
+    /// The key that ftok(3) makes of a file and a number of 1 to 255, or a character
+    #[arg(long, value_name = "PATH:ID", value_parser = parse_file_key)]
+    pub ftok: Option<FileKey>,
+}
+
+/// What both sides have.
+#[derive(Debug, Args)]
+pub struct BoardTalkArgs {
+    /// Speak the handshake of textbooks, for plain C programs: no semaphores; the reader stores C over the first byte
+    #[arg(long, value_name = "C", value_parser = parse_mark)]
+    pub ack: Option<u8>,
+    /// Print one JSON object a line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Tell each step of the conversation as it happens, and why
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// Options of `board post`.
+#[derive(Debug, Args)]
+pub struct PostArgs {
+    /// The message; - or nothing reads it from standard input
+    pub message: Option<OsString>,
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// Size of the segment; what the message needs, and a page at least
+    #[arg(long, value_parser = parse_size)]
+    pub size: Option<u64>,
+    /// For how many readers to wait; without it the message stays until --timeout or a signal
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "ack")]
+    pub readers: Option<u32>,
+    /// How long to wait for readers: 500ms, 10s, 2m or forever
+    #[arg(long, value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
+    pub timeout: Wait,
+    #[command(flatten)]
+    pub talk: BoardTalkArgs,
+}
+
+/// Options of `board read`.
+#[derive(Debug, Args)]
+pub struct ReadArgs {
+    #[command(flatten)]
+    pub key: KeyArgs,
+    /// How long to wait for a message: 500ms, 10s, 2m or forever
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
+    pub timeout: Wait,
+    #[command(flatten)]
+    pub talk: BoardTalkArgs,
+}
+
+impl KeyArgs {
+    /// The key, made of the file now if there is one.
+    ///
+    /// # Errors
+    /// The file is not there.
+    pub fn key(&self) -> shmeld::os::Result<Key> {
+        match (self.key, &self.ftok) {
+            (Some(key), _) => Ok(key),
+            (None, Some(file)) => Key::of_file(&file.path, file.project),
+            // The group above lets nobody come here.
+            (None, None) => Key::of_file(&PathBuf::new(), 1),
+        }
+    }
+}
