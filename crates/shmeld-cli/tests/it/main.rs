@@ -74,6 +74,7 @@ mod service;
 mod signals;
 mod sizes;
 mod talk;
+mod textbook_board;
 mod transfer;
 mod trees;
 mod trees_undone;
