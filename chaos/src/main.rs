@@ -10,6 +10,7 @@
 )]
 
 mod attack;
+mod board_kills;
 mod chance;
 mod crowd;
 mod duel;
@@ -99,7 +100,7 @@ fn rows() -> Vec<Row> {
     rows.extend(duel::rows());
     rows.extend([flood::row(), gate_race::row(), crowd::row()]);
     rows.extend(symlink_race::rows());
-    rows.extend([restarts::row(), resume_kills::row()]);
+    rows.extend([restarts::row(), resume_kills::row(), board_kills::row()]);
     rows.extend(scarcity::rows());
     rows
 }

@@ -16,6 +16,7 @@ const POLL: Duration = Duration::from_micros(300);
 pub struct Program {
     executable: PathBuf,
     arguments: Vec<String>,
+    stdin: Option<Stdio>,
     stdout: Option<Stdio>,
 }
 
@@ -68,8 +69,15 @@ impl Program {
         Self {
             executable: executable.to_owned(),
             arguments: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            stdin: None,
             stdout: None,
         }
+    }
+
+    /// Standard input comes from there instead of from nowhere.
+    pub fn stdin(mut self, source: Stdio) -> Self {
+        self.stdin = Some(source);
+        self
     }
 
     /// Standard output goes there instead of nowhere.
@@ -92,7 +100,7 @@ impl Program {
         command
             .args(&self.arguments)
             .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::null())
+            .stdin(self.stdin.unwrap_or_else(Stdio::null))
             .stdout(self.stdout.unwrap_or_else(Stdio::null))
             .stderr(stderr);
         Ok(command)
