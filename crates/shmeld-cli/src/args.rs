@@ -308,11 +308,24 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Which demonstration
-    #[arg(default_value = "transfer", value_parser = ["transfer"])]
+    #[arg(default_value = "transfer", value_parser = ["transfer", "board"])]
     pub which: String,
     /// The directory with the sample files and filelist.txt
     #[arg(long, default_value = "samples", value_hint = ValueHint::DirPath)]
     pub samples: PathBuf,
+    /// Only one of the two processes, for two terminals; either may be started first (board)
+    #[arg(long, value_enum)]
+    pub role: Option<DemoRole>,
+    /// How long each process waits for the other: 500ms, 10s, 2m or forever (board)
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
+    pub wait: Wait,
+}
+
+/// A process of a demonstration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DemoRole {
+    A,
+    B,
 }
 
 /// Options of `bench`.

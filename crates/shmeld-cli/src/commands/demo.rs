@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use shmeld::ServerName;
 
+use super::demo_board;
 use super::demo_leftovers::Leftovers;
 use super::demo_material::{Fate, Material, Tree};
 use super::demo_page;
@@ -19,6 +20,13 @@ use crate::program::{Program, exit};
 /// Runs the command.
 #[must_use]
 pub fn run(program: &Program, args: &DemoArgs) -> u8 {
+    if args.which == "board" {
+        return demo_board::run(program, args);
+    }
+    if args.role.is_some() {
+        program.complain("demo: --role is for demo board only", None);
+        return 2;
+    }
     let start = Instant::now();
     let mut story = Story::new();
     match play(program, args, &mut story) {

@@ -12,6 +12,8 @@ mod bench_table;
 pub mod board;
 pub mod cp;
 pub mod demo;
+mod demo_board;
+mod demo_board_cast;
 mod demo_compare;
 mod demo_leftovers;
 mod demo_material;

@@ -15,6 +15,7 @@ mod command_line;
 mod content;
 mod copy;
 mod crashes;
+mod demo_board;
 mod desk;
 mod fake_server;
 mod faults_board;
