@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 31] = [
+pub const PAIRS: [Pair; 34] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -268,5 +268,29 @@ pub const PAIRS: [Pair; 31] = [
         file: "crates/shmeld/src/file/partial.rs",
         sound: "if !is_named(place, &part, &stat)? || !is_shown && !is_private(&stat) {",
         broken: "if !is_shown && !is_private(&stat) {",
+    },
+    Pair {
+        protection: "a reader's place at a board dies with it",
+        package: "shmeld-cli",
+        test: "it::faults_board::every_reader_killed_inside_gives_its_place_back",
+        file: "crates/shmeld/src/board/set.rs",
+        sound: "Operation::add(INSIDE, 1).undone(),",
+        broken: "Operation::add(INSIDE, 1),",
+    },
+    Pair {
+        protection: "creator check of a board",
+        package: "shmeld-cli",
+        test: "it::faults_squat::set_or_segment_of_another_user_is_neither_adopted_nor_read_nor_removed",
+        file: "crates/shmeld/src/board/segment.rs",
+        sound: "Ok(stat) if is_trusted(stat.permissions.creator_uid) =>",
+        broken: "Ok(stat) if stat.bytes > 0 || is_trusted(stat.permissions.creator_uid) =>",
+    },
+    Pair {
+        protection: "length check of a message",
+        package: "shmeld-cli",
+        test: "it::faults_squat::segment_that_lies_about_its_length_or_its_kind_is_a_broken_protocol",
+        file: "crates/shmeld/src/board/layout.rs",
+        sound: "segment_bytes.saturating_sub(HEADER_BYTES)",
+        broken: "segment_bytes.saturating_sub(0)",
     },
 ];

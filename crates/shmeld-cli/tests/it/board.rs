@@ -72,7 +72,7 @@ fn reader_killed_half_way_is_not_waited_for_and_missing_in_the_count() {
         .finish()
         .expect_code(1)
         .expect_said("2 of 3 readers have the message");
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
     desk.finish();
 }
 
@@ -113,10 +113,13 @@ fn reader_that_cannot_write_the_message_has_not_got_it() {
 #[test]
 fn message_stays_for_its_time_if_nobody_is_counted() {
     let desk = Desk::new("board-time");
-    let poster = desk.board("post").args(["--timeout", "1s", "hello"]).start();
-    poster.wait_for_stderr("posted");
-    for _ in 0..2 {
-        assert_eq!(desk.read().run().expect_code(0).stdout, b"hello");
+    let readers = [desk.read().start(), desk.read().start()];
+    readers
+        .iter()
+        .for_each(|reader| reader.wait_for_stderr("waiting"));
+    let poster = desk.board("post").args(["--timeout", "2s", "hello"]).start();
+    for reader in &readers {
+        assert_eq!(reader.finish().expect_code(0).stdout, b"hello");
     }
     poster
         .finish()
@@ -137,7 +140,7 @@ fn time_that_is_up_is_told_by_either_side_and_nothing_is_left() {
     let reader = desk.read().args(["--timeout", "300ms"]).run().expect_code(3);
     assert!(start.elapsed() >= Duration::from_millis(300));
     reader
-        .expect_said("no message (waited 0.3 s)")
+        .expect_said("no message (waited ")
         .expect_said("hint: post one: shmeld board post --key");
     desk.finish();
 }

@@ -1,7 +1,7 @@
 //! `shmeld board --ack`: plain C programs on the other side, compiled here, and what their handshake cannot carry.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shmeld_os::sysv::How;
 use shmeld_os::sysv::shared_memory::Segment;
@@ -212,7 +212,7 @@ fn reader_waits_for_a_whole_text_and_never_beyond_its_time() {
     let never = || {
         let reader = read(&desk).args(["--timeout", "200ms"]).run().expect_code(3);
         assert!(reader.stdout.is_empty());
-        reader.expect_said("no message (waited 0.2 s)")
+        reader.expect_said("no message (waited ")
     };
     never().expect_said("hint: post one");
     let segment = Segment::create_new(desk.key, 27, 0o600).unwrap();
@@ -223,16 +223,28 @@ fn reader_waits_for_a_whole_text_and_never_beyond_its_time() {
     never();
     fill(&memory, b"*bcdefghijklmnopqrstuvwxyz\0");
     never();
-    // A server at work, one byte at a time: only what stands still is a text.
-    let reader = read(&desk).args(["--timeout", "20s"]).start();
-    reader.wait_for_stderr("waiting");
-    let mut text = [0; 27];
-    for (at, byte) in ALPHABET.bytes().enumerate() {
-        text[at] = byte;
-        fill(&memory, &text);
-        std::thread::sleep(Duration::from_millis(2));
+    // A server at work, one byte at a time: only what stands still is a text. A server that is held up for as long as a reader looks
+    // has one that stands still: then once more.
+    let mut held_up = Duration::MAX;
+    while held_up > Duration::from_millis(15) {
+        fill(&memory, &[0; 27]);
+        let reader = read(&desk).args(["--timeout", "20s"]).start();
+        reader.wait_for_stderr("waiting");
+        let mut text = [0; 27];
+        let mut last = Instant::now();
+        held_up = Duration::ZERO;
+        for (at, byte) in ALPHABET.bytes().enumerate() {
+            text[at] = byte;
+            fill(&memory, &text);
+            held_up = held_up.max(last.elapsed());
+            last = Instant::now();
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        let outcome = reader.finish().expect_code(0);
+        if held_up <= Duration::from_millis(15) {
+            assert_eq!(outcome.stdout, ALPHABET.as_bytes());
+        }
     }
-    assert_eq!(reader.finish().expect_code(0).stdout, ALPHABET.as_bytes());
     // Its server is gone and the next one serves another segment.
     let reader = read(&desk).args(["--timeout", "20s"]).start();
     reader.wait_for_stderr("waiting");
