@@ -226,6 +226,24 @@ fn poster_whose_semaphores_are_zeroed_says_that_somebody_broke_the_protocol() {
     desk.finish();
 }
 
+#[test]
+fn poster_ends_in_time_however_many_seem_to_arrive() {
+    let desk = Desk::new("board-flood");
+    let poster = desk.board("post").args(["--timeout", "500ms", "hello"]).start();
+    poster.wait_for_stderr("posted");
+    let set = SemaphoreSet::open(desk.key, 5).unwrap();
+    let start = Instant::now();
+    // Until it is removed.
+    while set.set_value(3, 32767).is_ok() {
+        assert!(start.elapsed() < Duration::from_secs(15), "it does not end");
+    }
+    poster
+        .finish()
+        .expect_code(0)
+        .expect_said("0 readers have the message");
+    desk.finish();
+}
+
 /// In an IPC namespace of its own, after `script`.
 fn limited(program: Program, script: &str) -> Program {
     program.after(script).wrapped(&["unshare", "--ipc"])

@@ -92,12 +92,15 @@ impl Posted {
         {
             match self.board.set.await_arrival(self.patience.slice()?)? {
                 Step::Done => delivery.arrived += 1,
-                Step::NotYet if self.patience.is_over() => break,
                 Step::NotYet => self.board.check_whole()?,
                 Step::Gone => return Err(self.board.removed(SET)),
             }
             // Without a number of readers it would run over some day.
             delivery.done += self.board.set.drain_done()?;
+            // However many arrive: the time is up.
+            if self.patience.is_over() {
+                break;
+            }
         }
         self.close()?;
         delivery.arrived += self.board.set.drain_arrived()?;
@@ -131,18 +134,21 @@ struct Board {
 impl Board {
     fn claim(key: Key, patience: &Patience) -> Result<Self> {
         loop {
-            let set = Set::find_or_make(key)?;
-            match set.claim()? {
-                Step::Done => {
-                    return Ok(Self {
-                        set,
-                        segment: None,
-                        memory: None,
-                        is_removed: false,
-                    });
-                }
-                // An earlier poster removed it this moment.
-                _ => drop(patience.slice()?),
+            if let Some(set) = Set::find_or_make(key)?
+                && set.claim()? == Step::Done
+            {
+                return Ok(Self {
+                    set,
+                    segment: None,
+                    memory: None,
+                    is_removed: false,
+                });
+            }
+            // An earlier poster removed it this moment; or somebody does so all the time.
+            patience.slice()?;
+            if patience.is_over() {
+                let what = SET;
+                return Err(BoardError::Removed { key, what }.into());
             }
         }
     }

@@ -54,21 +54,16 @@ impl Set {
         Self::checked(set, key, |uid| uid == process::effective_uid() || uid == 0)
     }
 
-    /// For a poster: the set, made if it is not there.
+    /// For a poster: the set, made if it is not there; `None` if somebody has removed it this moment.
     ///
     /// # Errors
     /// It is not our user's, or no board's; a limit.
-    pub(super) fn find_or_make(key: Key) -> Result<Self> {
-        loop {
-            let set = match SemaphoreSet::open(key, 0) {
-                Err(error) if is_gone(&error) => SemaphoreSet::open_or_create(key, SEMAPHORES, MODE)?,
-                set => set?,
-            };
-            // Gone again: somebody closed a board of this key this moment. Nobody can do that for ever without making one each time.
-            if let Some(set) = Self::checked(set, key, |uid| uid == process::effective_uid())? {
-                return Ok(set);
-            }
-        }
+    pub(super) fn find_or_make(key: Key) -> Result<Option<Self>> {
+        let set = match SemaphoreSet::open(key, 0) {
+            Err(error) if is_gone(&error) => SemaphoreSet::open_or_create(key, SEMAPHORES, MODE)?,
+            set => set?,
+        };
+        Self::checked(set, key, |uid| uid == process::effective_uid())
     }
 
     fn checked(set: SemaphoreSet, key: Key, is_trusted: impl Fn(u32) -> bool) -> Result<Option<Self>> {
