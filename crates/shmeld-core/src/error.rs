@@ -3,7 +3,7 @@
 use crate::layout::LayoutError;
 
 /// The result of an operation on a region.
-pub type Result<T> = std::result::Result<T, Error>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why an operation on a region failed. The variants say what a caller can do about it.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +19,16 @@ pub enum Error {
         object: String,
         /// What is wrong with it.
         reason: LayoutError,
+    },
+    /// The memory is too short for the type that should lie in it.
+    #[error("{object}: {bytes} bytes are too few for a type of {bytes_min}")]
+    TooSmall {
+        /// The name of the object.
+        object: String,
+        /// How long it is.
+        bytes: usize,
+        /// How long it must be at least.
+        bytes_min: usize,
     },
     /// The peer broke the protocol; the region must not be used any more.
     #[error("the peer broke the protocol: {0}")]
@@ -38,6 +48,9 @@ pub enum Misbehaviour {
     /// It truncated the region or punched a hole into it.
     #[error("it took memory of the region away")]
     Vanished,
+    /// An offset in shared memory leads outside, or between two values.
+    #[error("an offset leads to no value of its type")]
+    Offset,
     /// A record in a slot contradicts itself or the grammar of an answer.
     #[error("a record is malformed: {0}")]
     Record(&'static str),

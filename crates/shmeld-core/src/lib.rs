@@ -1,6 +1,8 @@
 //! Shared memory made safe: a region that two processes map, the ring inside it, and the rules of living with a peer that may crash or lie.
 //!
 //! * [`memory`]: the only place that dereferences shared memory; [`copy`]: the only routine that copies to and from it;
+//! * [`shared`]: a typed region for plain old data, [`mod@field`] by field; [`offset`]: numbers in the place of pointers; [`seq_locked`]: a
+//!   value that does not tear;
 //! * [`region`]: a page of control words and slots, the memory of one file transfer;
 //! * [`layout`]: where every word of a region lies, and which geometries are accepted;
 //! * [`ring`]: the bounded buffer; [`wait`]: its two semaphores, spinning and sleeping;
@@ -23,16 +25,24 @@ mod company;
 pub mod copy;
 pub mod counters;
 mod error;
+pub mod field;
 mod geometry;
 pub mod layout;
 pub mod memory;
 mod offer;
+pub mod offset;
 pub mod region;
 pub mod ring;
+pub mod seq_locked;
 pub mod session;
+pub mod shared;
 pub mod sync;
 pub mod wait;
 
 pub use error::{Error, Misbehaviour, Result};
+pub use field::Field;
 pub use memory::Memory;
+pub use offset::Offset;
 pub use region::{Region, Window};
+pub use seq_locked::SeqLocked;
+pub use shared::Shared;

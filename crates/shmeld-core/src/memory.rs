@@ -11,7 +11,7 @@ use shmeld_os::Errno;
 use shmeld_os::mapping::Mapping;
 
 use crate::copy::copy_bytes;
-use crate::sync::{AtomicU32, AtomicU64};
+use crate::sync::{AtomicU8, AtomicU16, AtomicU32, AtomicU64};
 
 /// A mapped object or an attached segment. It is used by one thread at a time (`Send`, not `Sync`): the SIGBUS guard relies on that.
 #[derive(Debug)]
@@ -37,6 +37,12 @@ impl Memory {
     #[must_use]
     pub fn address(&self) -> usize {
         self.mapping.as_ptr().addr()
+    }
+
+    /// The object's name, for messages.
+    #[must_use]
+    pub fn label(&self) -> &str {
+        self.mapping.label()
     }
 
     /// Whether a store would end the process.
@@ -150,6 +156,8 @@ macro_rules! words {
 }
 
 words! {
+    atomic_u8 AtomicU8 1
+    atomic_u16 AtomicU16 2
     atomic_u32 AtomicU32 4
     atomic_u64 AtomicU64 8
 }

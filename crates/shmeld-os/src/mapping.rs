@@ -195,6 +195,11 @@ impl Mapping {
         self.start.as_ptr()
     }
 
+    /// The object's name, for messages.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
     /// Whether a store would end the process.
     pub fn is_read_only(&self) -> bool {
         self.read_only

@@ -172,7 +172,7 @@ fn sleep_as_it_is(words: &ModelWords, semaphore: Semaphore, ready: &mut dyn FnMu
 
 /// Runs `model` and turns its panic into the message, without printing it: loom's threads are no threads of the machine, so a flag of
 /// this thread tells the hook who panics.
-fn quietly(model: impl FnOnce()) -> Result<(), String> {
+pub fn quietly(model: impl FnOnce()) -> Result<(), String> {
     thread_local!(static IS_QUIET: Cell<bool> = const { Cell::new(false) });
     static HOOK: Once = Once::new();
     HOOK.call_once(|| {
