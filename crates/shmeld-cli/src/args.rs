@@ -308,15 +308,18 @@ pub struct StatusArgs {
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Which demonstration
-    #[arg(default_value = "transfer", value_parser = ["transfer", "board"])]
+    #[arg(default_value = "transfer", value_parser = ["transfer", "meld", "board"])]
     pub which: String,
     /// The directory with the sample files and filelist.txt
     #[arg(long, default_value = "samples", value_hint = ValueHint::DirPath)]
     pub samples: PathBuf,
-    /// Only one of the two processes, for two terminals; either may be started first (board)
+    /// Only one of the two processes, for two terminals; either may be started first (meld and board)
     #[arg(long, value_enum)]
     pub role: Option<DemoRole>,
-    /// How long each process waits for the other: 500ms, 10s, 2m or forever (board)
+    /// The shared memory object in which both meet (meld)
+    #[arg(long, value_name = "/NAME", default_value = "/shm-demo")]
+    pub object: ObjectName,
+    /// How long each process waits for the other: 500ms, 10s, 2m or forever (meld and board)
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
     pub wait: Wait,
 }

@@ -3,6 +3,7 @@
 //! * [`mod@file`]: a server that offers a directory and a client that fetches from it;
 //! * [`board`]: a message that one process posts and others read;
 //! * [`segment`]: segments of either family: making, showing, reading, writing, changing and removing them;
+//! * [`Shared`]: a typed region of shared memory for plain old data; [`SeqLocked`]: a value there that does not tear;
 //! * [`ServerName`]: the name both sides agree on;
 //! * [`Error`]: what can go wrong, with the exit code of section "Exit codes" of the README.
 //!
@@ -17,5 +18,5 @@ pub mod segment;
 
 pub use error::{Error, Result};
 pub use name::ServerName;
-pub use shmeld_core::counters;
+pub use shmeld_core::{Field, Misbehaviour, Offset, SeqLocked, Shared, counters, field};
 pub use shmeld_os as os;

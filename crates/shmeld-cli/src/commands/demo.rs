@@ -8,6 +8,7 @@ use shmeld::ServerName;
 use super::demo_board;
 use super::demo_leftovers::Leftovers;
 use super::demo_material::{Fate, Material, Tree};
+use super::demo_meld;
 use super::demo_page;
 use super::demo_process::Trouble;
 use super::demo_run::Theatre;
@@ -20,11 +21,14 @@ use crate::program::{Program, exit};
 /// Runs the command.
 #[must_use]
 pub fn run(program: &Program, args: &DemoArgs) -> u8 {
+    if args.which == "meld" {
+        return demo_meld::run(program, args);
+    }
     if args.which == "board" {
         return demo_board::run(program, args);
     }
     if args.role.is_some() {
-        program.complain("demo: --role is for demo board only", None);
+        program.complain("demo: --role is for demo meld and board only", None);
         return 2;
     }
     let start = Instant::now();

@@ -46,6 +46,7 @@ mod ipc_segments;
 mod ipc_world;
 mod limits;
 mod listing;
+mod meld;
 mod midway;
 mod names;
 mod nodes;

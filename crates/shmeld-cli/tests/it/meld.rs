@@ -1,0 +1,340 @@
+//! `demo meld`: both processes in one terminal, each in its own, in either order; one of them dies, lies, or never comes.
+
+use std::time::Duration;
+
+use shmeld_os::lease::{self, Kind, Range};
+use shmeld_os::posix::shm::SharedMemory;
+use shmeld_os::{ErrorKind, ObjectName};
+
+use crate::outcome::Outcome;
+use crate::processes::{Program, Running};
+use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
+
+/// A world with an object of its own.
+struct Meeting {
+    world: World,
+    name: ObjectName,
+    _remover: Remover,
+}
+
+/// Removes what a test that failed has left.
+struct Remover(ObjectName);
+
+impl Drop for Remover {
+    fn drop(&mut self) {
+        // Nothing is there after a test that passed.
+        let _ = SharedMemory::unlink(&self.0);
+    }
+}
+
+impl Meeting {
+    fn new(what: &str) -> Self {
+        let world = World::new(what);
+        let name = ObjectName::new(&format!("{}-meld", world.name())).unwrap();
+        let _remover = Remover(name.clone());
+        Self {
+            world,
+            name,
+            _remover,
+        }
+    }
+
+    fn demo(&self) -> Program {
+        let demo = self.world.shmeld("demo").arg("meld");
+        demo.args(["--object", &self.name.to_string()])
+    }
+
+    fn role(&self, role: &str) -> Program {
+        self.demo().args(["--role", role])
+    }
+
+    /// A, waiting for B.
+    fn start_a(&self) -> Running {
+        let a = self.role("a").start();
+        a.wait_for_stderr(" wait ");
+        a
+    }
+
+    /// A, stopped while it waits for B, and B, waiting for A to read its answer.
+    fn start_both_and_stop_a(&self) -> (Running, Running) {
+        let a = self.start_a();
+        stop(&a);
+        let b = self.role("b").start();
+        b.wait_for_stderr("turn = 2");
+        (a, b)
+    }
+
+    fn exists(&self) -> bool {
+        let stat = SharedMemory::stat_name(&self.name);
+        !stat.is_err_and(|error| error.kind() == ErrorKind::NotFound)
+    }
+
+    /// Nothing is left, whatever the processes said.
+    #[track_caller]
+    fn finish(self) {
+        assert!(!self.exists(), "{} is left", self.name);
+        self.world.finish();
+    }
+
+    /// The next run is not disturbed by what this one left.
+    #[track_caller]
+    fn run_again_and_finish(self) {
+        self.demo().run().expect_code(0);
+        self.finish();
+    }
+}
+
+fn stop(process: &Running) {
+    process.signal("STOP");
+    let stat = format!("/proc/{}/stat", process.pid());
+    eventually("the process is stopped", || {
+        std::fs::read_to_string(&stat).unwrap().contains(") T ")
+    });
+}
+
+/// Both have read what the other wrote.
+#[track_caller]
+fn assert_melded(a: Outcome, b: Outcome) {
+    a.expect_code(0)
+        .expect_said("\"I am B: and no kernel call carries it to you.\"")
+        .expect_said("shm_unlink");
+    let b = b.expect_code(0).expect_said("\"I am A: I see what you write");
+    assert!(
+        !b.stderr.contains("shm_unlink"),
+        "exactly one unlinks\n{}",
+        b.story
+    );
+}
+
+#[test]
+fn one_terminal_shows_both_processes_and_leaves_nothing() {
+    let meeting = Meeting::new("meld");
+    let outcome = meeting.demo().run().expect_code(0).expect_silence();
+    let told = outcome.stdout_text();
+    let mut rest = told.as_str();
+    for step in [
+        "meld A ",
+        "posix_fallocate",
+        "mmap",
+        "store",
+        "linkat",
+        "meld B ",
+        "shm_open",
+        "mmap",
+        "read",
+        "write",
+        "meld A ",
+        "read",
+        "meld B ",
+        "munmap",
+        "meld A ",
+        "munmap",
+        "shm_unlink",
+        "checks held",
+    ] {
+        let at = rest.find(step);
+        rest = &rest[at.unwrap_or_else(|| panic!("{step} is missing in:\n{told}"))..];
+    }
+    meeting.finish();
+}
+
+#[test]
+fn either_process_may_be_started_first() {
+    let meeting = Meeting::new("meld-order");
+    let a = meeting.start_a();
+    let b = meeting.role("b").start();
+    assert_melded(a.finish(), b.finish());
+    let b = meeting.role("b").start();
+    b.wait_for_stderr(" wait ");
+    let a = meeting.role("a").start();
+    assert_melded(a.finish(), b.finish());
+    meeting.finish();
+}
+
+#[test]
+fn nobody_waits_for_ever_for_who_does_not_come() {
+    let meeting = Meeting::new("meld-alone");
+    for (role, other) in [("a", "B"), ("b", "A")] {
+        meeting
+            .role(role)
+            .args(["--wait", "100ms"])
+            .run()
+            .expect_code(3)
+            .expect_said(&format!("{}: {other} did not come (waited 0.1 s)", meeting.name))
+            .expect_said("hint: start it: shmeld demo meld --role");
+    }
+    meeting.finish();
+}
+
+#[test]
+fn what_a_killed_a_left_is_taken_over() {
+    let meeting = Meeting::new("meld-stale");
+    meeting.start_a().kill();
+    assert!(meeting.exists(), "a killed process removes nothing");
+    let b = meeting.role("b").start();
+    b.wait_for_stderr("what is there has no lease");
+    let a = meeting.role("a").start();
+    assert_melded(a.finish().expect_said("left by a process that died"), b.finish());
+    meeting.finish();
+}
+
+#[test]
+fn death_of_a_in_the_middle_is_told_by_b() {
+    let meeting = Meeting::new("meld-a-dies");
+    let (a, b) = meeting.start_both_and_stop_a();
+    a.kill();
+    b.finish().expect_code(4).expect_said(": A died");
+    meeting.run_again_and_finish();
+}
+
+#[test]
+fn death_of_b_in_the_middle_is_told_by_a() {
+    let meeting = Meeting::new("meld-b-dies");
+    let (a, b) = meeting.start_both_and_stop_a();
+    b.kill();
+    a.signal("CONT");
+    // B's answer was there before it died, so A reads it; but B never let go.
+    a.finish()
+        .expect_code(4)
+        .expect_said("\"I am B: ")
+        .expect_said(": B died");
+    meeting.run_again_and_finish();
+}
+
+#[test]
+fn a_stopped_process_is_not_dead_but_costs_no_more_than_the_patience() {
+    let meeting = Meeting::new("meld-stopped");
+    let a = meeting.start_a();
+    stop(&a);
+    let b = meeting.role("b").args(["--wait", "300ms"]).run().expect_code(4);
+    b.expect_said(": A is alive, but has done nothing (waited 0.3 s)");
+    a.signal("CONT");
+    a.finish().expect_code(4).expect_said(": B died");
+    meeting.finish();
+}
+
+#[test]
+fn a_second_process_of_a_role_is_refused() {
+    let meeting = Meeting::new("meld-second");
+    let (a, b) = meeting.start_both_and_stop_a();
+    meeting
+        .role("a")
+        .run()
+        .expect_code(3)
+        .expect_said("another process A is at work here");
+    meeting
+        .role("b")
+        .run()
+        .expect_code(3)
+        .expect_said("another process B is at work here");
+    a.signal("CONT");
+    assert_melded(a.finish(), b.finish());
+    meeting.finish();
+}
+
+#[test]
+fn object_of_another_user_is_refused_with_its_uid_and_kept() {
+    if !is_root_or_skip() || !has_or_skip("setpriv") {
+        return;
+    }
+    let meeting = Meeting::new("meld-foreign");
+    let path = format!("/dev/shm{}", meeting.name);
+    let script = format!("umask 077 && head -c 1024 /dev/zero > {path}");
+    let made = meeting
+        .world
+        .tool("sh")
+        .args(["-c", &script])
+        .as_user(NOBODY)
+        .run();
+    made.expect_code(0);
+    let refused = format!("shm_open {}: it belongs to uid {NOBODY}, not to us", meeting.name);
+    for role in ["a", "b"] {
+        let outcome = meeting.role(role).args(["--wait", "5s"]).run().expect_code(3);
+        outcome
+            .expect_said(&refused)
+            .expect_said("hint: choose another --object");
+    }
+    meeting.demo().run().expect_code(3);
+    assert!(meeting.exists(), "it is not ours to remove");
+    // And the other way round: root's object, which the other user cannot even open.
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, [0; 1024]).unwrap();
+    let outcome = meeting.role("a").as_user(NOBODY).run().expect_code(3);
+    outcome.expect_said("it belongs to uid 0, not to us");
+    std::fs::remove_file(&path).unwrap();
+    meeting.finish();
+}
+
+/// A program from a textbook has the object of this name open: it knows nothing of leases, and must keep its object.
+#[test]
+fn object_without_a_lease_that_somebody_uses_is_kept() {
+    let meeting = Meeting::new("meld-used");
+    let path = format!("/dev/shm{}", meeting.name);
+    let script = format!("exec 3<>{path}; echo open >&2; read line");
+    let input = meeting.world.root().join("fifo");
+    meeting.world.tool("mkfifo").arg(&input).run().expect_code(0);
+    let script = format!("exec 4<>{}; {script} <&4", input.display());
+    let user = meeting.world.tool("sh").args(["-c", &script]).start();
+    user.wait_for_stderr("open");
+    let refused = meeting.role("a").run().expect_code(3);
+    refused.expect_said(&format!("process {} has it open or mapped", user.pid()));
+    assert!(meeting.exists());
+    user.kill();
+    meeting.run_again_and_finish();
+}
+
+/// What is done to the object.
+type Lie = fn(&SharedMemory);
+
+/// What a hostile process B of our own user does to A: lies about its turn and about places, takes the memory away.
+#[test]
+fn process_that_lies_is_told_and_the_name_is_removed() {
+    let lies: [(&str, Lie); 4] = [
+        ("stored a turn that is not its turn", |object| {
+            object.write_at(&77_u32.to_le_bytes(), 0).unwrap();
+        }),
+        ("an offset leads to no value of its type", |object| {
+            object.write_at(&1020_u64.to_le_bytes(), 16).unwrap();
+            object.write_at(&2_u32.to_le_bytes(), 0).unwrap();
+        }),
+        ("the length of a thought", |object| {
+            object.write_at(&512_u64.to_le_bytes(), 16).unwrap();
+            object.write_at(&125_u32.to_le_bytes(), 512).unwrap();
+            object.write_at(&2_u32.to_le_bytes(), 0).unwrap();
+        }),
+        ("it took memory of the region away", |object| {
+            object.as_file().set_len(0).unwrap();
+        }),
+    ];
+    let meeting = Meeting::new("meld-lies");
+    for (told, lie) in lies {
+        let a = meeting.start_a();
+        let object = SharedMemory::open(&meeting.name, true).unwrap();
+        assert!(lease::try_take(&object, Range::byte(1), Kind::Write, "B").unwrap());
+        lie(&object);
+        a.finish().expect_code(4).expect_said(told);
+        assert!(!meeting.exists(), "after: {told}");
+    }
+    meeting.finish();
+}
+
+#[test]
+fn told_to_stop_both_leave_nothing() {
+    let meeting = Meeting::new("meld-stop");
+    let a = meeting.start_a();
+    a.signal("TERM");
+    a.finish().expect_code(143);
+    let b = meeting.role("b").start();
+    b.wait_for_stderr(" wait ");
+    b.signal("INT");
+    b.finish().expect_code(130);
+    // The starter of both, which is alone told to stop: there is something in the way, so A tries again for a second.
+    let first = meeting.start_a();
+    let demo = meeting.demo().start();
+    std::thread::sleep(Duration::from_millis(200));
+    demo.signal("TERM");
+    demo.finish().expect_code(143);
+    first.signal("TERM");
+    first.finish().expect_code(143);
+    meeting.finish();
+}
