@@ -1,5 +1,6 @@
 //! What the parts of this crate promise together: loom explores the ring, and two mappings of one real region exercise it.
 
+mod examples;
 mod hostile_peer;
 mod loom_glibc;
 mod loom_model;
