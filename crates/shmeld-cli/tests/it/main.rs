@@ -80,6 +80,7 @@ mod textbook_board;
 mod transfer;
 mod trees;
 mod trees_undone;
+mod tutorial;
 mod users;
 mod users_files;
 mod users_namespace;
