@@ -139,6 +139,7 @@ impl Meeting<'_> {
     /// Makes the memory, speaks first, removes the name.
     fn play_a(&self) -> Result<(), Failure> {
         let object = SharedMemory::create_unnamed()?;
+        object.set_mode(0o600)?;
         object.reserve(BYTES as u64)?;
         let shared = self.map(&object)?;
         self.think(

@@ -141,7 +141,10 @@ fn one_terminal_shows_both_processes_and_leaves_nothing() {
 #[test]
 fn either_process_may_be_started_first() {
     let meeting = Meeting::new("meld-order");
-    let a = meeting.start_a();
+    let a = meeting.role("a").after("umask 0").start();
+    a.wait_for_stderr(" wait ");
+    let stat = SharedMemory::stat_name(&meeting.name).unwrap();
+    assert_eq!((stat.bytes, stat.mode), (1024, 0o600));
     let b = meeting.role("b").start();
     assert_melded(a.finish(), b.finish());
     let b = meeting.role("b").start();
@@ -315,6 +318,44 @@ fn process_that_lies_is_told_and_the_name_is_removed() {
         a.finish().expect_code(4).expect_said(told);
         assert!(!meeting.exists(), "after: {told}");
     }
+    meeting.finish();
+}
+
+/// Text from another process could drive the terminal.
+#[test]
+fn thought_with_control_characters_is_shown_escaped() {
+    let meeting = Meeting::new("meld-escape");
+    let a = meeting.start_a();
+    let object = SharedMemory::open(&meeting.name, true).unwrap();
+    assert!(lease::try_take(&object, Range::byte(1), Kind::Write, "B").unwrap());
+    object
+        .write_at(&[7, 0, 0, 0, 0x1b, b'[', b'2', b'J', b'\n', 0xff, 0], 512)
+        .unwrap();
+    object.write_at(&512_u64.to_le_bytes(), 16).unwrap();
+    object.write_at(&2_u32.to_le_bytes(), 0).unwrap();
+    a.wait_for_stderr("turn = 3");
+    drop(object);
+    let a = a.finish().expect_code(4).expect_said(": B died");
+    assert!(
+        !a.stderr.contains('\x1b') && a.stderr.contains("[2J"),
+        "{}",
+        a.stderr
+    );
+    meeting.finish();
+}
+
+/// Each finds what a dead one left: one of them takes it over, and nobody removes what another has made.
+#[test]
+fn of_many_started_together_one_is_a() {
+    let meeting = Meeting::new("meld-many");
+    meeting.start_a().kill();
+    let start = |_| meeting.role("a").args(["--wait", "1500ms"]).start();
+    let crowd: Vec<Running> = (0..6).map(start).collect();
+    meeting.role("b").run().expect_code(0);
+    let mut codes: Vec<_> = crowd.iter().map(|a| a.finish().code).collect();
+    codes.sort();
+    assert_eq!(codes[..2], [Some(0), Some(3)], "{codes:?}");
+    assert!(codes[2..].iter().all(|&code| code == Some(3)), "{codes:?}");
     meeting.finish();
 }
 
