@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 34] = [
+pub const PAIRS: [Pair; 36] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -292,5 +292,21 @@ pub const PAIRS: [Pair; 34] = [
         file: "crates/shmeld/src/board/layout.rs",
         sound: "segment_bytes.saturating_sub(HEADER_BYTES)",
         broken: "segment_bytes.saturating_sub(0)",
+    },
+    Pair {
+        protection: "offsets stay inside",
+        package: "shmeld-core",
+        test: "it::shared::an_offset_that_leads_outside_is_the_peers_misbehaviour",
+        file: "crates/shmeld-core/src/offset.rs",
+        sound: ".is_some_and(|end| end <= region_bytes)",
+        broken: ".is_some_and(|_| true)",
+    },
+    Pair {
+        protection: "owner check of the mind meld's object",
+        package: "shmeld-cli",
+        test: "it::meld::object_of_another_user_is_refused_with_its_uid_and_kept",
+        file: "crates/shmeld-cli/src/commands/demo_meld_object.rs",
+        sound: "    if uid == process::effective_uid() {\n",
+        broken: "    if uid == process::effective_uid() || object.is_some() {\n",
     },
 ];

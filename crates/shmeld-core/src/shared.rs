@@ -152,7 +152,18 @@ impl<T: FromBytes + IntoBytes + Immutable + KnownLayout> Plain for T {}
 
 /// Shared memory that begins with a `T`. See the [module](self).
 ///
-/// It is used by one thread at a time (`Send`, not `Sync`); another thread maps the object again.
+/// It is used by one thread at a time (`Send`, not `Sync`); another thread maps the object again. Memory begins at a page, so a `T` that
+/// must be aligned to more does not compile:
+///
+/// ```compile_fail,E0080
+/// # use shmeld_core::Shared;
+/// # use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+/// #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+/// #[repr(C, align(8192))]
+/// struct Huge([u8; 8192]);
+/// let object = shmeld_os::posix::shm::SharedMemory::create_unnamed().unwrap();
+/// let shared = Shared::<Huge>::map(&object);
+/// ```
 #[derive(Debug)]
 pub struct Shared<T> {
     memory: Memory,
