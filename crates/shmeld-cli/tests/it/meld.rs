@@ -163,7 +163,7 @@ fn nobody_waits_for_ever_for_who_does_not_come() {
             .args(["--wait", "100ms"])
             .run()
             .expect_code(3)
-            .expect_said(&format!("{}: {other} did not come (waited 0.1 s)", meeting.name))
+            .expect_said(&format!("{}: {other} did not come (waited ", meeting.name))
             .expect_said("hint: start it: shmeld demo meld --role");
     }
     meeting.finish();
@@ -210,7 +210,7 @@ fn a_stopped_process_is_not_dead_but_costs_no_more_than_the_patience() {
     let a = meeting.start_a();
     stop(&a);
     let b = meeting.role("b").args(["--wait", "300ms"]).run().expect_code(4);
-    b.expect_said(": A is alive, but has done nothing (waited 0.3 s)");
+    b.expect_said(": A is alive, but has done nothing (waited ");
     a.signal("CONT");
     a.finish().expect_code(4).expect_said(": B died");
     meeting.finish();

@@ -161,7 +161,7 @@ fn readers_of_another_processs_values_never_get_a_mixture() {
     let writer = Writer::start(&name);
     let mut seen = [false; 256];
     let start = Instant::now();
-    while seen.iter().filter(|&&seen| seen).count() < 200 {
+    while seen.iter().filter(|&&seen| seen).count() < 40 {
         assert!(start.elapsed() < PATIENCE, "the writer does not write");
         // It writes without a pause: on a machine with one CPU for both there may be no whole value for long.
         let Ok(found) = value.read(Duration::from_millis(100)) else {
