@@ -170,6 +170,19 @@ fn nobody_waits_for_ever_for_who_does_not_come() {
 }
 
 #[test]
+fn roles_belong_to_demonstrations_that_have_them() {
+    let world = World::new("meld-role");
+    let outcome = world.shmeld("demo").args(["--role", "a"]).run().expect_code(2);
+    outcome.expect_line("shmeld: demo: --role is for demo meld only");
+    world
+        .shmeld("demo")
+        .args(["meld", "--role", "c"])
+        .run()
+        .expect_code(2);
+    world.finish();
+}
+
+#[test]
 fn what_a_killed_a_left_is_taken_over() {
     let meeting = Meeting::new("meld-stale");
     meeting.start_a().kill();
