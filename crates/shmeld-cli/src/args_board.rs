@@ -1,13 +1,11 @@
 //! The options of `shmeld board`.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use shmeld::os::sysv::Key;
+use shmeld::os::sysv::{FileKey, Key};
 
-use crate::keys::{FileKey, parse_file_key, parse_key, parse_mark};
-use crate::values::{Wait, parse_size, parse_wait};
+use crate::values::{Wait, parse_key, parse_mark, parse_size, parse_wait};
 
 /// What every command says about exit codes, in the words of a board.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 not all readers have the message, or this reader came too late; 2 usage; 3 system, a key in use, or \
@@ -44,7 +42,7 @@ pub struct KeyArgs {
     #[arg(long, value_parser = parse_key)]
     pub key: Option<Key>,
     /// The key that ftok(3) makes of a file and a number of 1 to 255, or a character
-    #[arg(long, value_name = "PATH:ID", value_parser = parse_file_key)]
+    #[arg(long, value_name = "PATH:ID")]
     pub ftok: Option<FileKey>,
 }
 
@@ -105,9 +103,9 @@ impl KeyArgs {
     pub fn key(&self) -> shmeld::os::Result<Key> {
         match (self.key, &self.ftok) {
             (Some(key), _) => Ok(key),
-            (None, Some(file)) => Key::of_file(&file.path, file.project),
+            (None, Some(file)) => file.key(),
             // The group above lets nobody come here.
-            (None, None) => Key::of_file(&PathBuf::new(), 1),
+            (None, None) => Ok(Key::PRIVATE),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The commands `shmeld`, `shm_server` and `shm_client`: three names for one set of commands.
 //!
 //! * [`args`]: the command line, [`args_board`] and [`args_ipc`] its parts for boards and segments;
-//! * [`values`]: sizes and durations; [`keys`]: keys of System V;
+//! * [`values`]: sizes, durations, keys, modes and owners as people write them;
 //! * [`program`]: what every command does first and last: umask, signals, guard, exit code;
 //! * [`narrate`]: what the library tells, for people: messages and `--explain`;
 //! * [`report`]: events of a transfer as text, progress bar or JSON;
@@ -24,7 +24,6 @@ pub mod args;
 pub mod args_board;
 pub mod args_ipc;
 pub mod commands;
-pub mod keys;
 pub mod narrate;
 pub mod program;
 pub mod report;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use shmeld::os::ErrorKind;
+use shmeld::os::sysv::{Key, KeyError};
 use shmeld::os::users::group_number;
 
 /// A number of bytes: `4096`, `64K`, `1MiB`, `2G`. All units are powers of 1024.
@@ -167,6 +168,29 @@ pub fn parse_owner(text: &str) -> Result<Owner, String> {
     Ok(owner)
 }
 
+/// A key that others can find something under: `0x1234` or `5678`.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_key(text: &str) -> Result<Key, String> {
+    let key: Key = text.parse().map_err(|error: KeyError| error.to_string())?;
+    if key.is_private() {
+        return Err("key 0 is IPC_PRIVATE, under which nobody finds anything".to_owned());
+    }
+    Ok(key)
+}
+
+/// The character of `--ack`: one byte that is not NUL.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_mark(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        [byte] if *byte != 0 => Ok(*byte),
+        _ => Err(format!("{text:?} is not one character of ASCII, such as *")),
+    }
+}
+
 /// A number of bytes for people: `25.1 KiB`.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {
@@ -253,6 +277,15 @@ mod tests {
         ] {
             assert!(parse_owner(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn key_and_mark_of_a_board() {
+        assert_eq!(parse_key("0x1234"), Ok(Key::new(0x1234)));
+        assert!(parse_key("0").unwrap_err().contains("IPC_PRIVATE"));
+        assert!(parse_key("010").unwrap_err().contains("leading zeros"));
+        assert_eq!(parse_mark("*"), Ok(b'*'));
+        assert!(parse_mark("").is_err() && parse_mark("**").is_err() && parse_mark("ä").is_err());
     }
 
     #[test]

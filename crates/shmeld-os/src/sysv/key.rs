@@ -5,6 +5,7 @@ use std::ffi::CString;
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::str::FromStr;
 
 use rustix::io::Errno;
 
@@ -12,7 +13,7 @@ use crate::{Error, Result, explain, sys};
 
 /// `key_t`: a number that processes agree on, as the name of an object.
 ///
-/// It prints as `ipcs` prints it: `0x00001234`.
+/// It prints as `ipcs` prints it, `0x00001234`, and is read from hexadecimal digits behind `0x` or from decimal ones.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(libc::key_t);
 
@@ -76,6 +77,31 @@ impl fmt::Display for Key {
     }
 }
 
+/// A text is no key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0:?} is no key; write a number of at most 32 bits, in hexadecimal with 0x or in decimal without leading zeros"
+)]
+pub struct KeyError(String);
+
+impl FromStr for Key {
+    type Err = KeyError;
+
+    /// A leading zero means octal to C and `ipcrm`, and decimal to everybody else: it is refused.
+    fn from_str(text: &str) -> Result<Self, KeyError> {
+        let (digits, radix) = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+            Some(digits) => (digits, 16),
+            None => (text, 10),
+        };
+        let is_plain = digits.chars().all(|digit| digit.is_digit(radix))
+            && (radix == 16 || digits == "0" || !digits.starts_with('0'));
+        let bits = is_plain
+            .then(|| u32::from_str_radix(digits, radix).ok())
+            .flatten();
+        bits.map(Self::new).ok_or_else(|| KeyError(text.to_owned()))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +112,36 @@ mod tests {
         assert_eq!(Key::new(u32::MAX).to_string(), "0xffffffff");
         assert_eq!(Key::new(u32::MAX).bits(), u32::MAX);
         assert!(Key::new(0).is_private());
+    }
+
+    #[test]
+    fn keys_are_read_from_decimal_and_hexadecimal_digits() {
+        for (text, bits) in [
+            ("0", 0),
+            ("5678", 5678),
+            ("4294967295", u32::MAX),
+            ("0x1234", 0x1234),
+            ("0x00001234", 0x1234),
+            ("0XffffFFFF", u32::MAX),
+        ] {
+            assert_eq!(text.parse(), Ok(Key::new(bits)), "{text}");
+        }
+        for text in [
+            "",
+            "0x",
+            "0x+1",
+            "0x1_0",
+            "010",
+            "00",
+            "-1",
+            "+5",
+            "0x100000000",
+            "4294967296",
+            "x12",
+            "1 ",
+            "#1",
+        ] {
+            assert!(text.parse::<Key>().is_err(), "{text}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | C header | here |
 //! |---|---|
-//! | `<sys/ipc.h>` | [`Key`], [`Permissions`] |
+//! | `<sys/ipc.h>` | [`Key`], [`FileKey`], [`Permissions`] |
 //! | `<sys/shm.h>` | [`shared_memory::Segment`] |
 //! | `<sys/sem.h>` | [`semaphore::SemaphoreSet`] |
 //! | `<sys/msg.h>` | [`message_queue::MessageQueue`] |
@@ -15,6 +15,7 @@
 //! operation marked with *undo* did is taken back by the kernel when its process ends, however it ends.
 
 mod attach;
+mod file_key;
 mod initialise;
 mod key;
 pub mod message_queue;
@@ -25,5 +26,6 @@ pub mod semaphore;
 pub mod shared_memory;
 
 pub use attach::{How, boundary_bytes};
-pub use key::Key;
+pub use file_key::{FileKey, FileKeyError};
+pub use key::{Key, KeyError};
 pub use permissions::Permissions;

@@ -1,12 +1,11 @@
 //! Which segment: one form of text for both families.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use shmeld_os::ObjectName;
 use shmeld_os::name::NameError;
-use shmeld_os::sysv::Key;
+use shmeld_os::sysv::{FileKey, FileKeyError, Key, KeyError};
 
 /// Where a segment is found. It prints as it is written.
 ///
@@ -35,7 +34,7 @@ pub enum SysvAddress {
     /// By the number that the kernel gave it.
     Id(i32),
     /// By the key that `ftok` makes of a file and a project number.
-    File(PathBuf, u8),
+    File(FileKey),
 }
 
 /// Why a text is no address.
@@ -46,18 +45,14 @@ pub enum AddressError {
     #[error("{0:?} names no segment; write sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name")]
     Family(String),
     /// The key is no number of 32 bits.
-    #[error(
-        "{0:?} is no key; write a number of at most 32 bits, in hexadecimal with 0x or in decimal without leading zeros"
-    )]
-    Key(String),
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The number after `#` is none.
     #[error("{0:?} is no number of a segment; write sysv:#ID with the shmid that ipcs -m shows")]
     Id(String),
     /// What follows `ftok:` is not a path and a project.
-    #[error(
-        "{0:?} is no path and project; write sysv:ftok:PATH:ID with an ID from 1 to 255, or one character"
-    )]
-    File(String),
+    #[error(transparent)]
+    File(#[from] FileKeyError),
     /// The name is none.
     #[error(transparent)]
     Name(#[from] NameError),
@@ -80,46 +75,17 @@ impl FromStr for SysvAddress {
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
         if let Some(number) = text.strip_prefix('#') {
-            let id = plain_number(number).and_then(|number| i32::try_from(number).ok());
+            // As the decimal digits of a key, of which it has one less.
+            let id: Option<Key> = number.parse().ok().filter(|_| !number.contains(['x', 'X']));
             return id
+                .and_then(|id| i32::try_from(id.bits()).ok())
                 .map(Self::Id)
                 .ok_or_else(|| AddressError::Id(number.to_owned()));
         }
-        if let Some(file) = text.strip_prefix("ftok:") {
-            let parts = file.rsplit_once(':').filter(|(path, _)| !path.is_empty());
-            let parts = parts.and_then(|(path, project)| Some((path, project_of(project)?)));
-            return parts
-                .map(|(path, project)| Self::File(path.into(), project))
-                .ok_or_else(|| AddressError::File(file.to_owned()));
+        match text.strip_prefix("ftok:") {
+            Some(file) => Ok(Self::File(file.parse()?)),
+            None => Ok(Self::Key(text.parse()?)),
         }
-        number(text)
-            .map(|bits| Self::Key(Key::new(bits)))
-            .ok_or_else(|| AddressError::Key(text.to_owned()))
-    }
-}
-
-/// Hexadecimal with 0x, or decimal. A leading zero means octal to C and ipcrm, and decimal to everybody else: it is refused.
-fn number(text: &str) -> Option<u32> {
-    match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
-        Some(digits) if digits.bytes().all(|digit| digit.is_ascii_hexdigit()) => {
-            u32::from_str_radix(digits, 16).ok()
-        }
-        Some(_) => None,
-        None => plain_number(text),
-    }
-}
-
-fn plain_number(text: &str) -> Option<u32> {
-    let is_plain =
-        text.bytes().all(|digit| digit.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    is_plain.then(|| text.parse().ok()).flatten()
-}
-
-/// A number, or a character as in `ftok(path, 'A')`. Zero is left undefined by POSIX.
-fn project_of(text: &str) -> Option<u8> {
-    match text.as_bytes() {
-        [character] if character.is_ascii_graphic() && !character.is_ascii_digit() => Some(*character),
-        _ => u8::try_from(number(text)?).ok().filter(|project| *project != 0),
     }
 }
 
@@ -137,7 +103,7 @@ impl fmt::Display for SysvAddress {
         match self {
             Self::Key(key) => key.fmt(formatter),
             Self::Id(id) => write!(formatter, "#{id}"),
-            Self::File(path, project) => write!(formatter, "ftok:{}:{project}", path.display()),
+            Self::File(file) => write!(formatter, "ftok:{file}"),
         }
     }
 }
@@ -152,7 +118,7 @@ mod tests {
 
     #[test]
     fn every_form_is_understood() {
-        let file = |path: &str, project| Address::Sysv(SysvAddress::File(path.into(), project));
+        let file = |text: &str| Address::Sysv(SysvAddress::File(text.parse().expect("valid")));
         for (text, address) in [
             ("sysv:0x1234", key(0x1234)),
             ("sysv:0XffffFFFF", key(u32::MAX)),
@@ -161,9 +127,9 @@ mod tests {
             ("sysv:4294967295", key(u32::MAX)),
             ("sysv:#0", Address::Sysv(SysvAddress::Id(0))),
             ("sysv:#2147483647", Address::Sysv(SysvAddress::Id(i32::MAX))),
-            ("sysv:ftok:/tmp/a:b:7", file("/tmp/a:b", 7)),
-            ("sysv:ftok:.:A", file(".", b'A')),
-            ("sysv:ftok:file:0x41", file("file", 0x41)),
+            ("sysv:ftok:/tmp/a:b:7", file("/tmp/a:b:7")),
+            ("sysv:ftok:.:A", file(".:65")),
+            ("sysv:ftok:file:0x41", file("file:65")),
             (
                 "posix:/frames",
                 Address::Posix(ObjectName::new("/frames").expect("valid")),

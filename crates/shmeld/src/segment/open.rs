@@ -155,7 +155,7 @@ pub(super) fn open_sysv(place: &SysvAddress, bytes: u64) -> Result<sysv::Segment
 pub(super) fn key_of(place: &SysvAddress) -> Result<Key> {
     Ok(match place {
         SysvAddress::Key(key) => *key,
-        SysvAddress::File(path, project) => Key::of_file(path, *project)?,
+        SysvAddress::File(file) => file.key()?,
         SysvAddress::Id(_) => Key::PRIVATE,
     })
 }
