@@ -8,6 +8,7 @@ use shmeld::ServerName;
 use shmeld::os::ObjectName;
 
 use crate::args_board::BoardArgs;
+use crate::args_demo::DemoArgs;
 use crate::args_ipc::IpcArgs;
 use crate::values::{
     RegionSize, Wait, parse_duration, parse_group, parse_region, parse_region_size, parse_size, parse_wait,
@@ -302,33 +303,6 @@ pub struct LsArgs {
 pub struct StatusArgs {
     #[command(flatten)]
     pub client: ClientArgs,
-}
-
-/// Options of `demo`.
-#[derive(Debug, Args)]
-pub struct DemoArgs {
-    /// Which demonstration
-    #[arg(default_value = "transfer", value_parser = ["transfer", "meld", "board"])]
-    pub which: String,
-    /// The directory with the sample files and filelist.txt
-    #[arg(long, default_value = "samples", value_hint = ValueHint::DirPath)]
-    pub samples: PathBuf,
-    /// Only one of the two processes, for two terminals; either may be started first (meld and board)
-    #[arg(long, value_enum)]
-    pub role: Option<DemoRole>,
-    /// The shared memory object in which both meet (meld)
-    #[arg(long, value_name = "/NAME", default_value = "/shm-demo")]
-    pub object: ObjectName,
-    /// How long each process waits for the other: 500ms, 10s, 2m or forever (meld and board)
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
-    pub wait: Wait,
-}
-
-/// A process of a demonstration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum DemoRole {
-    A,
-    B,
 }
 
 /// Options of `bench`.

@@ -15,22 +15,27 @@ use super::demo_run::Theatre;
 use super::demo_stage::{TemporaryDirectory, random_tag};
 use super::demo_story::{Story, command_for, counted, grouped};
 use super::demo_tree;
-use crate::args::DemoArgs;
+use crate::args_demo::DemoArgs;
 use crate::program::{Program, exit};
 
 /// Runs the command.
 #[must_use]
 pub fn run(program: &Program, args: &DemoArgs) -> u8 {
-    if args.which == "meld" {
-        return demo_meld::run(program, args);
-    }
-    if args.which == "board" {
-        return demo_board::run(program, args);
-    }
-    if args.role.is_some() {
-        program.complain("demo: --role is for demo meld and board only", None);
+    if let Some((option, whose)) = args.stray() {
+        program.complain(
+            &format!("demo {}: {option} is for demo {whose}", args.which),
+            None,
+        );
         return 2;
     }
+    match args.which.as_str() {
+        "meld" => demo_meld::run(program, args),
+        "board" => demo_board::run(program, args),
+        _ => transfer(program, args),
+    }
+}
+
+fn transfer(program: &Program, args: &DemoArgs) -> u8 {
     let start = Instant::now();
     let mut story = Story::new();
     match play(program, args, &mut story) {

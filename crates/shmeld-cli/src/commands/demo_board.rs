@@ -11,8 +11,8 @@ use super::demo_board_cast::{Actor, Cast};
 use super::demo_process::{Trouble, show_status};
 use super::demo_stage::{TemporaryDirectory, random_tag};
 use super::demo_story::{Story, command_for, counted, wrapped};
-use crate::args::{DemoArgs, DemoRole};
 use crate::args_board::{BoardArgs, BoardCommand, BoardTalkArgs, KeyArgs, PostArgs, ReadArgs};
+use crate::args_demo::{DemoArgs, DemoRole};
 use crate::program::{Program, exit};
 
 /// Where the two terminals of `--role` meet: "Shme".

@@ -14,7 +14,7 @@ use super::demo_meld_object::remove_stale;
 use super::demo_meld_role;
 use super::demo_process::{Owned, ourselves, show_status, spawn};
 use super::demo_story::Story;
-use crate::args::DemoArgs;
+use crate::args_demo::DemoArgs;
 use crate::program::{Program, exit};
 
 /// How A's line begins when its memory has a name.
@@ -118,8 +118,8 @@ fn conclude(args: &DemoArgs, story: &mut Story, talk: &Talk, worst: u8) -> u8 {
     }
     story.conclude(&format!("{held} checks held: nothing left behind."));
     story.conclude("Now you, in two terminals, in either order; end one of them with kill -9:");
-    story.tell("shmeld demo meld --role a");
-    story.tell("shmeld demo meld --role b");
+    story.tell(&args.meld_command("a"));
+    story.tell(&args.meld_command("b"));
     exit::DONE
 }
 

@@ -16,7 +16,7 @@ use shmeld::{Misbehaviour, Offset, Shared, field};
 use super::demo_meld_layout::{BYTES, Meld, PLACES, Thought, turn};
 use super::demo_meld_object as object;
 use super::demo_meld_wait::{Deadline, NAP, Wait};
-use crate::args::{DemoArgs, DemoRole};
+use crate::args_demo::{DemoArgs, DemoRole};
 use crate::narrate::{self, Loudness};
 use crate::program::{Program, exit};
 
@@ -89,6 +89,7 @@ pub fn run(program: &Program, role: DemoRole, args: &DemoArgs) -> u8 {
     };
     narrate::install(program.name, Loudness::Explain);
     let meeting = Meeting {
+        args,
         name: &args.object,
         interrupt: program.interrupt(),
         patience: args.wait.0,
@@ -106,6 +107,7 @@ pub fn run(program: &Program, role: DemoRole, args: &DemoArgs) -> u8 {
 /// Where both meet, and for how long each waits there.
 #[derive(Debug)]
 pub struct Meeting<'a> {
+    pub args: &'a DemoArgs,
     pub name: &'a ObjectName,
     pub interrupt: Interrupt,
     /// `None` is for ever.
@@ -169,7 +171,7 @@ impl Meeting<'_> {
         explain!(
             "wait",
             self.name,
-            "for B, in another terminal: shmeld demo meld --role b"
+            format_args!("for B, in another terminal: {}", self.args.meld_command("b"))
         );
         let wait = Wait::of_a(self, &object, &shared);
         wait.until(turn::A_HAS_SPOKEN, turn::B_HAS_ANSWERED, false)?;
@@ -225,6 +227,11 @@ impl Meeting<'_> {
         Ok(())
     }
 
+    /// What can be done about a process that does not come.
+    pub fn cure(&self, role: &str) -> String {
+        format!("start it: {}; or --wait forever", self.args.meld_command(role))
+    }
+
     /// Waits for an object that a live A has finished.
     fn find(&self) -> Result<SharedMemory, Failure> {
         let deadline = Deadline::new(self.patience);
@@ -246,16 +253,16 @@ impl Meeting<'_> {
                 let why = if stale.is_some() {
                     "what is there has no lease, so its A is dead: for A to make it anew"
                 } else {
-                    "for A to make it: shmeld demo meld --role a"
+                    "for A to make it"
                 };
+                let why = format_args!("{why}: {}", self.args.meld_command("a"));
                 explain!("wait", self.name, why);
                 is_told = true;
             }
             self.interrupt.check()?;
             if deadline.is_over() {
                 let message = format!("shm_open {}: A did not come{}", self.name, deadline.text());
-                return Err(Failure::system(message)
-                    .with_hint("start it: shmeld demo meld --role a; or --wait forever"));
+                return Err(Failure::system(message).with_hint(&self.cure("a")));
             }
             thread::sleep(NAP);
         }

@@ -95,7 +95,7 @@ impl<'a> Wait<'a> {
                     "shm_open {name}: {other} did not come{}",
                     deadline.text()
                 ))
-                .with_hint("start it: shmeld demo meld --role b; or --wait forever")
+                .with_hint(&self.meeting.cure("b"))
             });
         }
         thread::sleep(NAP);

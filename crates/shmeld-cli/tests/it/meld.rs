@@ -158,22 +158,52 @@ fn either_process_may_be_started_first() {
 fn nobody_waits_for_ever_for_who_does_not_come() {
     let meeting = Meeting::new("meld-alone");
     for (role, other) in [("a", "B"), ("b", "A")] {
+        let hint = format!(
+            "hint: start it: shmeld demo meld --role {} --object {}; or --wait forever",
+            other.to_ascii_lowercase(),
+            meeting.name
+        );
         meeting
             .role(role)
             .args(["--wait", "100ms"])
             .run()
             .expect_code(3)
             .expect_said(&format!("{}: {other} did not come (waited ", meeting.name))
-            .expect_said("hint: start it: shmeld demo meld --role");
+            .expect_said(&hint);
     }
     meeting.finish();
 }
 
 #[test]
-fn roles_belong_to_demonstrations_that_have_them() {
+fn options_belong_to_demonstrations_that_have_them() {
     let world = World::new("meld-role");
-    let outcome = world.shmeld("demo").args(["--role", "a"]).run().expect_code(2);
-    outcome.expect_line("shmeld: demo: --role is for demo meld only");
+    let refuse = |words: &[&str], line: &str| {
+        world
+            .shmeld("demo")
+            .args(words)
+            .run()
+            .expect_code(2)
+            .expect_line(line);
+    };
+    refuse(
+        &["--role", "a"],
+        "shmeld: demo transfer: --role is for demo meld and board",
+    );
+    refuse(
+        &["--object", "/x"],
+        "shmeld: demo transfer: --object is for demo meld",
+    );
+    refuse(
+        &["board", "--object", "/x"],
+        "shmeld: demo board: --object is for demo meld",
+    );
+    refuse(
+        &["meld", "--samples", "x"],
+        "shmeld: demo meld: --samples is for demo transfer",
+    );
+    let wait = "--wait is for demo meld, and for board with --role";
+    refuse(&["--wait", "1s"], &format!("shmeld: demo transfer: {wait}"));
+    refuse(&["board", "--wait", "1s"], &format!("shmeld: demo board: {wait}"));
     world
         .shmeld("demo")
         .args(["meld", "--role", "c"])

@@ -109,6 +109,7 @@ impl Stage {
             .filter(|line| !line.contains("server: removed the "));
         own.map(|line| format!("{line}\n"))
             .collect::<String>()
+            .replace(&format!(" --object {}", self.object()), "")
             .replace(&self.object(), "/shm-demo")
             .replace(&self.world.root().display().to_string(), "/home/me")
             .replace(&self.world.name()[1..], "shmeld")

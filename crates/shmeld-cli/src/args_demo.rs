@@ -1,0 +1,83 @@
+//! The options of `shmeld demo`.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum, ValueHint};
+use shmeld::os::ObjectName;
+
+use crate::values::{Wait, parse_wait};
+
+const SAMPLES: &str = "samples";
+const OBJECT: &str = "/shm-demo";
+const WAIT: &str = "30s";
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Which demonstration
+    #[arg(default_value = "transfer", value_parser = ["transfer", "meld", "board"])]
+    pub which: String,
+    /// transfer: the directory with the sample files and filelist.txt
+    #[arg(long, value_name = "DIR", default_value = SAMPLES, value_hint = ValueHint::DirPath)]
+    pub samples: PathBuf,
+    /// meld and board: only one of the two processes, for two terminals; either may be started first
+    #[arg(long, value_enum)]
+    pub role: Option<DemoRole>,
+    /// meld: the shared memory object in which both meet
+    #[arg(long, value_name = "/NAME", default_value = OBJECT)]
+    pub object: ObjectName,
+    /// meld, and board with --role: how long each process waits for the other: 500ms, 10s, 2m or forever
+    #[arg(long, value_name = "DUR", default_value = WAIT, value_parser = parse_wait)]
+    pub wait: Wait,
+}
+
+/// A process of a demonstration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum DemoRole {
+    /// Makes the memory, or posts the message
+    A,
+    /// Finds what A has made
+    B,
+}
+
+impl DemoArgs {
+    /// The first option that changes nothing in this demonstration, and those in which it would.
+    #[must_use]
+    pub fn stray(&self) -> Option<(&'static str, &'static str)> {
+        let (is_meld, is_board) = (self.which == "meld", self.which == "board");
+        let waits = is_meld || (is_board && self.role.is_some());
+        let is_transfer = !is_meld && !is_board;
+        let is_given = [
+            (
+                !is_transfer && self.samples != Path::new(SAMPLES),
+                "--samples",
+                "transfer",
+            ),
+            (is_transfer && self.role.is_some(), "--role", "meld and board"),
+            (!is_meld && !self.is_usual_object(), "--object", "meld"),
+            (
+                !waits && Ok(self.wait) != parse_wait(WAIT),
+                "--wait",
+                "meld, and for board with --role",
+            ),
+        ];
+        let stray = is_given.into_iter().find(|(is_stray, ..)| *is_stray);
+        stray.map(|(_, option, whose)| (option, whose))
+    }
+
+    /// Whether it is the object that both sides take if nobody names one.
+    #[must_use]
+    pub fn is_usual_object(&self) -> bool {
+        self.object.to_string() == OBJECT
+    }
+
+    /// What to type for this process of the mind meld.
+    #[must_use]
+    pub fn meld_command(&self, role: &str) -> String {
+        let command = format!("shmeld demo meld --role {role}");
+        if self.is_usual_object() {
+            return command;
+        }
+        format!("{command} --object {}", self.object)
+    }
+}
