@@ -191,6 +191,12 @@ pub fn parse_mark(text: &str) -> Result<u8, String> {
     }
 }
 
+/// A number of bytes, exactly: `1 byte`, `4096 bytes`.
+#[must_use]
+pub fn count_bytes(bytes: u64) -> String {
+    format!("{bytes} byte{}", if bytes == 1 { "" } else { "s" })
+}
+
 /// A number of bytes for people: `25.1 KiB`.
 #[must_use]
 pub fn show_size(bytes: u64) -> String {

@@ -14,6 +14,7 @@ use shmeld::{Error, Result};
 use crate::args_board::{BoardArgs, BoardCommand, BoardTalkArgs, PostArgs, ReadArgs};
 use crate::narrate::{self, Loudness};
 use crate::program::{Program, exit, refused};
+use crate::values::count_bytes;
 
 /// Runs the command.
 #[must_use]
@@ -52,12 +53,12 @@ fn post(program: &Program, args: &PostArgs, interrupt: Interrupt) -> Result<u8> 
         talk: &args.talk,
     };
     let event = json!({"event": "posted", "key": key.to_string(), "bytes": message.len()});
-    let bytes = message.len();
+    let bytes = count_bytes(message.len() as u64);
     if let Some(mark) = args.talk.ack {
         let posted = textbook::post(&message, mark, options)?;
         say.tell(
             program,
-            &format!("posted {bytes} bytes, waiting for {:?}", char::from(mark)),
+            &format!("posted {bytes}, waiting for {:?}", char::from(mark)),
             || event,
         );
         let is_done = posted.wait()?;
@@ -73,7 +74,7 @@ fn post(program: &Program, args: &PostArgs, interrupt: Interrupt) -> Result<u8> 
         || "for whoever comes".to_owned(),
         |readers| format!("waiting for {}", readers_of(readers.into())),
     );
-    say.tell(program, &format!("posted {bytes} bytes, {for_whom}"), || event);
+    say.tell(program, &format!("posted {bytes}, {for_whom}"), || event);
     let delivery = posted.wait()?;
     Ok(say.end(
         program,

@@ -10,7 +10,7 @@ use shmeld::segment::How;
 use super::ipc::{self, Talk, event};
 use crate::args_ipc::AttachArgs;
 use crate::program::exit;
-use crate::values::Wait;
+use crate::values::{Wait, count_bytes};
 
 pub(super) fn run(talk: &Talk<'_>, args: &AttachArgs) -> u8 {
     let how = How {
@@ -29,7 +29,11 @@ pub(super) fn run(talk: &Talk<'_>, args: &AttachArgs) -> u8 {
         } else {
             "for reading and writing"
         };
-        let text = format!("{address:#x} {bytes} bytes, {rights}{}", in_words(attached));
+        let text = format!(
+            "{address:#x} {}, {rights}{}",
+            count_bytes(bytes as u64),
+            in_words(attached)
+        );
         let json = || json!({"at": format!("{address:#x}"), "size": bytes, "read_only": args.read_only, "attached": attached});
         let code = talk.data(text, || event("attached", segment.address(), json()));
         if code != exit::DONE {

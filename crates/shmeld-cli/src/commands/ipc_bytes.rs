@@ -13,6 +13,7 @@ use shmeld::segment::{Destination, SegmentError, Span};
 use super::ipc::{self, Talk, event};
 use crate::args_ipc::{ReadArgs, WriteArgs};
 use crate::program::refused;
+use crate::values::count_bytes;
 
 pub(super) fn read(talk: &Talk<'_>, args: &ReadArgs) -> u8 {
     let to_stdout = args.output == Path::new("-");
@@ -74,7 +75,7 @@ pub(super) fn write(talk: &Talk<'_>, args: &WriteArgs) -> u8 {
 }
 
 fn in_words(span: Span) -> String {
-    format!("{} bytes at {}", span.bytes(), span.start())
+    format!("{} at {}", count_bytes(span.bytes()), span.start())
 }
 
 fn duplicate(stream: impl AsFd) -> Result<OwnedFd, SegmentError> {

@@ -6,12 +6,12 @@ use shmeld::segment::{Address, Removal, Segment};
 use super::ipc::{self, Talk, event};
 use crate::args_ipc::{ChmodArgs, ChownArgs, ResizeArgs, RmArgs};
 use crate::program::exit;
-use crate::values::Owner;
+use crate::values::{Owner, count_bytes};
 
 pub(super) fn resize(talk: &Talk<'_>, args: &ResizeArgs) -> u8 {
     talk.code(ipc::open(&args.address, true).and_then(|segment| {
         segment.resize(args.size)?;
-        let text = format!("{} has {} bytes now", args.address, args.size);
+        let text = format!("{} has {} now", args.address, count_bytes(args.size));
         Ok(talk.news(text, || {
             event("resized", &args.address, json!({"size": args.size}))
         }))

@@ -7,6 +7,7 @@ use shmeld::segment::{Creation, Description, Made, Segment};
 use super::ipc::{Talk, event};
 use super::ipc_show::as_json;
 use crate::args_ipc::{CreateArgs, OpenArgs};
+use crate::values::count_bytes;
 
 pub(super) fn create(talk: &Talk<'_>, args: &CreateArgs) -> u8 {
     let creation = Creation {
@@ -50,7 +51,11 @@ fn tell(talk: &Talk<'_>, segment: &Segment, verb: &str) -> Result<u8, shmeld::Er
 
 /// Size, mode, and what a user should know before relying on it.
 fn in_brief(description: &Description) -> String {
-    let mut text = format!("{} bytes, mode {:04o}", description.bytes(), description.mode());
+    let mut text = format!(
+        "{}, mode {:04o}",
+        count_bytes(description.bytes()),
+        description.mode()
+    );
     if let Some(attached) = description.attached() {
         text += &format!(", {attached} attached");
     }

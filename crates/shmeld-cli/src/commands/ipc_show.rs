@@ -9,7 +9,7 @@ use shmeld::segment::{Address, Description};
 use super::ipc::{self, Talk, event};
 use crate::args_ipc::ShowArgs;
 use crate::program::exit;
-use crate::values::show_size;
+use crate::values::{count_bytes, show_size};
 
 /// Runs the command: all that can be shown is shown, whatever happens to the others.
 pub(super) fn run(talk: &Talk<'_>, args: &ShowArgs) -> u8 {
@@ -36,7 +36,7 @@ fn as_text(address: &Address, description: &Description) -> String {
 fn rows(address: &Address, description: &Description) -> Vec<(&'static str, String)> {
     let size = |bytes: u64| {
         if bytes < 1024 {
-            format!("{bytes} bytes")
+            count_bytes(bytes)
         } else {
             format!("{bytes} bytes ({})", show_size(bytes))
         }

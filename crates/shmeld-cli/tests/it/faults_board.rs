@@ -112,7 +112,7 @@ fn readers_inside_hold_up_the_next_poster_for_no_longer_than_its_time() {
         .args(["--timeout", "300ms", "next"])
         .run()
         .expect_code(3);
-    next.expect_said("1 readers of an earlier message are still inside (waited ")
+    next.expect_said("readers of an earlier message are still inside: 1 (waited ")
         .expect_said("hint: they may be stopped");
     drop(output);
     inside

@@ -44,7 +44,7 @@ pub enum BoardError {
         attached: u64,
     },
     /// Readers of an earlier message did not leave in time.
-    #[error("board {key}: {inside} readers of an earlier message are still inside (waited {:.1} s)", .waited.as_secs_f64())]
+    #[error("board {key}: readers of an earlier message are still inside: {inside} (waited {:.1} s)", .waited.as_secs_f64())]
     StillInside {
         /// The board.
         key: Key,
