@@ -276,3 +276,34 @@ fn manual_has_a_page_for_each_command_with_its_options() {
     assert!(text.contains("Exit codes"), "the exit codes stand in the manual");
     world.finish();
 }
+
+#[test]
+fn options_belong_to_demonstrations_that_have_them() {
+    let world = World::new("demo-options");
+    for (words, why) in [
+        (
+            &["--role", "a"][..],
+            "transfer: --role is for demo meld and board",
+        ),
+        (&["--object", "/x"], "transfer: --object is for demo meld"),
+        (&["board", "--object", "/x"], "board: --object is for demo meld"),
+        (
+            &["meld", "--samples", "x"],
+            "meld: --samples is for demo transfer",
+        ),
+        (
+            &["--wait", "1s"],
+            "transfer: --wait is for demo meld, and for board with --role",
+        ),
+        (
+            &["board", "--wait", "1s"],
+            "board: --wait is for demo meld, and for board with --role",
+        ),
+    ] {
+        let outcome = world.shmeld("demo").args(words).run().expect_code(2);
+        outcome.expect_line(&format!("shmeld: demo {why}"));
+    }
+    let unknown = world.shmeld("demo").args(["meld", "--role", "c"]).run();
+    unknown.expect_code(2);
+    world.finish();
+}

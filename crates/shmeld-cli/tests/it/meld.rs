@@ -175,44 +175,6 @@ fn nobody_waits_for_ever_for_who_does_not_come() {
 }
 
 #[test]
-fn options_belong_to_demonstrations_that_have_them() {
-    let world = World::new("meld-role");
-    let refuse = |words: &[&str], line: &str| {
-        world
-            .shmeld("demo")
-            .args(words)
-            .run()
-            .expect_code(2)
-            .expect_line(line);
-    };
-    refuse(
-        &["--role", "a"],
-        "shmeld: demo transfer: --role is for demo meld and board",
-    );
-    refuse(
-        &["--object", "/x"],
-        "shmeld: demo transfer: --object is for demo meld",
-    );
-    refuse(
-        &["board", "--object", "/x"],
-        "shmeld: demo board: --object is for demo meld",
-    );
-    refuse(
-        &["meld", "--samples", "x"],
-        "shmeld: demo meld: --samples is for demo transfer",
-    );
-    let wait = "--wait is for demo meld, and for board with --role";
-    refuse(&["--wait", "1s"], &format!("shmeld: demo transfer: {wait}"));
-    refuse(&["board", "--wait", "1s"], &format!("shmeld: demo board: {wait}"));
-    world
-        .shmeld("demo")
-        .args(["meld", "--role", "c"])
-        .run()
-        .expect_code(2);
-    world.finish();
-}
-
-#[test]
 fn what_a_killed_a_left_is_taken_over() {
     let meeting = Meeting::new("meld-stale");
     meeting.start_a().kill();
