@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 36] = [
+pub const PAIRS: [Pair; 38] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -308,5 +308,21 @@ pub const PAIRS: [Pair; 36] = [
         file: "crates/shmeld-cli/src/commands/demo_meld_object.rs",
         sound: "    if uid == process::effective_uid() {\n",
         broken: "    if uid == process::effective_uid() || object.is_some() {\n",
+    },
+    Pair {
+        protection: "no address is rounded down to nothing",
+        package: "shmeld-os",
+        test: "it::sysv_segment::addresses_are_rounded_down_if_that_is_wanted_and_refused_otherwise",
+        file: "crates/shmeld-os/src/sysv/attach.rs",
+        sound: ".is_some_and(|address| !is_on_a_boundary(address, how.round))",
+        broken: ".is_some_and(|address| address != 0 && !is_on_a_boundary(address, how.round))",
+    },
+    Pair {
+        protection: "what was cut off meanwhile is no hole",
+        package: "shmeld-cli",
+        test: "it::ipc_bytes::segment_that_is_cut_off_while_it_is_read_is_not_delivered",
+        file: "crates/shmeld/src/segment/bytes.rs",
+        sound: "is_hole: memory.stat()?.bytes >= end,",
+        broken: "is_hole: true,",
     },
 ];
