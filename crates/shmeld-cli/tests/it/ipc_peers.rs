@@ -1,29 +1,13 @@
 //! `shmeld ipc` beside C programs that use segments in the common way, and beside ipcs and ipcrm.
 
-use std::path::{Path, PathBuf};
-
 use crate::ipc_world::Places;
-use crate::peers::PEERS;
+use crate::peers::compile_or_skip;
 use crate::world::{World, eventually, has_or_skip};
-
-/// Compiles the C program into the world's directory.
-fn compile_or_skip(world: &World) -> Option<PathBuf> {
-    if !has_or_skip("gcc") {
-        return None;
-    }
-    let binary = world.root().join("segment_user");
-    let compiler = world
-        .tool("gcc")
-        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-o"]);
-    let source = Path::new(PEERS).join("segment_user.c");
-    compiler.arg(&binary).arg(source).arg("-lrt").run().expect_code(0);
-    Some(binary)
-}
 
 #[test]
 fn c_program_uses_segments_made_by_shmeld() {
     let (world, places) = (World::new("c-user"), Places::new());
-    let Some(binary) = compile_or_skip(&world) else {
+    let Some(binary) = compile_or_skip(&world, "segment_user") else {
         return;
     };
     let peer = |words: &[&str]| world.tool(binary.to_str().unwrap()).args(words);
@@ -75,7 +59,7 @@ fn c_program_uses_segments_made_by_shmeld() {
 #[test]
 fn segment_that_a_c_program_holds_is_marked_and_its_number_still_leads_to_it() {
     let (world, places) = (World::new("c-holder"), Places::new());
-    let Some(binary) = compile_or_skip(&world) else {
+    let Some(binary) = compile_or_skip(&world, "segment_user") else {
         return;
     };
     let peer = |words: &[&str]| world.tool(binary.to_str().unwrap()).args(words);
@@ -122,7 +106,7 @@ fn segment_that_a_c_program_holds_is_marked_and_its_number_still_leads_to_it() {
 #[test]
 fn shmeld_uses_segments_made_by_a_c_program() {
     let (world, places) = (World::new("c-maker"), Places::new());
-    let Some(binary) = compile_or_skip(&world) else {
+    let Some(binary) = compile_or_skip(&world, "segment_user") else {
         return;
     };
     let peer = |words: &[&str]| world.tool(binary.to_str().unwrap()).args(words);

@@ -41,16 +41,16 @@ fn example(world: &World, python: &Path, output: &Path) -> Program {
     program.args(["--name", world.name(), "-o"]).arg(output)
 }
 
-/// Compiles the textbook client into the world's directory.
-fn compile_or_skip(world: &World) -> Option<PathBuf> {
+/// The C program of this name, compiled in the test's folder.
+pub fn compile_or_skip(world: &World, name: &str) -> Option<PathBuf> {
     if !has_or_skip("gcc") {
         return None;
     }
-    let binary = world.root().join("textbook_client");
+    let binary = world.root().join(name);
     let compiler = world
         .tool("gcc")
         .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-o"]);
-    let source = Path::new(PEERS).join("textbook_client.c");
+    let source = Path::new(PEERS).join(format!("{name}.c"));
     compiler
         .arg(&binary)
         .arg(source)
@@ -204,7 +204,7 @@ fn python_example_notices_the_death_of_the_server_and_signals() {
 #[test]
 fn textbook_client_fetches_files_of_all_sizes_through_regions_of_several_shapes() {
     let world = World::new("textbook");
-    let Some(binary) = compile_or_skip(&world) else {
+    let Some(binary) = compile_or_skip(&world, "textbook_client") else {
         return;
     };
     let files = put_all_sizes(&world);
@@ -233,7 +233,7 @@ fn textbook_client_fetches_files_of_all_sizes_through_regions_of_several_shapes(
 #[test]
 fn textbook_client_completes_with_the_server_on_one_cpu() {
     let world = World::new("one-cpu");
-    let Some(binary) = compile_or_skip(&world) else {
+    let Some(binary) = compile_or_skip(&world, "textbook_client") else {
         return;
     };
     if !has_or_skip("taskset") {
@@ -273,7 +273,7 @@ fn hinder(who: &Running, client: &Running) {
 #[test]
 fn textbook_client_completes_however_the_two_sides_are_held_up() {
     let world = World::new("held-up");
-    let Some(binary) = compile_or_skip(&world) else {
+    let Some(binary) = compile_or_skip(&world, "textbook_client") else {
         return;
     };
     let large = put_large(&world, "large", 128);
@@ -292,7 +292,7 @@ fn textbook_client_completes_however_the_two_sides_are_held_up() {
 #[test]
 fn our_client_and_foreign_ones_are_served_at_the_same_time() {
     let world = World::new("together");
-    let Some(binary) = compile_or_skip(&world) else {
+    let Some(binary) = compile_or_skip(&world, "textbook_client") else {
         return;
     };
     let Some(python) = python_or_skip() else { return };

@@ -1,6 +1,6 @@
 //! `shmeld board --ack`: plain C programs on the other side, compiled here, and what their handshake cannot carry.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use shmeld_os::sysv::How;
@@ -8,26 +8,11 @@ use shmeld_os::sysv::shared_memory::Segment;
 
 use crate::content;
 use crate::desk::Desk;
-use crate::peers::PEERS;
+use crate::peers::compile_or_skip;
 use crate::processes::Program;
 use crate::world::{has_or_skip, is_root_or_skip, skip};
 
 const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz";
-
-/// A C program of tests/peers, compiled into the desk's world.
-fn compile_or_skip(desk: &Desk, name: &str) -> Option<PathBuf> {
-    if !has_or_skip("gcc") {
-        return None;
-    }
-    let binary = desk.world().root().join(name);
-    let compiler = desk
-        .world()
-        .tool("gcc")
-        .args(["-std=gnu11", "-Wall", "-Wextra", "-Werror", "-O2", "-o"]);
-    let source = Path::new(PEERS).join(format!("{name}.c"));
-    compiler.arg(&binary).arg(source).run().expect_code(0);
-    Some(binary)
-}
 
 fn peer(desk: &Desk, binary: &Path) -> Program {
     desk.world()
@@ -46,7 +31,7 @@ fn post(desk: &Desk) -> Program {
 #[test]
 fn text_of_a_plain_c_server_is_read_and_acknowledged() {
     let desk = Desk::new("textbook-server");
-    let Some(binary) = compile_or_skip(&desk, "board_server") else {
+    let Some(binary) = compile_or_skip(desk.world(), "board_server") else {
         return;
     };
     // In both orders.
@@ -69,7 +54,7 @@ fn text_of_a_plain_c_server_is_read_and_acknowledged() {
 #[test]
 fn plain_c_client_is_fed_and_its_mark_ends_the_poster() {
     let desk = Desk::new("textbook-client");
-    let Some(binary) = compile_or_skip(&desk, "board_client") else {
+    let Some(binary) = compile_or_skip(desk.world(), "board_client") else {
         return;
     };
     // Longer than the 27 bytes that it asks for: it prints up to the NUL.
@@ -98,8 +83,8 @@ fn key_5678_with_27_bytes_works_between_both() {
         return skip("unshare --ipc");
     }
     let (Some(_), Some(_)) = (
-        compile_or_skip(&desk, "board_server"),
-        compile_or_skip(&desk, "board_client"),
+        compile_or_skip(desk.world(), "board_server"),
+        compile_or_skip(desk.world(), "board_client"),
     ) else {
         return;
     };
