@@ -49,7 +49,7 @@ pub enum Command {
     /// Make, show, use and remove segments of shared memory, System V and POSIX
     #[command(after_long_help = EXIT_CODES)]
     Ipc(IpcArgs),
-    /// Run the whole thing on sample files and tell what happens
+    /// Run one of the systems: file transfer, mind meld or message board, and tell each step
     Demo(DemoArgs),
     /// Measure transfers on this machine
     Bench(BenchArgs),
