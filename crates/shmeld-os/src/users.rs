@@ -1,6 +1,6 @@
 //! Numbers of users and groups: which of them mean nobody in particular, and which one a group's name means.
 
-use crate::{Errno, Error, Result};
+use crate::{Errno, Error, Result, process};
 
 /// Where the kernel tells which numbers a namespace knows, and which one stands for all others.
 struct Numbers {
@@ -32,6 +32,17 @@ const IDS: u64 = u32::MAX as u64;
 #[doc(alias = "overflowuid")]
 pub fn unmapped_uid() -> Option<u32> {
     unmapped(&UIDS_HERE)
+}
+
+/// Whether `uid`, as the kernel shows it of an object, is certainly our own user: its number is ours, and stands for nobody else. Where
+/// a namespace does not know our own user, its number is that of all the others, and nothing is certainly ours.
+#[must_use]
+pub fn is_own_uid(uid: u32) -> bool {
+    is_own(uid, process::effective_uid(), unmapped_uid())
+}
+
+fn is_own(uid: u32, own: u32, unmapped: Option<u32>) -> bool {
+    uid == own && unmapped != Some(uid)
 }
 
 /// The gid that means no group in particular here: the same as [`unmapped_uid`] among groups.
@@ -114,6 +125,17 @@ mod tests {
         assert!(!knows_all("0 0 1\n"));
         assert!(!knows_all("0 100000 65536\n"));
         assert!(!knows_all(""));
+    }
+
+    #[test]
+    fn number_of_all_unknown_users_is_nobodys_own() {
+        assert!(is_own(1000, 1000, None) && is_own(1000, 1000, Some(65534)));
+        assert!(
+            is_own(65534, 65534, None),
+            "a user like any other where all are known"
+        );
+        assert!(!is_own(65534, 65534, Some(65534)));
+        assert!(!is_own(1001, 1000, None) && !is_own(0, 1000, Some(65534)));
     }
 
     #[test]
