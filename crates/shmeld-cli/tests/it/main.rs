@@ -9,6 +9,7 @@ mod audit;
 mod audit_file;
 mod bench;
 mod board;
+mod board_strangers;
 mod books;
 mod changing;
 mod command_line;

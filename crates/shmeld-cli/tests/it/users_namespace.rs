@@ -9,12 +9,12 @@ use crate::users::{Users, stop};
 use crate::world::{NOBODY, World, has_or_skip, skip};
 
 /// A namespace in which the user is root and knows nobody else.
-const ALONE: [&str; 2] = ["unshare", "--map-root-user"];
+pub const ALONE: [&str; 2] = ["unshare", "--map-root-user"];
 /// A namespace in which nobody is known, not even the user itself.
-const NOBODY_KNOWN: [&str; 2] = ["unshare", "--user"];
+pub const NOBODY_KNOWN: [&str; 2] = ["unshare", "--user"];
 
 /// Users of a world in which anybody may make a namespace.
-fn users_or_skip(world: &World) -> Option<Users> {
+pub fn users_or_skip(world: &World) -> Option<Users> {
     let users = Users::of(world)?;
     if !has_or_skip("unshare") {
         return None;

@@ -27,6 +27,16 @@ pub enum BoardError {
         /// Who made it, if that can be seen.
         uid: Option<u32>,
     },
+    /// We are in a user namespace that does not know our own user: what is ours looks like everybody else's.
+    #[error(
+        "board {key}: in this user namespace uid {uid} is our user and every other one that it does not know: what is ours cannot be told"
+    )]
+    UnknownUser {
+        /// The board.
+        key: Key,
+        /// The number that stands for all of them.
+        uid: u32,
+    },
     /// The key is taken by a set of semaphores that is no board.
     #[error("board {key}: the set under this key has {semaphores} semaphores; that of a board has 5")]
     OtherSet {
@@ -100,6 +110,7 @@ impl BoardError {
             Self::PosterDied { .. } | Self::Broken { .. } => 4,
             Self::AlreadyPosted { .. }
             | Self::Foreign { .. }
+            | Self::UnknownUser { .. }
             | Self::OtherSet { .. }
             | Self::SegmentInUse { .. }
             | Self::StillInside { .. }
@@ -119,6 +130,9 @@ impl BoardError {
                 "choose another key, or have that user or root remove it: ipcrm {} {key}",
                 if *what == SET { "-S" } else { "-M" }
             )),
+            Self::UnknownUser { .. } => {
+                Some("use a namespace that knows the user (unshare --map-current-user), or none".to_owned())
+            }
             Self::OtherSet { key, .. } => Some(format!(
                 "another program uses this key: choose another one, or remove what it left: ipcrm -S {key}"
             )),

@@ -43,8 +43,11 @@ pub mod textbook;
 
 use std::time::Duration;
 
+use shmeld_os::process;
 use shmeld_os::sysv::Key;
+use shmeld_os::users::is_own_uid;
 
+use crate::Result;
 use crate::file::Interrupt;
 
 pub use error::BoardError;
@@ -54,6 +57,18 @@ pub use reader::{Reading, read};
 
 /// The mode of what a poster makes: other users are not admitted.
 const MODE: u32 = 0o600;
+
+/// Whether we can know at all what is ours. To be asked before anything is made: we could not tell it from others' afterwards.
+///
+/// # Errors
+/// [`BoardError::UnknownUser`].
+fn check_user(key: Key) -> Result<()> {
+    let uid = process::effective_uid();
+    if is_own_uid(uid) {
+        return Ok(());
+    }
+    Err(BoardError::UnknownUser { key, uid }.into())
+}
 
 /// What a poster can choose.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use super::error::{BoardError, SEGMENT, SET};
 use super::layout::{self, HEADER_BYTES, MESSAGE_BYTES_MAX};
 use super::patience::{Patience, SLICE};
 use super::set::{Set, Step};
-use super::{PostOptions, segment};
+use super::{PostOptions, check_user, segment};
 use crate::{Error, Result};
 
 /// A message that readers can come to. Dropping it removes everything, whoever is inside.
@@ -54,6 +54,7 @@ pub fn post(message: &[u8], options: PostOptions) -> Result<Posted> {
     }
     let segment_bytes = layout::segment_bytes(HEADER_BYTES + message.len(), options.segment_bytes)?;
     let patience = Patience::new(options.timeout, options.interrupt);
+    check_user(options.key)?;
     let mut board = Board::claim(options.key, &patience)?;
     board.wait_until_empty(&patience)?;
     board.fill(message, segment_bytes, &patience)?;

@@ -7,7 +7,7 @@ use super::layout::{self, HEADER_BYTES};
 use super::patience::{POLL, Patience, SLICE};
 use super::set::{Set, Step};
 use super::standing::Standing;
-use super::{ReadOptions, segment};
+use super::{ReadOptions, check_user, segment};
 use crate::{Error, Result};
 
 /// A message that was read. The poster waits until it is finished or dropped.
@@ -42,6 +42,7 @@ impl Reading {
 pub fn read(options: ReadOptions) -> Result<Reading> {
     let patience = Patience::new(options.timeout, options.interrupt);
     let key = options.key;
+    check_user(key)?;
     let none = || {
         let waited = patience.waited();
         Error::from(BoardError::NoMessage { key, waited })

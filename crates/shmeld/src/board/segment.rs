@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use shmeld_core::Memory;
+use shmeld_os::ErrorKind;
 use shmeld_os::sysv::shared_memory::{Segment, SegmentStat};
 use shmeld_os::sysv::{How, Key};
-use shmeld_os::{ErrorKind, process};
+use shmeld_os::users::is_own_uid;
 
 use super::MODE;
 use super::error::{BoardError, SEGMENT};
@@ -37,7 +38,7 @@ pub(super) fn make(key: Key, bytes: usize, patience: &Patience) -> Result<Segmen
 fn remove_stale(key: Key, patience: &Patience) -> Result<()> {
     let end = Instant::now() + LINGER;
     loop {
-        let Some((segment, stat)) = find(key, |uid| uid == process::effective_uid())? else {
+        let Some((segment, stat)) = find(key, is_own_uid)? else {
             return Ok(());
         };
         if stat.attached == 0 {

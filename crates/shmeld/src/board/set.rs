@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use shmeld_os::sysv::Key;
 use shmeld_os::sysv::semaphore::{Operation, SemaphoreSet};
-use shmeld_os::{Errno, ErrorKind, explain, process};
+use shmeld_os::users::is_own_uid;
+use shmeld_os::{Errno, ErrorKind, explain};
 
 use super::error::{BoardError, SET};
 use super::standing::{Standing, Values, standing};
@@ -51,7 +52,7 @@ impl Set {
             Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        Self::checked(set, key, |uid| uid == process::effective_uid() || uid == 0)
+        Self::checked(set, key, |uid| is_own_uid(uid) || uid == 0)
     }
 
     /// For a poster: the set, made if it is not there; `None` if somebody has removed it this moment.
@@ -63,7 +64,7 @@ impl Set {
             Err(error) if is_gone(&error) => SemaphoreSet::open_or_create(key, SEMAPHORES, MODE)?,
             set => set?,
         };
-        Self::checked(set, key, |uid| uid == process::effective_uid())
+        Self::checked(set, key, is_own_uid)
     }
 
     fn checked(set: SemaphoreSet, key: Key, is_trusted: impl Fn(u32) -> bool) -> Result<Option<Self>> {

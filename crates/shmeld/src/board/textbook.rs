@@ -5,14 +5,15 @@
 //! therefore believes a text that it found twice.
 
 use shmeld_core::Memory;
+use shmeld_os::explain;
 use shmeld_os::sysv::Key;
 use shmeld_os::sysv::shared_memory::Segment;
-use shmeld_os::{explain, process};
+use shmeld_os::users::is_own_uid;
 
 use super::error::{BoardError, SEGMENT};
 use super::layout::{self, MESSAGE_BYTES_MAX};
 use super::patience::{POLL, Patience};
-use super::{PostOptions, ReadOptions, segment};
+use super::{PostOptions, ReadOptions, check_user, segment};
 use crate::{Error, Result};
 
 /// How much of a text is looked at together.
@@ -37,6 +38,7 @@ pub fn post(message: &[u8], mark: u8, options: PostOptions) -> Result<PostedText
     let bytes = layout::segment_bytes(message.len() + 1, options.segment_bytes)?;
     let patience = Patience::new(options.timeout, options.interrupt);
     let key = options.key;
+    check_user(key)?;
     // From here on it is removed whatever happens.
     let mut posted = PostedText {
         segment: segment::make(key, bytes, &patience)?,
@@ -151,6 +153,7 @@ impl TextReading {
 pub fn read(mark: u8, options: ReadOptions) -> Result<TextReading> {
     let patience = Patience::new(options.timeout, options.interrupt);
     let key = options.key;
+    check_user(key)?;
     let mut current: Option<(Segment, Memory)> = None;
     let mut seen = None;
     let mut has_told = false;
@@ -191,7 +194,7 @@ pub fn read(mark: u8, options: ReadOptions) -> Result<TextReading> {
 }
 
 fn attach(key: Key) -> Result<Option<(Segment, Memory)>> {
-    let Some((segment, _)) = segment::find(key, |uid| uid == process::effective_uid() || uid == 0)? else {
+    let Some((segment, _)) = segment::find(key, |uid| is_own_uid(uid) || uid == 0)? else {
         return Ok(None);
     };
     Ok(segment::attach(&segment, false)?.map(|memory| (segment, memory)))

@@ -1,0 +1,82 @@
+//! Keys under which a board finds what it did not make: objects of other users and of other programs (rows N8 and O16 of the fault
+//! catalogue). They stay as they are.
+
+use shmeld_os::mapping::Mapping;
+use shmeld_os::sysv::How;
+use shmeld_os::sysv::semaphore::{Operation, SemaphoreSet};
+use shmeld_os::sysv::shared_memory::Segment;
+
+use crate::desk::Desk;
+use crate::users_namespace::{ALONE, NOBODY_KNOWN, users_or_skip};
+
+/// A segment of another program with this content, which nobody has attached.
+fn segment_with(desk: &Desk, bytes: usize, mode: u32, content: &[u8]) -> Segment {
+    let segment = Segment::create_new(desk.key, bytes, mode).unwrap();
+    put(desk, &segment.attach(How::default()).unwrap(), content);
+    segment
+}
+
+fn put(desk: &Desk, memory: &Mapping, content: &[u8]) {
+    let file = std::fs::File::open(desk.world().put("content", content)).unwrap();
+    assert_eq!(memory.fill_from(0, content.len(), &file, 0), Ok(content.len()));
+}
+
+/// The first bytes of a segment.
+fn beginning(desk: &Desk, segment: &Segment, bytes: usize) -> Vec<u8> {
+    let memory = segment.attach(How::default()).unwrap();
+    let path = desk.world().put("copy", b"");
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    assert_eq!(memory.drain_to(0, bytes, &file, Some(0)), Ok(bytes));
+    std::fs::read(path).unwrap()
+}
+
+/// In a user namespace without a map every user has the number 65534, oneself included: what root had left open to all was taken for one's
+/// own, read, changed and (where the kernel let it) removed. (Review of issue 6.)
+#[test]
+fn number_of_all_unknown_users_is_not_taken_for_our_own() {
+    let desk = Desk::new("board-unknown");
+    let Some(users) = users_or_skip(desk.world()) else {
+        return;
+    };
+    let set = SemaphoreSet::create_new(desk.key, 5, 0o666).unwrap();
+    set.operate(&[Operation::add(0, 1), Operation::add(1, 1)], None)
+        .unwrap();
+    let segment = segment_with(&desk, 4096, 0o666, b"text of root\0");
+    let programs = || {
+        let ack = ["--ack", "*", "--timeout", "300ms"];
+        [
+            desk.read().args(&ack[2..]),
+            desk.read().args(ack),
+            desk.post(1).arg("hello"),
+            desk.board("post").args(ack).arg("hello"),
+        ]
+    };
+    let expect_refused = |namespace: &[&str], said: &str| {
+        for program in programs() {
+            let refused = program.wrapped(namespace).as_user(users.a).run().expect_code(3);
+            assert!(refused.stdout.is_empty());
+            refused.expect_said(said).expect_said("hint: ");
+        }
+    };
+    let said = "in this user namespace uid 65534 is our user and every other one";
+    expect_refused(&NOBODY_KNOWN, said);
+    // Root in there is the user itself, and who is root out here is nobody it knows.
+    expect_refused(&ALONE, "belongs to uid 65534, not to us");
+    assert_eq!(set.values().unwrap(), [1, 1, 0, 0, 0]);
+    assert_eq!(beginning(&desk, &segment, 12), b"text of root");
+    set.remove().unwrap();
+    segment.remove().unwrap();
+    for program in &mut programs()[2..] {
+        let program = std::mem::replace(program, desk.read());
+        let refused = program.wrapped(&NOBODY_KNOWN).as_user(users.a).run();
+        refused.expect_code(3).expect_said(said);
+        desk.assert_nothing_left();
+    }
+    // A namespace that knows its user is like none.
+    let poster = desk.post(1).arg("hello").wrapped(&ALONE).as_user(users.a).start();
+    poster.wait_for_stderr("posted");
+    let reader = desk.read().as_user(users.a).run();
+    assert_eq!(reader.expect_code(0).stdout, b"hello");
+    poster.finish().expect_code(0);
+    desk.finish();
+}
