@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 38] = [
+pub const PAIRS: [Pair; 39] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -284,6 +284,14 @@ pub const PAIRS: [Pair; 38] = [
         file: "crates/shmeld/src/board/segment.rs",
         sound: "Ok(stat) if is_trusted(stat.permissions.creator_uid) =>",
         broken: "Ok(stat) if stat.bytes > 0 || is_trusted(stat.permissions.creator_uid) =>",
+    },
+    Pair {
+        protection: "another program's segment is kept",
+        package: "shmeld-cli",
+        test: "it::board_strangers::segment_of_another_program_is_kept_though_nobody_has_it_attached",
+        file: "crates/shmeld/src/board/segment.rs",
+        sound: "Some(Content::Other) => {",
+        broken: "Some(Content::Other) if stat.bytes == 0 => {",
     },
     Pair {
         protection: "length check of a message",

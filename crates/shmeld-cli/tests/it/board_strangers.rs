@@ -30,6 +30,43 @@ fn beginning(desk: &Desk, segment: &Segment, bytes: usize) -> Vec<u8> {
     std::fs::read(path).unwrap()
 }
 
+/// A poster removed whatever segment of its user had the key and was not attached: whole results of programs that keep them in shared memory
+/// between two runs. (Review of issue 6; a test said that it should.)
+#[test]
+fn segment_of_another_program_is_kept_though_nobody_has_it_attached() {
+    let desk = Desk::new("board-other-segment");
+    let last = [&[0; 8191][..], b"x"].concat();
+    let contents: [(usize, u32, &[u8]); 8] = [
+        (27, 0o666, b"abcdefghijklmnopqrstuvwxyz"),
+        (100, 0o600, b""),
+        (4096, 0o600, b"valuable"),
+        (4096, 0o666, b""),
+        (4096, 0o600, b"SHMBORD2\x05\0\0\0\0\0\0\0hello"),
+        // The beginning of a magic that a poster wrote, and then something that it did not.
+        (4096, 0o600, b"SHMB\0\0\0\0\0\0\0\0x"),
+        (8192, 0o600, &last),
+        // More zeros than anybody looks through.
+        ((65 << 20) + 1, 0o600, b""),
+    ];
+    for (bytes, mode, content) in contents {
+        let segment = segment_with(&desk, bytes, mode, content);
+        for form in [&["--readers", "1"][..], &["--ack", "*"]] {
+            let poster = desk.board("post").args(form).arg("hello").run();
+            poster
+                .expect_code(3)
+                .expect_said(&format!(
+                    "the segment of {bytes} bytes under this key is another program's"
+                ))
+                .expect_said(&format!("remove it: ipcrm -M {}", desk.key));
+            assert!(SemaphoreSet::open(desk.key, 0).is_err(), "its own set is removed");
+        }
+        assert!(!segment.stat().unwrap().is_marked);
+        assert_eq!(beginning(&desk, &segment, content.len()), content);
+        segment.remove().unwrap();
+    }
+    desk.finish();
+}
+
 /// In a user namespace without a map every user has the number 65534, oneself included: what root had left open to all was taken for one's
 /// own, read, changed and (where the kernel let it) removed. (Review of issue 6.)
 #[test]

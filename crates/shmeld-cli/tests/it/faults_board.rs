@@ -206,18 +206,27 @@ fn poster_whose_objects_are_removed_says_so_and_leaves_nothing() {
 }
 
 #[test]
-fn segment_that_nobody_has_attached_is_replaced_and_one_in_use_is_left_alone() {
+fn segment_of_a_dead_poster_is_replaced_and_one_in_use_is_left_alone() {
     let desk = Desk::new("board-stale");
-    let stale = Segment::create_new(desk.key, 100, 0o600).unwrap();
-    let poster = desk.start_post(b"hello", 1);
-    assert!(
-        poster
-            .stderr()
-            .contains("a segment of 100 bytes that nobody has attached is replaced")
-    );
+    for form in [&["--readers", "1"][..], &["--ack", "*"]] {
+        let poster = desk.board("post").args(form).arg("of the dead").start();
+        poster.wait_for_stderr("posted");
+        let stale = Segment::open(desk.key, 0).unwrap();
+        poster.kill();
+        let poster = desk.start_post(b"hello", 1);
+        assert!(
+            poster
+                .stderr()
+                .contains("a segment of 4096 bytes that a dead poster left is replaced")
+        );
+        assert!(stale.stat().is_err());
+        desk.read().run().expect_code(0);
+        poster.finish().expect_code(0);
+    }
+    // Its poster died before it wrote anything.
+    let stale = Segment::create_new(desk.key, 4096, 0o600).unwrap();
+    desk.assert_works(b"hello");
     assert!(stale.stat().is_err());
-    desk.read().run().expect_code(0);
-    poster.finish().expect_code(0);
     let used = Segment::create_new(desk.key, 100, 0o600).unwrap();
     let mapping = used.attach(How::default()).unwrap();
     for form in [&["--readers", "1"][..], &["--ack", "*"]] {

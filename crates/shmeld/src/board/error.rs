@@ -53,6 +53,14 @@ pub enum BoardError {
         /// How many attachments it has.
         attached: u64,
     },
+    /// The key is taken by a segment that no poster of ours made.
+    #[error("board {key}: the segment of {bytes} bytes under this key is another program's")]
+    OtherSegment {
+        /// The board.
+        key: Key,
+        /// Its size.
+        bytes: u64,
+    },
     /// Readers of an earlier message did not leave in time.
     #[error("board {key}: readers of an earlier message are still inside: {inside} (waited {:.1} s)", .waited.as_secs_f64())]
     StillInside {
@@ -113,6 +121,7 @@ impl BoardError {
             | Self::UnknownUser { .. }
             | Self::OtherSet { .. }
             | Self::SegmentInUse { .. }
+            | Self::OtherSegment { .. }
             | Self::StillInside { .. }
             | Self::NoMessage { .. }
             | Self::Removed { .. } => 3,
@@ -139,6 +148,9 @@ impl BoardError {
             Self::SegmentInUse { .. } => Some(
                 "another program uses this key: choose another one (ipcs -m -p shows whose it is)".to_owned(),
             ),
+            Self::OtherSegment { key, .. } => Some(format!(
+                "choose another key; or, if nobody wants any more what is in it, remove it: ipcrm -M {key}"
+            )),
             Self::StillInside { .. } => Some(
                 "they may be stopped, or their output is not read; wait longer with --timeout".to_owned(),
             ),

@@ -1,5 +1,6 @@
 //! The segment of a board: found and judged, or made anew.
 
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use shmeld_core::Memory;
@@ -10,19 +11,23 @@ use shmeld_os::users::is_own_uid;
 
 use super::MODE;
 use super::error::{BoardError, SEGMENT};
+use super::layout::{self, BLANK_BYTES_MAX, Content, MARK_BYTES, SEGMENT_BYTES_MIN};
 use super::patience::{POLL, Patience};
 use super::set::is_gone;
 use crate::Result;
 
-/// How long a segment may stay attached whose users are dead: somebody looks at their memory through /proc.
+/// How long a segment may stay attached whose users are dead: somebody looks at their memory through /proc. And how long one may stay empty
+/// whose maker lives.
 const LINGER: Duration = Duration::from_secs(1);
 /// How often a key may be taken again in the moment in which we have freed it.
 const TRIES: u32 = 8;
+/// How much of a segment is looked at together.
+const BLOCK_BYTES: usize = 4096;
 
 /// Makes the segment; one that a dead poster left goes first. To be called by whoever has the board, or knows that there is none.
 ///
 /// # Errors
-/// The key is another user's, or in use; a limit.
+/// The key is another user's, another program's, or in use; a limit.
 pub(super) fn make(key: Key, bytes: usize, patience: &Patience) -> Result<Segment> {
     let mut tries = 0;
     loop {
@@ -34,23 +39,68 @@ pub(super) fn make(key: Key, bytes: usize, patience: &Patience) -> Result<Segmen
     }
 }
 
-/// Removes what is there under the key, if it is ours and nobody has it attached.
+/// Removes what is there under the key, if a poster of our user made it and nobody has it attached. What another program left may be all that
+/// there is of its work: only its user can know that nobody wants it.
 fn remove_stale(key: Key, patience: &Patience) -> Result<()> {
     let end = Instant::now() + LINGER;
     loop {
         let Some((segment, stat)) = find(key, is_own_uid)? else {
             return Ok(());
         };
-        if stat.attached == 0 {
-            tracing::info!(target: "shmeld::board", "board {key}: a segment of {} bytes that nobody has attached is replaced", stat.bytes);
-            return unless_gone(segment.remove());
-        }
-        if Instant::now() >= end {
-            let attached = stat.attached;
-            return Err(BoardError::SegmentInUse { key, attached }.into());
+        let is_late = Instant::now() >= end;
+        if stat.attached > 0 {
+            if is_late {
+                let attached = stat.attached;
+                return Err(BoardError::SegmentInUse { key, attached }.into());
+            }
+        } else {
+            match content(&segment, &stat)? {
+                Some(Content::Other) => {
+                    let bytes = stat.bytes;
+                    return Err(BoardError::OtherSegment { key, bytes }.into());
+                }
+                Some(Content::Blank) if !is_late => {}
+                Some(_) => {
+                    tracing::info!(target: "shmeld::board", "board {key}: a segment of {} bytes that a dead poster left is replaced", stat.bytes);
+                    return unless_gone(segment.remove());
+                }
+                None => return Ok(()),
+            }
         }
         patience.sleep(POLL)?;
     }
+}
+
+/// What a segment was made for; `None` if it is gone. A poster makes it with one mode, a page at least, and writes the marks first.
+fn content(segment: &Segment, stat: &SegmentStat) -> Result<Option<Content>> {
+    if stat.permissions.mode != MODE || stat.bytes < SEGMENT_BYTES_MIN as u64 {
+        return Ok(Some(Content::Other));
+    }
+    let Some(memory) = attach(segment, true)? else {
+        return Ok(None);
+    };
+    let last_at = layout::text_mark_at(memory.len());
+    let between = MARK_BYTES..last_at;
+    let behind = last_at + MARK_BYTES..memory.len();
+    let is_zero = || memory.len() <= BLANK_BYTES_MAX && is_zero(&memory, between) && is_zero(&memory, behind);
+    let content = layout::content(mark(&memory, 0), mark(&memory, last_at), is_zero);
+    memory.detach()?;
+    Ok(Some(content))
+}
+
+fn mark(memory: &Memory, at: usize) -> [u8; MARK_BYTES] {
+    let mut mark = [0; MARK_BYTES];
+    memory.read(at, &mut mark);
+    mark
+}
+
+fn is_zero(memory: &Memory, range: Range<usize>) -> bool {
+    let mut block = [0; BLOCK_BYTES];
+    range.clone().step_by(BLOCK_BYTES).all(|at| {
+        let block = &mut block[..BLOCK_BYTES.min(range.end - at)];
+        memory.read(at, block);
+        block.iter().all(|byte| *byte == 0)
+    })
 }
 
 /// The segment under a key, if it is there, and what the kernel says about it.

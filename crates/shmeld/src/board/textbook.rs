@@ -35,7 +35,7 @@ pub struct PostedText {
 /// [`Error::Usage`] for a text that this form cannot carry; else as for [`super::post`].
 pub fn post(message: &[u8], mark: u8, options: PostOptions) -> Result<PostedText> {
     check_text(message, mark).map_err(Error::Usage)?;
-    let bytes = layout::segment_bytes(message.len() + 1, options.segment_bytes)?;
+    let bytes = layout::segment_bytes(layout::text_segment_bytes(message.len()), options.segment_bytes)?;
     let patience = Patience::new(options.timeout, options.interrupt);
     let key = options.key;
     check_user(key)?;
@@ -48,6 +48,8 @@ pub fn post(message: &[u8], mark: u8, options: PostOptions) -> Result<PostedText
         patience,
     };
     let memory = segment::attach(&posted.segment, false)?.ok_or_else(|| removed(key))?;
+    // Whoever finds it without us knows by this that it may go.
+    memory.write(layout::text_mark_at(memory.len()), &layout::TEXT_MARK);
     // The first byte last: until then a reader finds the empty text, which is none.
     memory.write(1, &message[1..]);
     memory.write(0, &message[..1]);
