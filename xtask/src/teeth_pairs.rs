@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 39] = [
+pub const PAIRS: [Pair; 40] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -292,6 +292,14 @@ pub const PAIRS: [Pair; 39] = [
         file: "crates/shmeld/src/board/segment.rs",
         sound: "Some(Content::Other) => {",
         broken: "Some(Content::Other) if stat.bytes == 0 => {",
+    },
+    Pair {
+        protection: "another program's set is kept",
+        package: "shmeld-cli",
+        test: "it::board_strangers::set_of_another_program_is_neither_changed_nor_removed",
+        file: "crates/shmeld/src/board/standing.rs",
+        sound: "if values.done >= MARK {",
+        broken: "if was_operated {",
     },
     Pair {
         protection: "length check of a message",

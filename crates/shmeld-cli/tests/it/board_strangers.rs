@@ -6,7 +6,7 @@ use shmeld_os::sysv::How;
 use shmeld_os::sysv::semaphore::{Operation, SemaphoreSet};
 use shmeld_os::sysv::shared_memory::Segment;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, MARK};
 use crate::users_namespace::{ALONE, NOBODY_KNOWN, users_or_skip};
 
 /// A segment of another program with this content, which nobody has attached.
@@ -64,6 +64,56 @@ fn segment_of_another_program_is_kept_though_nobody_has_it_attached() {
         assert_eq!(beginning(&desk, &segment, content.len()), content);
         segment.remove().unwrap();
     }
+    desk.finish();
+}
+
+/// A reader came in to any set of five semaphores whose second was not zero, and a poster took and removed any whose first was. (Review of
+/// issue 6.)
+#[test]
+fn set_of_another_program_is_neither_changed_nor_removed() {
+    let desk = Desk::new("board-other-values");
+    let programs = || {
+        let short = ["--timeout", "2s"];
+        [desk.read().args(short), desk.post(1).args(short).arg("hello")]
+    };
+    for values in [
+        [0, 0, 0, 0, 0],
+        [0, 1, 0, 0, 0],
+        [1, 1, 0, 0, 0],
+        [1, 1, 1, 1, 1],
+        [0, 0, 0, 7, 0],
+        [0, 32767, 0, 0, MARK - 1],
+    ] {
+        let set = SemaphoreSet::create_new(desk.key, 5, 0o600).unwrap();
+        // All zero as well: used by its program and at rest.
+        set.operate(&[Operation::add(0, 1), Operation::take(0, 1)], None)
+            .unwrap();
+        for (index, value) in (0..5).zip(values) {
+            set.set_value(index, value).unwrap();
+        }
+        let before = (set.values().unwrap(), set.stat().unwrap());
+        for program in programs() {
+            program
+                .run()
+                .expect_code(3)
+                .expect_said("the set of 5 semaphores under this key is another program's: [")
+                .expect_said("hint: another program uses this key");
+        }
+        assert_eq!((set.values().unwrap(), set.stat().unwrap()), before, "{values:?}");
+        assert!(Segment::open(desk.key, 0).is_err(), "a segment is left");
+        set.remove().unwrap();
+    }
+    // One that its program has given values and not used yet.
+    let set = SemaphoreSet::create_new(desk.key, 5, 0o600).unwrap();
+    set.set_value(1, 1).unwrap();
+    for program in programs() {
+        program
+            .run()
+            .expect_code(3)
+            .expect_said("another program's: [0, 1, 0, 0, 0]");
+    }
+    assert_eq!(set.values().unwrap(), [0, 1, 0, 0, 0]);
+    set.remove().unwrap();
     desk.finish();
 }
 

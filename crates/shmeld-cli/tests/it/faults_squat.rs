@@ -7,7 +7,7 @@ use shmeld_os::sysv::How;
 use shmeld_os::sysv::semaphore::{Operation, SemaphoreSet};
 use shmeld_os::sysv::shared_memory::Segment;
 
-use crate::desk::Desk;
+use crate::desk::{Desk, MARK};
 use crate::processes::Program;
 use crate::world::{NOBODY, has_or_skip, is_root_or_skip, skip};
 
@@ -103,8 +103,12 @@ impl Forged {
             assert_eq!(memory.fill_from(0, content.len(), &file, 0), Ok(content.len()));
             segment
         });
-        set.operate(&[Operation::add(0, 1), Operation::add(1, 1)], None)
-            .unwrap();
+        let posted = [
+            Operation::add(0, 1),
+            Operation::add(1, 1),
+            Operation::add(4, MARK),
+        ];
+        set.operate(&posted, None).unwrap();
         Self { set, segment }
     }
 }
@@ -154,7 +158,7 @@ fn segment_that_lies_about_its_length_or_its_kind_is_a_broken_protocol() {
             .expect_said("the peer broke the protocol: ")
             .expect_said(said);
         assert_eq!(forged.set.values().unwrap()[2], 0, "it has left");
-        assert_eq!(forged.set.values().unwrap()[4], 0, "and has not finished");
+        assert_eq!(forged.set.values().unwrap()[4], MARK, "and has not finished");
     }
     let forged = Forged::new(&desk, None);
     desk.read().run().expect_code(1).expect_said("closed before");

@@ -45,6 +45,14 @@ pub enum BoardError {
         /// How many it has.
         semaphores: u64,
     },
+    /// The key is taken by a set of five semaphores that is no board.
+    #[error("board {key}: the set of 5 semaphores under this key is another program's: {values:?}")]
+    OtherValues {
+        /// The board.
+        key: Key,
+        /// What they were.
+        values: [u16; 5],
+    },
     /// The key is taken by a segment that somebody uses.
     #[error("board {key}: the segment under this key is in use: {attached} attached")]
     SegmentInUse {
@@ -120,6 +128,7 @@ impl BoardError {
             | Self::Foreign { .. }
             | Self::UnknownUser { .. }
             | Self::OtherSet { .. }
+            | Self::OtherValues { .. }
             | Self::SegmentInUse { .. }
             | Self::OtherSegment { .. }
             | Self::StillInside { .. }
@@ -142,7 +151,7 @@ impl BoardError {
             Self::UnknownUser { .. } => {
                 Some("use a namespace that knows the user (unshare --map-current-user), or none".to_owned())
             }
-            Self::OtherSet { key, .. } => Some(format!(
+            Self::OtherSet { key, .. } | Self::OtherValues { key, .. } => Some(format!(
                 "another program uses this key: choose another one, or remove what it left: ipcrm -S {key}"
             )),
             Self::SegmentInUse { .. } => Some(

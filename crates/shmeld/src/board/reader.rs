@@ -6,7 +6,7 @@ use super::error::{BoardError, SEGMENT};
 use super::layout::{self, HEADER_BYTES};
 use super::patience::{POLL, Patience, SLICE};
 use super::set::{Set, Step};
-use super::standing::Standing;
+use super::standing::{Standing, State};
 use super::{ReadOptions, check_user, segment};
 use crate::{Error, Result};
 
@@ -62,7 +62,15 @@ pub fn read(options: ReadOptions) -> Result<Reading> {
         nap = longer(nap);
     };
     loop {
-        match set.enter(patience.slice()?)? {
+        let step = match set.state()? {
+            None => Step::Gone,
+            Some(State::New) => {
+                patience.sleep(POLL)?;
+                Step::NotYet
+            }
+            Some(State::Board(_)) => set.enter(patience.slice()?)?,
+        };
+        match step {
             Step::Done => break,
             Step::Gone => return Err(BoardError::Closed { key }.into()),
             Step::NotYet => {}

@@ -1,7 +1,10 @@
 //! The five semaphores of a board, as operations with names.
 //!
-//! A new set is all zero on Linux, and all zero is the state in which nobody is here: nothing is ever initialised. `SETVAL` is not used at
+//! A new set is all zero on Linux, and all zero is the state in which nobody was here: nothing is ever initialised. `SETVAL` is not used at
 //! all, because it makes every process forget what the kernel should take back for it.
+//!
+//! The first poster adds [`MARK`] to `DONE` in the step in which it takes the board, and it stays there. Whoever changes a set asks for it in
+//! the same step: a set of another program stays as it is.
 
 use std::time::Instant;
 
@@ -11,7 +14,7 @@ use shmeld_os::users::is_own_uid;
 use shmeld_os::{Errno, ErrorKind, explain};
 
 use super::error::{BoardError, SET};
-use super::standing::{Standing, Values, standing};
+use super::standing::{MARK, Standing, State, Values};
 use super::{MODE, segment};
 use crate::{Error, Result};
 
@@ -111,18 +114,40 @@ impl Set {
             Operation::zero(POSTER).at_once(),
             Operation::add(POSTER, 1).undone(),
         ];
-        let step = self.operate(&claim, None)?;
+        let step = match self.state()? {
+            None => Step::Gone,
+            Some(State::New) => {
+                let unused = [OPEN, INSIDE, ARRIVED, DONE].map(|index| Operation::zero(index).at_once());
+                let mark = [Operation::add(DONE, MARK)];
+                self.operate(&[&unused[..], &mark, &claim].concat(), None)?
+            }
+            Some(State::Board(_)) => {
+                let closed = [Operation::zero(OPEN).at_once()];
+                self.operate(&[&marked()[..], &closed, &claim].concat(), None)?
+            }
+        };
         match step {
             Step::Done => {
                 self.tell("POSTER from 0 to 1: ours until we end; the kernel takes it back if we die")
             }
-            Step::NotYet => {
-                let pid = self.set.last_pid(POSTER).unwrap_or_default();
-                return Err(BoardError::AlreadyPosted { key: self.key, pid }.into());
-            }
+            Step::NotYet => self.check_unposted()?,
             Step::Gone => {}
         }
         Ok(step)
+    }
+
+    /// Why the board could not be taken; if it can by now, nothing.
+    fn check_unposted(&self) -> Result<()> {
+        match self.state()? {
+            Some(State::Board(values)) if values.poster > 0 => {
+                let pid = self.set.last_pid(POSTER).unwrap_or_default();
+                Err(BoardError::AlreadyPosted { key: self.key, pid }.into())
+            }
+            Some(State::Board(values)) if values.open > 0 => {
+                Err(self.broken("the board is open, and nobody has posted"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Poster: waits until nobody is inside.
@@ -166,17 +191,17 @@ impl Set {
 
     /// Poster: takes out what ARRIVED holds.
     pub(super) fn drain_arrived(&self) -> Result<u64> {
-        self.drain(ARRIVED)
+        self.drain(ARRIVED, 0)
     }
 
     /// Poster: takes out what DONE holds.
     pub(super) fn drain_done(&self) -> Result<u64> {
-        self.drain(DONE)
+        self.drain(DONE, MARK)
     }
 
-    fn drain(&self, index: u16) -> Result<u64> {
+    fn drain(&self, index: u16, stays: u16) -> Result<u64> {
         let held = match self.set.value(index) {
-            Ok(held) => held,
+            Ok(held) => held.saturating_sub(stays),
             Err(error) if is_gone(&error) => return Ok(0),
             Err(error) => return Err(error.into()),
         };
@@ -189,8 +214,14 @@ impl Set {
     }
 
     /// Reader: comes in once the board is open. If the reader dies inside, the kernel takes INSIDE back, and ARRIVED stays.
+    ///
+    /// Not to be called on a new set: when somebody ends who would have had something to undo, the kernel takes that for an operation, and
+    /// the poster would not know its set again.
     pub(super) fn enter(&self, end: Instant) -> Result<Step> {
+        let [has_mark, keeps_mark] = marked();
         let enter = [
+            has_mark,
+            keeps_mark,
             Operation::take(OPEN, 1),
             Operation::add(OPEN, 1),
             Operation::add(ARRIVED, 1),
@@ -222,12 +253,25 @@ impl Set {
 
     /// How things stand for a reader that could not come in.
     pub(super) fn standing(&self) -> Result<Option<Standing>> {
+        match self.state()? {
+            None => Ok(None),
+            Some(State::New) => Ok(Some(Standing::Wait)),
+            Some(State::Board(values)) => Ok(Some(values.standing())),
+        }
+    }
+
+    /// What the set is; `None` if it is gone.
+    ///
+    /// # Errors
+    /// It is another program's.
+    pub(super) fn state(&self) -> Result<Option<State>> {
         // In this order: if an operation was seen first and no poster after it, the poster's operation has been taken back.
         let looked = self.set.stat().and_then(|stat| Ok((stat, self.set.values()?)));
         match looked {
             Ok((stat, values)) => {
                 let values = Values::from_all(&values).unwrap_or_default();
-                Ok(Some(standing(values, stat.operate_time.is_some())))
+                let state = State::of(values, stat.operate_time.is_some());
+                state.map(Some).ok_or_else(|| self.other(values))
             }
             Err(error) if is_gone(&error) => Ok(None),
             Err(error) => Err(error.into()),
@@ -269,6 +313,15 @@ impl Set {
         BoardError::Broken { key: self.key, what }.into()
     }
 
+    fn other(&self, values: Values) -> Error {
+        let values = values.to_all();
+        BoardError::OtherValues {
+            key: self.key,
+            values,
+        }
+        .into()
+    }
+
     fn operate(&self, operations: &[Operation], deadline: Option<Instant>) -> Result<Step> {
         match self.set.operate(operations, deadline) {
             Ok(()) => Ok(Step::Done),
@@ -287,6 +340,11 @@ impl Set {
     fn tell(&self, why: &str) {
         explain!("semop", self.key, why);
     }
+}
+
+/// For one step with others: waits unless the mark is there, which stays.
+fn marked() -> [Operation; 2] {
+    [Operation::take(DONE, MARK).at_once(), Operation::add(DONE, MARK)]
 }
 
 /// An object that was removed is found out by EIDRM if the call was waiting or its number is another one's by now, else by EINVAL.

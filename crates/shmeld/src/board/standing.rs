@@ -1,5 +1,8 @@
 //! What the values of the five semaphores mean. No system calls.
 
+/// What DONE holds from the first poster on: a number that other programs hardly count to. "SB".
+pub(super) const MARK: u16 = 0x5342;
+
 /// The values at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Values {
@@ -11,7 +14,7 @@ pub(super) struct Values {
     pub(super) inside: u16,
     /// How many readers came in and were not counted yet.
     pub(super) arrived: u16,
-    /// How many finished and were not counted yet.
+    /// [`MARK`], and how many finished and were not counted yet.
     pub(super) done: u16,
 }
 
@@ -32,26 +35,53 @@ impl Values {
 
     /// Whether a poster that has opened the board and not closed it can find these values, whatever readers do.
     pub(super) fn is_posted(self) -> bool {
-        self.poster > 0 && self.open > 0
+        self.poster > 0 && self.open > 0 && self.done >= MARK
+    }
+
+    /// For messages.
+    pub(super) fn to_all(self) -> [u16; 5] {
+        [self.poster, self.open, self.inside, self.arrived, self.done]
+    }
+
+    /// Whether the poster lives, by what the kernel took back if it does not.
+    pub(super) fn standing(self) -> Standing {
+        if self.poster == 0 && self.open == 0 {
+            Standing::Died
+        } else {
+            Standing::Wait
+        }
     }
 }
 
 /// How things stand for a reader that could not come in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Standing {
-    /// A poster is about to open or to close, or has only made the set so far.
+    /// A poster is about to open, has closed, or has only made the set so far.
     Wait,
     /// There was a poster, and it died: one that ends well removes the set.
     Died,
 }
 
-/// `was_operated`: somebody has operated on the set before the values were read. A new set that nobody has operated on is a poster's
-/// that has not come to its next step.
-pub(super) fn standing(values: Values, was_operated: bool) -> Standing {
-    if was_operated && values.poster == 0 && values.open == 0 {
-        Standing::Died
-    } else {
-        Standing::Wait
+/// What a set of five semaphores is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nobody has operated on it: a poster's that has not come to its next step.
+    New,
+    /// A board's.
+    Board(Values),
+}
+
+impl State {
+    /// `None`: it is another program's. `was_operated`: somebody has operated on the set before the values were read. The first poster does
+    /// so, and leaves its mark.
+    pub(super) fn of(values: Values, was_operated: bool) -> Option<Self> {
+        if values.done >= MARK {
+            Some(Self::Board(values))
+        } else if !was_operated && values == Values::default() {
+            Some(Self::New)
+        } else {
+            None
+        }
     }
 }
 
@@ -63,18 +93,37 @@ mod tests {
         Values {
             poster,
             open,
+            done: MARK,
             ..Values::default()
         }
     }
 
     #[test]
     fn poster_is_dead_only_if_the_kernel_took_its_token_back() {
-        assert_eq!(standing(values(0, 0), true), Standing::Died);
-        for (poster, open, was_operated) in [(1, 0, true), (1, 1, true), (0, 1, true), (0, 0, false)] {
+        assert_eq!(values(0, 0).standing(), Standing::Died);
+        for (poster, open) in [(1, 0), (1, 1), (0, 1)] {
+            assert_eq!(values(poster, open).standing(), Standing::Wait, "{poster} {open}");
+        }
+    }
+
+    #[test]
+    fn set_without_the_mark_is_a_board_only_if_nobody_was_there() {
+        let without = |done| Values { done, ..values(0, 0) };
+        assert_eq!(State::of(without(0), false), Some(State::New));
+        for done in [0, 1, MARK - 1] {
+            assert_eq!(State::of(without(done), true), None, "{done}");
+        }
+        // SETVAL is no operation.
+        assert_eq!(State::of(without(1), false), None);
+        let posted = Values {
+            done: 0,
+            ..values(1, 1)
+        };
+        assert_eq!(State::of(posted, true), None);
+        for (done, was_operated) in [(MARK, true), (MARK + 9, true), (MARK, false)] {
             assert_eq!(
-                standing(values(poster, open), was_operated),
-                Standing::Wait,
-                "{poster} {open}"
+                State::of(without(done), was_operated),
+                Some(State::Board(without(done)))
             );
         }
     }
@@ -84,7 +133,7 @@ mod tests {
         let busy = Values {
             inside: 7,
             arrived: 3,
-            done: 9,
+            done: MARK + 9,
             ..values(1, 1)
         };
         assert!(busy.is_posted());
