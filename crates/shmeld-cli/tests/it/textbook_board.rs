@@ -187,6 +187,41 @@ fn poster_that_nobody_acknowledges_gives_up_in_time_and_is_succeeded_when_killed
     desk.finish();
 }
 
+/// `board read --ack` took the header of a board with semaphores for a text, printed it, and stored its mark over the magic: every later
+/// reader said that the peer broke the protocol. (Review of issue 6.)
+#[test]
+fn board_with_semaphores_is_not_read_as_a_text_and_keeps_its_first_byte() {
+    let desk = Desk::new("textbook-semaphores");
+    let poster = desk.start_post(b"hello", 2);
+    for mark in ["*", "S"] {
+        let refused = desk.read().args(["--ack", mark]).run().expect_code(3);
+        assert!(refused.stdout.is_empty());
+        refused
+            .expect_said("is on a board with semaphores")
+            .expect_said("hint: read it without --ack");
+    }
+    assert_eq!(desk.read().run().expect_code(0).stdout, b"hello");
+    // The other way round: somebody has removed the set, and there is nothing to be acknowledged.
+    let segment = Segment::open(desk.key, 0).unwrap();
+    poster.kill();
+    shmeld_os::sysv::semaphore::SemaphoreSet::open(desk.key, 5)
+        .unwrap()
+        .remove()
+        .unwrap();
+    let none = || desk.read().args(["--timeout", "100ms"]).run().expect_code(3);
+    none().expect_said("hint: post one");
+    segment.remove().unwrap();
+    let segment = Segment::create_new(desk.key, 27, 0o666).unwrap();
+    none().expect_said("name it: --ack '*'");
+    segment.remove().unwrap();
+    post(&desk)
+        .arg("SHMBORD1 is no text")
+        .run()
+        .expect_code(2)
+        .expect_said("the magic of a board");
+    desk.finish();
+}
+
 #[test]
 fn reader_waits_for_a_whole_text_and_never_beyond_its_time() {
     let desk = Desk::new("textbook-reader");

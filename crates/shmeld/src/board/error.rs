@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use shmeld_os::sysv::Key;
-use shmeld_os::sysv::shared_memory::Segment;
+
+use super::segment;
 
 /// Why a message was not posted or not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -87,6 +88,12 @@ pub enum BoardError {
         /// How long the reader waited.
         waited: Duration,
     },
+    /// The segment is for readers with semaphores: a mark stored in it would destroy the message for them.
+    #[error("board {key}: the message under this key is on a board with semaphores")]
+    HasSemaphores {
+        /// The board.
+        key: Key,
+    },
     /// The poster ended before this reader was inside.
     #[error("board {key}: closed before this reader was inside")]
     Closed {
@@ -132,6 +139,7 @@ impl BoardError {
             | Self::SegmentInUse { .. }
             | Self::OtherSegment { .. }
             | Self::StillInside { .. }
+            | Self::HasSemaphores { .. }
             | Self::NoMessage { .. }
             | Self::Removed { .. } => 3,
         }
@@ -163,7 +171,8 @@ impl BoardError {
             Self::StillInside { .. } => Some(
                 "they may be stopped, or their output is not read; wait longer with --timeout".to_owned(),
             ),
-            Self::NoMessage { key, .. } if Segment::open(*key, 0).is_ok() => Some(format!(
+            Self::HasSemaphores { .. } => Some("read it without --ack".to_owned()),
+            Self::NoMessage { key, .. } if segment::is_for_textbook(*key) => Some(format!(
                 "a segment is there without the semaphores of a board: if a textbook program waits for a character, name it: --ack '*'; \
                  see ipcs -m for {key}"
             )),

@@ -88,6 +88,18 @@ fn content(segment: &Segment, stat: &SegmentStat) -> Result<Option<Content>> {
     Ok(Some(content))
 }
 
+/// Whether a message for readers with semaphores is in it.
+pub(super) fn is_message(memory: &Memory) -> bool {
+    memory.len() >= MARK_BYTES && layout::is_message(&mark(memory, 0))
+}
+
+/// Whether the key has a segment that a reader without semaphores could have been meant for. For a hint.
+pub(super) fn is_for_textbook(key: Key) -> bool {
+    let found = find(key, |uid| is_own_uid(uid) || uid == 0).ok().flatten();
+    let memory = found.and_then(|(segment, _)| attach(&segment, true).ok().flatten());
+    memory.is_some_and(|memory| !is_message(&memory))
+}
+
 fn mark(memory: &Memory, at: usize) -> [u8; MARK_BYTES] {
     let mut mark = [0; MARK_BYTES];
     memory.read(at, &mut mark);

@@ -71,6 +71,11 @@ fn check_text(message: &[u8], mark: u8) -> Result<(), String> {
             "a message that begins with {mark:?} looks as if it were acknowledged already"
         ));
     }
+    if layout::is_message(message) {
+        return Err(
+            "a message that begins with the magic of a board looks as if it had semaphores".to_owned(),
+        );
+    }
     if message.len() >= MESSAGE_BYTES_MAX {
         return Err(format!("a message has less than {MESSAGE_BYTES_MAX} bytes"));
     }
@@ -151,7 +156,7 @@ impl TextReading {
 /// Reads the text under a key, and waits for it if it is not there yet.
 ///
 /// # Errors
-/// [`BoardError::NoMessage`] if none came in time; [`BoardError::Foreign`]; [`Error::Interrupted`].
+/// [`BoardError::NoMessage`] if none came in time; [`BoardError::HasSemaphores`]; [`BoardError::Foreign`]; [`Error::Interrupted`].
 pub fn read(mark: u8, options: ReadOptions) -> Result<TextReading> {
     let patience = Patience::new(options.timeout, options.interrupt);
     let key = options.key;
@@ -162,6 +167,12 @@ pub fn read(mark: u8, options: ReadOptions) -> Result<TextReading> {
     loop {
         if current.is_none() {
             current = attach(key)?;
+        }
+        if current
+            .as_ref()
+            .is_some_and(|(_, memory)| segment::is_message(memory))
+        {
+            return Err(BoardError::HasSemaphores { key }.into());
         }
         let text = current.as_ref().and_then(|(_, memory)| text(memory, mark));
         match (text, seen.take()) {
@@ -234,7 +245,7 @@ mod tests {
     #[test]
     fn texts_that_this_form_cannot_carry_are_refused() {
         assert_eq!(check_text(b"hello", b'*'), Ok(()));
-        for message in [&b""[..], b"*hello", b"hel\0lo", b"*"] {
+        for message in [&b""[..], b"*hello", b"hel\0lo", b"*", b"SHMBORD1..."] {
             assert!(check_text(message, b'*').is_err(), "{message:?}");
         }
         assert_eq!(check_text(b"*hello", b'!'), Ok(()));
