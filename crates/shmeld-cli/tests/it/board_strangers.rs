@@ -117,6 +117,33 @@ fn set_of_another_program_is_neither_changed_nor_removed() {
     desk.finish();
 }
 
+/// What others may write is not the user's own word, however it got that mode: a board of our user's was used whatever its mode was. (Review of
+/// issue 6, row N8.)
+#[test]
+fn board_that_admits_others_is_not_used() {
+    let desk = Desk::new("board-modes");
+    let expect_refused = |what: &str, mode: u32, program: crate::processes::Program| {
+        let said = format!("the {what} under this key has mode {mode:04o}, and that of a board 0600");
+        let refused = program.args(["--timeout", "5s"]).run().expect_code(3);
+        assert!(refused.stdout.is_empty());
+        refused.expect_said(&said).expect_said("remove it: ipcrm -");
+    };
+    for mode in [0o666, 0o660, 0o606, 0o604, 0o610, 0o400] {
+        let poster = desk.start_post(b"hello", 1);
+        let set = SemaphoreSet::open(desk.key, 5).unwrap();
+        let segment = Segment::open(desk.key, 0).unwrap();
+        set.set_mode(mode).unwrap();
+        expect_refused("set of semaphores", mode, desk.read());
+        expect_refused("set of semaphores", mode, desk.post(1).arg("more"));
+        set.set_mode(0o600).unwrap();
+        segment.set_mode(mode).unwrap();
+        expect_refused("segment", mode, desk.read());
+        // The one that was refused has come in and has not finished.
+        poster.finish().expect_code(1).expect_said("0 of 1 reader");
+    }
+    desk.finish();
+}
+
 /// In a user namespace without a map every user has the number 65534, oneself included: what root had left open to all was taken for one's
 /// own, read, changed and (where the kernel let it) removed. (Review of issue 6.)
 #[test]

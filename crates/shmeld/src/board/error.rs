@@ -11,12 +11,13 @@ use super::segment;
 #[non_exhaustive]
 pub enum BoardError {
     /// A living poster has the board.
-    #[error("board {key}: a message is posted already, by process {pid}")]
+    #[error("board {key}: a message is posted already{}", by_process(*.pid))]
     AlreadyPosted {
         /// The board.
         key: Key,
-        /// The process that the kernel saw last at the poster's semaphore: for people, never a proof.
-        pid: u32,
+        /// The process that the kernel saw last at the poster's semaphore: for people, never a proof. `None` if we cannot see it from our
+        /// namespace.
+        pid: Option<u32>,
     },
     /// The key is taken by another user's object.
     #[error("board {key}: the {what} under this key belongs to {}, not to us", user(*.uid))]
@@ -45,6 +46,16 @@ pub enum BoardError {
         key: Key,
         /// How many it has.
         semaphores: u64,
+    },
+    /// What is under the key admits others than a board does, or not even its own user.
+    #[error("board {key}: the {what} under this key has mode {mode:04o}, and that of a board 0600")]
+    OtherMode {
+        /// The board.
+        key: Key,
+        /// `set of semaphores` or `segment`.
+        what: &'static str,
+        /// The nine bits.
+        mode: u32,
     },
     /// The key is taken by a set of five semaphores that is no board.
     #[error("board {key}: the set of 5 semaphores under this key is another program's: {values:?}")]
@@ -135,6 +146,7 @@ impl BoardError {
             | Self::Foreign { .. }
             | Self::UnknownUser { .. }
             | Self::OtherSet { .. }
+            | Self::OtherMode { .. }
             | Self::OtherValues { .. }
             | Self::SegmentInUse { .. }
             | Self::OtherSegment { .. }
@@ -150,11 +162,12 @@ impl BoardError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::AlreadyPosted { pid, .. } => Some(format!(
-                "wait until its readers have finished, stop it (kill {pid}), or choose another key"
+                "wait until its readers have finished,{} or choose another key",
+                pid.map_or_else(String::new, |pid| format!(" stop it (kill {pid}),"))
             )),
             Self::Foreign { what, key, .. } => Some(format!(
-                "choose another key, or have that user or root remove it: ipcrm {} {key}",
-                if *what == SET { "-S" } else { "-M" }
+                "choose another key, or have that user or root remove it: {}",
+                removal(what, *key)
             )),
             Self::UnknownUser { .. } => {
                 Some("use a namespace that knows the user (unshare --map-current-user), or none".to_owned())
@@ -165,6 +178,10 @@ impl BoardError {
             Self::SegmentInUse { .. } => Some(
                 "another program uses this key: choose another one (ipcs -m -p shows whose it is)".to_owned(),
             ),
+            Self::OtherMode { key, what, .. } => Some(format!(
+                "another program made it, or somebody changed its mode: choose another key, or, if nobody wants it any more, remove it: {}",
+                removal(what, *key)
+            )),
             Self::OtherSegment { key, .. } => Some(format!(
                 "choose another key; or, if nobody wants any more what is in it, remove it: ipcrm -M {key}"
             )),
@@ -200,6 +217,38 @@ pub(super) const SET: &str = "set of semaphores";
 /// See [`SET`].
 pub(super) const SEGMENT: &str = "segment";
 
+fn removal(what: &str, key: Key) -> String {
+    format!("ipcrm {} {key}", if what == SET { "-S" } else { "-M" })
+}
+
+fn by_process(pid: Option<u32>) -> String {
+    pid.map_or_else(
+        || ", by a process of another namespace".to_owned(),
+        |pid| format!(", by process {pid}"),
+    )
+}
+
 fn user(uid: Option<u32>) -> String {
     uid.map_or_else(|| "another user".to_owned(), |uid| format!("uid {uid}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel says 0 for a poster in another PID namespace, and the hint was: kill 0. (Review of issue 6.)
+    #[test]
+    fn nobody_is_told_to_kill_a_process_that_cannot_be_seen() {
+        let key = Key::new(0x1234);
+        let unseen = BoardError::AlreadyPosted { key, pid: None };
+        assert!(
+            unseen
+                .to_string()
+                .ends_with("posted already, by a process of another namespace")
+        );
+        assert!(!unseen.hint().unwrap().contains("kill"));
+        let seen = BoardError::AlreadyPosted { key, pid: Some(7) };
+        assert!(seen.to_string().ends_with("posted already, by process 7"));
+        assert!(seen.hint().unwrap().contains("stop it (kill 7), or"));
+    }
 }

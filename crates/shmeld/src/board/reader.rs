@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use shmeld_os::users::is_own_uid;
+
 use super::error::{BoardError, SEGMENT};
 use super::layout::{self, HEADER_BYTES};
 use super::patience::{POLL, Patience, SLICE};
@@ -98,8 +100,11 @@ fn longer(nap: Duration) -> Duration {
 /// Copies the message out, once. The header is judged from its copy, by the size that the kernel says.
 fn copy(set: &Set) -> Result<Vec<u8>> {
     let key = set.key();
-    let found = match segment::find(key, |uid| uid == set.creator_uid())? {
-        Some((segment, _)) => segment::attach(&segment, true)?,
+    let found = match segment::find(key, is_own_uid)? {
+        Some((segment, stat)) => {
+            segment::check_mode(key, SEGMENT, stat.permissions)?;
+            segment::attach(&segment, true)?
+        }
         None => None,
     };
     // A poster that gives up removes the segment although we are inside.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use shmeld_core::Memory;
 use shmeld_os::ErrorKind;
 use shmeld_os::sysv::shared_memory::{Segment, SegmentStat};
-use shmeld_os::sysv::{How, Key};
+use shmeld_os::sysv::{How, Key, Permissions};
 use shmeld_os::users::is_own_uid;
 
 use super::MODE;
@@ -138,6 +138,18 @@ pub(super) fn find(key: Key, is_trusted: impl Fn(u32) -> bool) -> Result<Option<
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Where others than its user are admitted, what stands in an object may be theirs.
+///
+/// # Errors
+/// The mode is not the one that a poster gives.
+pub(super) fn check_mode(key: Key, what: &'static str, permissions: Permissions) -> Result<()> {
+    let mode = permissions.mode;
+    if mode == MODE {
+        return Ok(());
+    }
+    Err(BoardError::OtherMode { key, what, mode }.into())
 }
 
 /// Attaches a segment; `None` if it is gone.

@@ -41,21 +41,20 @@ pub(super) enum Step {
 pub(super) struct Set {
     set: SemaphoreSet,
     key: Key,
-    creator_uid: u32,
 }
 
 impl Set {
     /// For a reader: the set if it is there.
     ///
     /// # Errors
-    /// It is neither our user's nor root's, or no board's.
+    /// It is not our user's, or no board's.
     pub(super) fn find(key: Key) -> Result<Option<Self>> {
         let set = match SemaphoreSet::open(key, 0) {
             Ok(set) => set,
             Err(error) if is_gone(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        Self::checked(set, key, |uid| is_own_uid(uid) || uid == 0)
+        Self::checked(set, key)
     }
 
     /// For a poster: the set, made if it is not there; `None` if somebody has removed it this moment.
@@ -67,10 +66,10 @@ impl Set {
             Err(error) if is_gone(&error) => SemaphoreSet::open_or_create(key, SEMAPHORES, MODE)?,
             set => set?,
         };
-        Self::checked(set, key, is_own_uid)
+        Self::checked(set, key)
     }
 
-    fn checked(set: SemaphoreSet, key: Key, is_trusted: impl Fn(u32) -> bool) -> Result<Option<Self>> {
+    fn checked(set: SemaphoreSet, key: Key) -> Result<Option<Self>> {
         let what = SET;
         let stat = match set.stat() {
             Ok(stat) => stat,
@@ -81,7 +80,7 @@ impl Set {
             Err(error) => return Err(error.into()),
         };
         let creator_uid = stat.permissions.creator_uid;
-        if !is_trusted(creator_uid) {
+        if !is_own_uid(creator_uid) {
             let uid = Some(creator_uid);
             return Err(BoardError::Foreign { key, what, uid }.into());
         }
@@ -89,20 +88,12 @@ impl Set {
             let semaphores = stat.semaphores;
             return Err(BoardError::OtherSet { key, semaphores }.into());
         }
-        Ok(Some(Self {
-            set,
-            key,
-            creator_uid,
-        }))
+        segment::check_mode(key, what, stat.permissions)?;
+        Ok(Some(Self { set, key }))
     }
 
     pub(super) fn key(&self) -> Key {
         self.key
-    }
-
-    /// Whoever made the set must have made the segment.
-    pub(super) fn creator_uid(&self) -> u32 {
-        self.creator_uid
     }
 
     /// Poster: takes the board if nobody has it.
@@ -140,7 +131,8 @@ impl Set {
     fn check_unposted(&self) -> Result<()> {
         match self.state()? {
             Some(State::Board(values)) if values.poster > 0 => {
-                let pid = self.set.last_pid(POSTER).unwrap_or_default();
+                // The kernel says 0 for a process that our namespace does not see, and kill 0 means all of our own group.
+                let pid = self.set.last_pid(POSTER).ok().filter(|pid| *pid != 0);
                 Err(BoardError::AlreadyPosted { key: self.key, pid }.into())
             }
             Some(State::Board(values)) if values.open > 0 => {
