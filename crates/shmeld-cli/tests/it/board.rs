@@ -55,6 +55,31 @@ fn fourth_reader_in_the_crowd_gets_it_whole_or_is_told_that_it_is_late() {
     desk.finish();
 }
 
+/// The board was open until nobody was inside: while readers kept coming there was always somebody, and the poster waited for all of them,
+/// however few it was for. (Review of issue 6.)
+#[test]
+fn reader_after_the_last_one_wanted_does_not_come_in() {
+    let desk = Desk::new("board-enough");
+    let message = content::of("message", LONG_BYTES);
+    let poster = desk.start_post(&message, 1);
+    let (inside, mut output) = desk.start_held_reader();
+    eventually("the board is closed", || desk.values()[1] == 0);
+    assert_eq!(desk.values(), [1, 0, 1, 0, 0]);
+    let late = desk.read().start();
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(poster.is_running() && late.is_running());
+    assert_eq!(desk.values(), [1, 0, 1, 0, 0], "it has not come in");
+    let mut taken = Vec::new();
+    output.read_to_end(&mut taken).unwrap();
+    content::assert_bytes("the message", &taken, &message);
+    inside.finish().expect_code(0);
+    poster.finish().expect_code(0).expect_said("1 of 1 reader has");
+    late.finish()
+        .expect_code(1)
+        .expect_said("closed before this reader");
+    desk.finish();
+}
+
 /// Row C1 of the catalogue, for boards: nobody waits for a reader that died.
 #[test]
 fn reader_killed_half_way_is_not_waited_for_and_missing_in_the_count() {

@@ -113,7 +113,17 @@ fn readers_inside_hold_up_the_next_poster_for_no_longer_than_its_time() {
         .run()
         .expect_code(3);
     next.expect_said("readers of an earlier message are still inside: 1 (waited ")
+        .expect_said("waiting for readers of an earlier message: 1 inside")
         .expect_said("hint: they may be stopped");
+    // It removed the set, and with it the word of those inside, and left the segment of the dead. (Review of issue 6.)
+    let left = Segment::open(desk.key, 0).unwrap();
+    assert_eq!(desk.values()[..3], [0, 0, 1], "all is as the dead one left it");
+    let next = desk.post(1).arg("next").start();
+    next.wait_for_stderr("waiting for readers of an earlier message");
+    next.signal("INT");
+    next.finish().expect_code(130);
+    assert_eq!(desk.values()[..3], [0, 0, 1], "interrupted, too");
+    assert!(!left.stat().unwrap().is_marked);
     drop(output);
     inside
         .finish()

@@ -58,15 +58,16 @@ pub fn post(message: &[u8], options: PostOptions) -> Result<Posted> {
     let mut board = Board::claim(options.key, &patience)?;
     board.wait_until_empty(&patience)?;
     board.fill(message, segment_bytes, &patience)?;
-    match board.set.open()? {
-        Step::Done => Ok(Posted {
-            board,
-            readers: options.readers,
-            patience,
-            segment_bytes,
-        }),
-        _ => Err(board.removed(SET)),
+    if board.set.open()? != Step::Done {
+        return Err(board.removed(SET));
     }
+    board.is_open = true;
+    Ok(Posted {
+        board,
+        readers: options.readers,
+        patience,
+        segment_bytes,
+    })
 }
 
 impl Posted {
@@ -110,10 +111,17 @@ impl Posted {
         Ok(delivery)
     }
 
-    /// Lets nobody in once nobody is inside. When the time is up, those inside have one more slice.
-    fn close(&self) -> Result<()> {
+    /// Lets nobody in any more: were it open until nobody is inside, readers could keep it so for ever. Then waits for those inside; when the
+    /// time is up they have one more slice.
+    fn close(&mut self) -> Result<()> {
+        match self.board.set.close()? {
+            Step::Done => self.board.is_open = false,
+            // It was open, and only we close it.
+            Step::NotYet => self.board.check_whole()?,
+            Step::Gone => return Err(self.board.removed(SET)),
+        }
         loop {
-            match self.board.set.close(self.patience.grace()?)? {
+            match self.board.set.wait_until_left(self.patience.grace()?)? {
                 Step::Done => return Ok(()),
                 Step::NotYet if self.patience.is_over() => return Ok(()),
                 Step::NotYet => self.board.check_whole()?,
@@ -129,6 +137,9 @@ struct Board {
     set: Set,
     segment: Option<Segment>,
     memory: Option<Memory>,
+    /// Whether readers of an earlier poster may be inside: until they are not, its set and segment are theirs.
+    is_others: bool,
+    is_open: bool,
     is_removed: bool,
 }
 
@@ -142,6 +153,8 @@ impl Board {
                     set,
                     segment: None,
                     memory: None,
+                    is_others: true,
+                    is_open: false,
                     is_removed: false,
                 });
             }
@@ -155,7 +168,8 @@ impl Board {
     }
 
     /// Readers of a poster that died may still be inside; what they say is none of ours.
-    fn wait_until_empty(&self, patience: &Patience) -> Result<()> {
+    fn wait_until_empty(&mut self, patience: &Patience) -> Result<()> {
+        let mut has_told = false;
         loop {
             match self.set.wait_until_empty(patience.slice()?)? {
                 Step::Done => break,
@@ -167,10 +181,16 @@ impl Board {
                     }
                     .into());
                 }
-                Step::NotYet => {}
+                Step::NotYet if has_told => {}
+                Step::NotYet => {
+                    has_told = true;
+                    let (key, inside) = (self.set.key(), self.set.inside());
+                    tracing::info!(target: "shmeld::board", "board {key}: waiting for readers of an earlier message: {inside} inside");
+                }
                 Step::Gone => return Err(self.removed(SET)),
             }
         }
+        self.is_others = false;
         self.set.drain_arrived()?;
         self.set.drain_done()?;
         Ok(())
@@ -190,9 +210,9 @@ impl Board {
         Ok(())
     }
 
-    /// Whether readers can still come in and find the message.
+    /// Whether readers can still find the message, and come in if they should.
     fn check_whole(&self) -> Result<()> {
-        self.set.check_posted()?;
+        self.set.check_posted(self.is_open)?;
         let stat = self.segment.as_ref().map(Segment::stat);
         match stat {
             Some(Ok(stat)) if stat.is_marked => Err(self.removed(SEGMENT)),
@@ -223,8 +243,12 @@ impl Drop for Board {
         if self.is_removed {
             return;
         }
-        // Those who are inside have a slice to make their copy.
-        self.set.shut();
+        if self.is_others {
+            self.set.give_back();
+            return;
+        }
+        // What cannot be closed at once is removed. Those who are inside have a slice to make their copy.
+        let _ = self.set.close();
         let _ = self.set.wait_until_empty(Instant::now() + SLICE);
         let _ = self.remove();
     }

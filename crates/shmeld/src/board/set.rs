@@ -147,6 +147,15 @@ impl Set {
         self.operate(&[Operation::zero(INSIDE)], Some(end))
     }
 
+    /// Poster: the same at the end, which is told.
+    pub(super) fn wait_until_left(&self, end: Instant) -> Result<Step> {
+        let step = self.wait_until_empty(end)?;
+        if step == Step::Done {
+            self.tell("INSIDE is 0: all who came in have finished or died");
+        }
+        Ok(step)
+    }
+
     /// Poster: lets readers in.
     pub(super) fn open(&self) -> Result<Step> {
         let step = self.operate(&[Operation::add(OPEN, 1).undone()], None)?;
@@ -165,20 +174,21 @@ impl Set {
         Ok(step)
     }
 
-    /// Poster: closes the board in the moment in which nobody is inside.
-    pub(super) fn close(&self, end: Instant) -> Result<Step> {
-        let close = [Operation::zero(INSIDE), Operation::take(OPEN, 1).undone()];
-        let step = self.operate(&close, Some(end))?;
+    /// Poster: lets nobody in any more, whoever is inside.
+    pub(super) fn close(&self) -> Result<Step> {
+        let step = self.operate(&[Operation::take(OPEN, 1).undone().at_once()], None)?;
         if step == Step::Done {
-            self.tell("INSIDE is 0 and OPEN becomes 0, in one step: all who came in have finished or died");
+            self.tell("OPEN from 1 to 0: nobody comes in any more");
         }
         Ok(step)
     }
 
-    /// Poster: lets nobody in any more, whoever is inside. For those who give up.
-    pub(super) fn shut(&self) {
-        // What cannot be done at once is done by the removal.
-        let _ = self.operate(&[Operation::take(OPEN, 1).undone().at_once()], None);
+    /// Poster: gives the board back, with all that is there. The next one finds what a dead one would have left.
+    pub(super) fn give_back(&self) {
+        let step = self.operate(&[Operation::take(POSTER, 1).undone().at_once()], None);
+        if matches!(step, Ok(Step::Done)) {
+            self.tell("POSTER from 1 to 0: not ours any more");
+        }
     }
 
     /// Poster: takes out what ARRIVED holds.
@@ -270,18 +280,18 @@ impl Set {
         }
     }
 
-    /// Whether a poster that has opened the board still finds it so.
+    /// Whether a poster still finds the board as it left it: open or closed.
     ///
     /// # Errors
-    /// Somebody else changed the poster's semaphores: nobody could come in any more.
-    pub(super) fn check_posted(&self) -> Result<()> {
+    /// Somebody else changed the poster's semaphores.
+    pub(super) fn check_posted(&self, is_open: bool) -> Result<()> {
         let values = match self.set.values() {
             Ok(values) => values,
             // The next operation says so.
             Err(error) if is_gone(&error) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        if Values::from_all(&values).is_some_and(Values::is_posted) {
+        if Values::from_all(&values).is_some_and(|values| values.is_posted(is_open)) {
             return Ok(());
         }
         Err(self.broken(&format!("it changed the poster's semaphores: {values:?}")))

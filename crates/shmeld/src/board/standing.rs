@@ -33,9 +33,9 @@ impl Values {
         })
     }
 
-    /// Whether a poster that has opened the board and not closed it can find these values, whatever readers do.
-    pub(super) fn is_posted(self) -> bool {
-        self.poster > 0 && self.open > 0 && self.done >= MARK
+    /// Whether a poster that has opened the board, and closed it or not, can find these values, whatever readers do.
+    pub(super) fn is_posted(self, is_open: bool) -> bool {
+        self.poster > 0 && (self.open > 0) == is_open && self.done >= MARK
     }
 
     /// For messages.
@@ -136,8 +136,9 @@ mod tests {
             done: MARK + 9,
             ..values(1, 1)
         };
-        assert!(busy.is_posted());
-        assert!(!values(0, 1).is_posted() && !values(1, 0).is_posted());
+        assert!(busy.is_posted(true) && !busy.is_posted(false));
+        assert!(values(1, 0).is_posted(false));
+        assert!(!values(0, 1).is_posted(true) && !values(1, 0).is_posted(true));
     }
 
     #[test]
