@@ -29,10 +29,12 @@
 //! | `layout` | the bytes of the segment |
 //! | `segment` | finding, judging, making it |
 //! | `poster`, `reader` | the two sides |
+//! | `owner` | that a forked child is neither |
 //! | [`textbook`] | the handshake of many a textbook, without semaphores: plain C programs can be either side |
 
 mod error;
 mod layout;
+mod owner;
 mod patience;
 mod poster;
 mod reader;

@@ -8,6 +8,7 @@ use shmeld_os::sysv::shared_memory::Segment;
 
 use super::error::{BoardError, SEGMENT, SET};
 use super::layout::{self, HEADER_BYTES, MESSAGE_BYTES_MAX};
+use super::owner::Owner;
 use super::patience::{Patience, SLICE};
 use super::set::{Set, Step};
 use super::{PostOptions, check_user, segment};
@@ -141,6 +142,7 @@ struct Board {
     is_others: bool,
     is_open: bool,
     is_removed: bool,
+    owner: Owner,
 }
 
 impl Board {
@@ -156,6 +158,7 @@ impl Board {
                     is_others: true,
                     is_open: false,
                     is_removed: false,
+                    owner: Owner::this_process(),
                 });
             }
             // An earlier poster removed it this moment; or somebody does so all the time.
@@ -240,6 +243,11 @@ impl Board {
 
 impl Drop for Board {
     fn drop(&mut self) {
+        if !self.owner.is_here() {
+            // There is no attachment to be ended, and by now something else may be at its address.
+            std::mem::forget(self.memory.take());
+            return;
+        }
         if self.is_removed {
             return;
         }
@@ -251,5 +259,56 @@ impl Drop for Board {
         let _ = self.set.close();
         let _ = self.set.wait_until_empty(Instant::now() + SLICE);
         let _ = self.remove();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::board::{ReadOptions, read, textbook};
+
+    fn options(number: u32) -> PostOptions {
+        PostOptions {
+            readers: Some(1),
+            timeout: Some(Duration::from_secs(20)),
+            ..PostOptions::new(Key::new(
+                0x5300_0000 | (std::process::id() & 0xffff) << 8 | number,
+            ))
+        }
+    }
+
+    /// A program that forks while it has a board, as Python's multiprocessing does: when the child ended, it removed the board of its parent, or
+    /// took a reader's place away. (Review of issue 6.)
+    #[test]
+    fn forked_child_that_drops_its_copy_changes_nothing() {
+        let mut options = options(0);
+        let mut posted = post(b"hello", options.clone()).expect("posted");
+        posted.board.owner = Owner::parent();
+        let memory = posted.board.memory.take();
+        drop(posted);
+        let reading = read(ReadOptions::new(options.key)).expect("the board is there");
+        assert_eq!(reading.message(), b"hello");
+        let set = Set::find(options.key).expect("ours").expect("there");
+        assert_eq!(set.inside(), 1);
+        reading.dropped_by_child();
+        assert_eq!(set.inside(), 1, "its parent is inside");
+        drop(memory);
+        let left = [
+            set.remove(),
+            segment::find(options.key, |_| true).map(|found| {
+                let _ = found.map(|(segment, _)| segment.remove());
+            }),
+        ];
+        assert!(left.iter().all(|outcome| outcome.is_ok()), "{left:?}");
+        options.timeout = Some(Duration::ZERO);
+        let mut posted = textbook::post(b"hello", b'*', options.clone()).expect("posted");
+        posted.become_child();
+        drop(posted);
+        let (segment, _) = segment::find(options.key, |_| true)
+            .expect("ours")
+            .expect("there");
+        segment.remove().expect("removed");
     }
 }

@@ -6,6 +6,7 @@ use shmeld_os::users::is_own_uid;
 
 use super::error::{BoardError, SEGMENT};
 use super::layout::{self, HEADER_BYTES};
+use super::owner::Owner;
 use super::patience::{POLL, Patience, SLICE};
 use super::set::{Set, Step};
 use super::standing::{Standing, State};
@@ -33,6 +34,14 @@ impl Reading {
     pub fn finish(mut self) -> Result<()> {
         self.inside.has_finished = true;
         Ok(())
+    }
+}
+
+#[cfg(test)]
+impl Reading {
+    /// What happens in a forked child.
+    pub(super) fn dropped_by_child(mut self) {
+        self.inside.owner = Owner::parent();
     }
 }
 
@@ -87,6 +96,7 @@ pub fn read(options: ReadOptions) -> Result<Reading> {
     let inside = Inside {
         set,
         has_finished: false,
+        owner: Owner::this_process(),
     };
     let message = copy(&inside.set)?;
     Ok(Reading { message, inside })
@@ -126,10 +136,13 @@ fn copy(set: &Set) -> Result<Vec<u8>> {
 struct Inside {
     set: Set,
     has_finished: bool,
+    owner: Owner,
 }
 
 impl Drop for Inside {
     fn drop(&mut self) {
-        self.set.leave(self.has_finished);
+        if self.owner.is_here() {
+            self.set.leave(self.has_finished);
+        }
     }
 }

@@ -12,6 +12,7 @@ use shmeld_os::users::is_own_uid;
 
 use super::error::{BoardError, SEGMENT};
 use super::layout::{self, MESSAGE_BYTES_MAX};
+use super::owner::Owner;
 use super::patience::{POLL, Patience};
 use super::{PostOptions, ReadOptions, check_user, segment};
 use crate::{Error, Result};
@@ -27,6 +28,7 @@ pub struct PostedText {
     mark: u8,
     key: Key,
     patience: Patience,
+    owner: Owner,
 }
 
 /// Posts a text; `mark` is the character that its reader stores. The number of readers in `options` is not used: there is one.
@@ -46,6 +48,7 @@ pub fn post(message: &[u8], mark: u8, options: PostOptions) -> Result<PostedText
         mark,
         key,
         patience,
+        owner: Owner::this_process(),
     };
     let memory = segment::attach(&posted.segment, false)?.ok_or_else(|| removed(key))?;
     // Whoever finds it without us knows by this that it may go.
@@ -116,6 +119,11 @@ impl PostedText {
 
 impl Drop for PostedText {
     fn drop(&mut self) {
+        if !self.owner.is_here() {
+            // As for a board with semaphores.
+            std::mem::forget(self.memory.take());
+            return;
+        }
         drop(self.memory.take());
         // Gone already, or marked: what should be is.
         let _ = self.segment.remove();
@@ -234,6 +242,14 @@ fn text(memory: &Memory, mark: u8) -> Option<Vec<u8>> {
 fn removed(key: Key) -> Error {
     let what = SEGMENT;
     BoardError::Removed { key, what }.into()
+}
+
+#[cfg(test)]
+impl PostedText {
+    /// What a forked child has; the memory is not its own.
+    pub(super) fn become_child(&mut self) {
+        self.owner = Owner::parent();
+    }
 }
 
 #[cfg(test)]
