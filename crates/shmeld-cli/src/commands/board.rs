@@ -88,15 +88,14 @@ fn post(program: &Program, args: &PostArgs, interrupt: Interrupt) -> Result<u8> 
 fn result_words(delivery: Delivery) -> String {
     let done = delivery.done;
     let wanted = delivery.readers.map(u64::from);
-    let have = if done == 1 || wanted == Some(1) {
-        "has"
-    } else {
-        "have"
+    let (subject, is_one) = match wanted {
+        Some(wanted) if done <= wanted => (
+            format!("{done} of {}", readers_of(wanted)),
+            done == 1 || wanted == 1,
+        ),
+        _ => (readers_of(done), done == 1),
     };
-    match wanted {
-        Some(wanted) if done <= wanted => format!("{done} of {} {have} the message", readers_of(wanted)),
-        _ => format!("{} {have} the message", readers_of(done)),
-    }
+    format!("{subject} {} the message", if is_one { "has" } else { "have" })
 }
 
 fn readers_of(count: u64) -> String {
@@ -245,6 +244,9 @@ mod tests {
         assert_eq!(words(Some(3), 2), "2 of 3 readers have the message");
         assert_eq!(words(Some(3), 4), "4 readers have the message");
         assert_eq!(words(Some(1), 0), "0 of 1 reader has the message");
+        assert_eq!(words(Some(1), 5), "5 readers have the message");
+        assert_eq!(words(Some(3), 1), "1 of 3 readers has the message");
+        assert_eq!(words(None, 1), "1 reader has the message");
         assert_eq!(words(None, 0), "0 readers have the message");
     }
 }
