@@ -20,13 +20,13 @@ pub enum BoardError {
         pid: Option<u32>,
     },
     /// The key is taken by another user's object.
-    #[error("board {key}: the {what} under this key belongs to {}, not to us", user(*.uid))]
+    #[error("board {key}: the {what} under this key {}", of_user(*.uid))]
     Foreign {
         /// The board.
         key: Key,
         /// `set of semaphores` or `segment`.
         what: &'static str,
-        /// Who made it, if that can be seen.
+        /// Who made it; `None` if its mode does not let us see that (EACCES).
         uid: Option<u32>,
     },
     /// We are in a user namespace that does not know our own user: what is ours looks like everybody else's.
@@ -228,8 +228,11 @@ fn by_process(pid: Option<u32>) -> String {
     )
 }
 
-fn user(uid: Option<u32>) -> String {
-    uid.map_or_else(|| "another user".to_owned(), |uid| format!("uid {uid}"))
+fn of_user(uid: Option<u32>) -> String {
+    uid.map_or_else(
+        || "does not let us look at it (EACCES): another user made it, or its mode shuts us out".to_owned(),
+        |uid| format!("belongs to uid {uid}, not to us"),
+    )
 }
 
 #[cfg(test)]
