@@ -11,7 +11,7 @@
 //!
 //! Readers never write, so any number of them may read, through read-only mappings too, and none delays the writer. A writer that dies
 //! inside leaves an odd sequence word: readers and writers then say so, in bounded time, and whoever *knows* that it is dead (by a lease,
-//! never by a clock) puts it right with [`SeqLocked::write_after_death`].
+//! never by a clock) puts it right with [`SeqLocked::write_after_death`]: one of them, if several come.
 //!
 //! All words are relaxed atomics between two fences, after Boehm, "Can seqlocks get along with programming language memory models?"
 //! (MSPC 2012). The code is generic over where the words live, so `tests/it/loom_seq_locked.rs` explores these very lines.
@@ -100,6 +100,21 @@ pub fn write(words: &impl Words, bytes: &[u8]) -> Result<(), Unsettled> {
     Ok(())
 }
 
+/// Writes the value in the place of a writer that died inside and left `seen` in the sequence word.
+///
+/// # Errors
+/// [`Unsettled::Inside`] if `seen` does not stand there, or cannot be a writer's; nothing was written then.
+pub fn write_after_death(words: &impl Words, seen: u64, bytes: &[u8]) -> Result<(), Unsettled> {
+    // Another odd number: of several who saw the same death one gets in, and it can be told from the dead one if it dies too.
+    let inside = seen.wrapping_add(2);
+    // Acquire: as in `write`. What the dead one stored comes before ours, for whoever knows of a death came after it.
+    if seen.is_multiple_of(2) || !words.exchange_if(SEQUENCE, seen, inside, Ordering::Acquire) {
+        return Err(Unsettled::Inside);
+    }
+    write_as(words, inside, bytes);
+    Ok(())
+}
+
 /// The part of a write in which the sequence word is odd: `inside`.
 fn write_as(words: &impl Words, inside: u64, bytes: &[u8]) {
     // Release: who sees one of the words below, and has a fence after that, sees the odd sequence word above.
@@ -109,7 +124,7 @@ fn write_as(words: &impl Words, inside: u64, bytes: &[u8]) {
         word[..chunk.len()].copy_from_slice(chunk);
         words.store(1 + index, u64::from_le_bytes(word), Ordering::Relaxed);
     }
-    // Release: who loads this with Acquire sees the words above. Pairs with the first load of `read_once` and the exchange of `write`.
+    // Release: who loads this with Acquire sees the words above. Pairs with the first load of `read_once` and the exchanges above.
     words.store(SEQUENCE, inside.wrapping_add(1), Ordering::Release);
 }
 
@@ -229,7 +244,7 @@ impl<T: Plain> SeqLocked<T> {
     ///
     /// # Errors
     /// [`Unsettled::Inside`]; nothing was written then. If the other one lives, try again; if it is dead, see
-    /// [`SeqLocked::write_after_death`].
+    /// [`SeqLocked::writer_inside`].
     ///
     /// # Panics
     /// If the memory is [read-only](Memory::is_read_only).
@@ -238,18 +253,28 @@ impl<T: Plain> SeqLocked<T> {
         write(&self.memory, value.as_bytes())
     }
 
-    /// Writes the value although the sequence word says that a writer is inside, because the caller knows that it died there.
+    /// The sequence word, if it says that a writer is inside: what [`SeqLocked::write_after_death`] wants to know. To be asked for *before*
+    /// the question whether that writer is dead, so that nobody who came after the death is taken for the dead one.
+    #[must_use]
+    pub fn writer_inside(&self) -> Option<u64> {
+        // Relaxed: whoever writes then makes sure that this is still what stands there.
+        let sequence = Words::load(&self.memory, SEQUENCE, Ordering::Relaxed);
+        (!sequence.is_multiple_of(2)).then_some(sequence)
+    }
+
+    /// Writes the value although a writer is inside, because the caller knows that it died there: the one of
+    /// [`SeqLocked::writer_inside`], which had said `seen`. If several try, one does it.
     ///
     /// One that was only stopped goes on writing when it is continued: readers can then get a mixture of both values.
     ///
+    /// # Errors
+    /// [`Unsettled::Inside`] if another one came first; nothing was written then. Try [`SeqLocked::write`], or ask anew who is inside.
+    ///
     /// # Panics
     /// As [`SeqLocked::write`].
-    pub fn write_after_death(&self, value: &T) {
+    pub fn write_after_death(&self, value: &T, seen: u64) -> Result<(), Unsettled> {
         self.insist_on_writable();
-        // Another odd number: a reader that began before the death does not find its own number again.
-        let inside = (Words::load(&self.memory, SEQUENCE, Ordering::Acquire) | 1).wrapping_add(2);
-        Words::store(&self.memory, SEQUENCE, inside, Ordering::Relaxed);
-        write_as(&self.memory, inside, value.as_bytes());
+        write_after_death(&self.memory, seen, value.as_bytes())
     }
 
     fn insist_on_writable(&self) {

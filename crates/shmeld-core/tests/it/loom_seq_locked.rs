@@ -4,13 +4,15 @@
 use std::rc::Rc;
 
 use loom::sync::atomic::{AtomicU64, fence};
-use shmeld_core::seq_locked::{Unsettled, Words, read_once, write};
+use shmeld_core::seq_locked::{Unsettled, Words, read_once, write, write_after_death};
 use shmeld_core::sync::Ordering;
 
 use crate::loom_model::quietly;
 
 /// The sequence word.
 const SEQUENCE: usize = 0;
+/// The sequence word of a writer that died inside.
+const DEAD: u64 = 1;
 /// Words of the value.
 const VALUE_WORDS: usize = 2;
 
@@ -150,6 +152,41 @@ fn explore_two_writers(mutant: Mutant) -> Result<(), String> {
     })
 }
 
+/// What a writer left that died inside after its first word.
+fn die_inside(words: &ModelWords) {
+    words.words[SEQUENCE].store(DEAD, Ordering::Relaxed);
+    words.words[1].store(9, Ordering::Relaxed);
+}
+
+/// Two that know of a writer's death, and a reader afterwards: one of them has written, and all of it.
+fn explore_two_rescuers(mutant: Mutant) -> Result<(), String> {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    quietly(|| {
+        builder.check(move || {
+            let words = ModelWords::new(mutant);
+            die_inside(&words);
+            let theirs = Rc::clone(&words);
+            let other = loom::thread::spawn(move || write_after_death(&*theirs, DEAD, &value(1)));
+            let mine = write_after_death(&*words, DEAD, &value(2));
+            // While the other may be inside: what can be read is whole, and not the dead one's.
+            look(&words, &[1, 2]);
+            let others = other.join().expect("a panic of a loom thread ends the model");
+            let mut bytes = value(0);
+            assert_eq!(read_once(&*words, &mut bytes), Ok(()));
+            let numbers: &[u64] = match (mine, others) {
+                (Ok(()), Err(Unsettled::Inside)) => &[2],
+                (Err(Unsettled::Inside), Ok(())) => &[1],
+                // Only mutants let both in.
+                _ => &[1, 2],
+            };
+            let whole = numbers.iter().any(|&number| bytes == value(number));
+            assert!(whole, "torn: {bytes:?}");
+            assert!(mutant != Mutant::None || mine != others, "both: {mine:?}");
+        });
+    })
+}
+
 fn assert_tears(outcome: Result<(), String>) {
     let message = outcome.expect_err("loom found nothing wrong with this mutant");
     assert!(message.starts_with("torn: "), "{message}");
@@ -163,6 +200,11 @@ fn a_reader_gets_a_whole_value_or_none() {
 #[test]
 fn of_two_writers_one_is_inside() {
     assert_eq!(explore_two_writers(Mutant::None), Ok(()));
+}
+
+#[test]
+fn of_two_rescuers_of_a_dead_writer_one_is_inside() {
+    assert_eq!(explore_two_rescuers(Mutant::None), Ok(()));
 }
 
 #[test]
@@ -193,4 +235,10 @@ fn an_exchange_that_acquires_nothing_tears() {
 #[test]
 fn two_writers_inside_at_once_tear() {
     assert_tears(explore_two_writers(Mutant::NoExclusion));
+}
+
+/// This is how it was: whoever knew of the death went inside.
+#[test]
+fn two_rescuers_inside_at_once_tear() {
+    assert_tears(explore_two_rescuers(Mutant::NoExclusion));
 }

@@ -75,9 +75,35 @@ fn writer_that_dies_inside_is_reported_in_bounded_time_and_can_be_succeeded() {
         Err(Unsettled::Inside),
         "writers exclude each other"
     );
-    yours.write_after_death(&[3; 101]);
+    let seen = yours.writer_inside().expect("it died inside");
+    assert_eq!(yours.write_after_death(&[3; 101], seen), Ok(()));
+    assert_eq!(yours.writer_inside(), None);
     assert_eq!(mine.read(PATIENCE), Ok([3; 101]));
     assert_eq!(mine.write(&[4; 101]), Ok(()));
+}
+
+/// Two that knew of a death both went inside and wrote over each other: what was there then was a mixture that read as whole.
+#[test]
+fn of_two_rescuers_of_a_dead_writer_one_writes() {
+    let (mine, yours) = pair();
+    die_inside(&mine);
+    let seen = mine.writer_inside().expect("it died inside");
+    assert_eq!(yours.writer_inside(), Some(seen));
+    assert_eq!(mine.write_after_death(&[1; 101], seen), Ok(()));
+    assert_eq!(yours.write_after_death(&[2; 101], seen), Err(Unsettled::Inside));
+    assert_eq!(yours.read(Duration::ZERO), Ok([1; 101]));
+    // A rescuer that dies inside is not the one that died before.
+    Words::store(mine.memory(), 0, seen + 2, Ordering::Relaxed);
+    assert_eq!(yours.write_after_death(&[3; 101], seen), Err(Unsettled::Inside));
+    assert_eq!(yours.write_after_death(&[3; 101], seen + 2), Ok(()));
+    assert_eq!(yours.read(Duration::ZERO), Ok([3; 101]));
+    // Whoever has the number from elsewhere cannot open a value that nobody writes.
+    assert_eq!(
+        yours.write_after_death(&[4; 101], seen + 3),
+        Err(Unsettled::Inside)
+    );
+    assert_eq!(yours.write_after_death(&[4; 101], 0), Err(Unsettled::Inside));
+    assert_eq!(mine.read(Duration::ZERO), Ok([3; 101]));
 }
 
 /// A peer that writes any number into the sequence word costs time and nothing else.
@@ -88,7 +114,11 @@ fn forged_sequence_words_neither_hang_nor_panic() {
         Words::store(mine.memory(), 0, forged, Ordering::Relaxed);
         assert_eq!(yours.read(Duration::ZERO).is_ok(), forged % 2 == 0, "{forged}");
         assert_eq!(yours.write(&[1; 101]).is_ok(), forged % 2 == 0, "{forged}");
-        yours.write_after_death(&[9; 101]);
+        let written = match yours.writer_inside() {
+            Some(seen) => yours.write_after_death(&[9; 101], seen),
+            None => yours.write(&[9; 101]),
+        };
+        assert_eq!(written, Ok(()), "{forged}");
         assert_eq!(yours.read(Duration::ZERO), Ok([9; 101]), "{forged}");
     }
 }
@@ -175,6 +205,10 @@ fn readers_of_another_processs_values_never_get_a_mixture() {
         Ok(found) => assert_eq!(found, [found[0]; 101], "torn"),
         Err(unsettled) => assert_eq!(unsettled, Unsettled::Inside),
     }
-    value.write_after_death(&[7; 101]);
+    let written = match value.writer_inside() {
+        Some(seen) => value.write_after_death(&[7; 101], seen),
+        None => value.write(&[7; 101]),
+    };
+    assert_eq!(written, Ok(()));
     assert_eq!(value.read(PATIENCE), Ok([7; 101]));
 }
