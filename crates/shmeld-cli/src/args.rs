@@ -16,7 +16,7 @@ use crate::values::{
 
 /// What every program says about exit codes at the end of its long help.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 something asked for was not delivered; 2 usage; 3 system or server (none within --wait, \
-already running, a limit); 4 the peer died or broke the protocol; 130, 143 ended by a signal.";
+already running, a limit); 4 the peer died or broke the protocol; 129, 130, 143 ended by a signal.";
 
 /// Files between processes of one Linux machine through shared memory.
 #[derive(Debug, Parser)]

@@ -9,7 +9,7 @@ use crate::values::{Wait, parse_key, parse_mark, parse_size, parse_wait};
 
 /// What every command says about exit codes, in the words of a board.
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 not all readers have the message, or this reader came too late; 2 usage; 3 system, a key in use, or \
-no message within --timeout; 4 the poster died or somebody broke the protocol; 130, 143 ended by a signal.";
+no message within --timeout; 4 the poster died or somebody broke the protocol; 129, 130, 143 ended by a signal.";
 
 /// Post and read messages under a System V key.
 #[derive(Debug, Args)]

@@ -111,7 +111,7 @@ pub struct AttachArgs {
     /// Round that address down to where a segment can be attached (SHM_RND)
     #[arg(long, requires = "at")]
     pub round: bool,
-    /// How long to hold it: 500ms, 10s, 2m; until a signal if absent (then the exit code is 130 or 143)
+    /// How long to hold it: 500ms, 10s, 2m; until a signal if absent (then the exit code is 129, 130 or 143)
     #[arg(long = "for", value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
     pub hold: Wait,
     #[command(flatten)]

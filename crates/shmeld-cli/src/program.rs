@@ -21,6 +21,8 @@ pub mod exit {
     pub const NOT_DELIVERED: u8 = 1;
     /// The peer died or broke the protocol.
     pub const PEER: u8 = 4;
+    /// Ended by SIGHUP.
+    pub const HUNG_UP: u8 = 129;
     /// Ended by SIGINT.
     pub const INTERRUPTED: u8 = 130;
     /// Ended by SIGTERM.
@@ -29,6 +31,8 @@ pub mod exit {
 
 /// How long a signal may go unnoticed while the output is a pipe.
 const UNNOTICED_MAX: Duration = Duration::from_secs(1);
+/// How long a command may clean up after the second signal: a demonstration waits so long for a server that it has told to end.
+const CLEAN_UP_MAX: Duration = Duration::from_secs(10);
 
 /// What a command knows about the process it runs in.
 #[derive(Debug, Clone)]
@@ -82,34 +86,82 @@ impl Program {
     /// 128 + the signal that asked us to stop.
     #[must_use]
     pub fn signal_code(&self) -> u8 {
-        if self.last_signal.load(Ordering::Relaxed) == SIGTERM as usize {
-            exit::TERMINATED
-        } else {
-            exit::INTERRUPTED
+        match self.last_signal() {
+            SIGHUP => exit::HUNG_UP,
+            SIGTERM => exit::TERMINATED,
+            _ => exit::INTERRUPTED,
         }
     }
 
-    /// A wish to stop that SIGINT and SIGTERM set. The second signal ends the process at once: nothing with a name is ever half made.
+    fn last_signal(&self) -> i32 {
+        self.last_signal.load(Ordering::Relaxed) as i32
+    }
+
+    /// A wish to stop that SIGINT, SIGTERM and SIGHUP set. A second SIGINT or SIGTERM ends the process at once: for commands that never
+    /// have anything half made under a name. For all others there is [`Program::interrupt_and_clean_up`].
     #[must_use]
     pub fn interrupt(&self) -> Interrupt {
         let flag = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            // Order matters: the default action is taken only if an earlier signal has set the flag. Both registrations fail only for
-            // signals that cannot be caught.
-            let _ = signal_hook::flag::register_conditional_default(signal, flag.clone());
-            let _ = signal_hook::flag::register_usize(signal, self.last_signal.clone(), signal as usize);
-            let _ = signal_hook::flag::register(signal, flag.clone());
+        for signal in endings() {
+            // A terminal that goes away may say so twice: that is no second wish.
+            if signal != SIGHUP {
+                // Order matters: the default action is taken only if an earlier signal has set the flag. All registrations fail only for
+                // signals that cannot be caught.
+                let _ = signal_hook::flag::register_conditional_default(signal, flag.clone());
+            }
+            self.hear(signal, &flag);
         }
         Interrupt::from_flag(flag)
     }
 
-    /// Something to poll that can be read once SIGINT or SIGTERM has come. To be asked for after [`Program::interrupt`], whose flag is set by
-    /// then.
+    /// A wish to stop that SIGINT, SIGTERM and SIGHUP set, for commands that remove what they have made before they end: a second signal
+    /// does not keep them from it, unless it takes too long. One that nobody notices for a second, because the command is blocked on its
+    /// standard input or output, takes these away from it.
+    #[must_use]
+    pub fn interrupt_and_clean_up(&self) -> Interrupt {
+        let Ok((signals, _writer)) = signals_as_pipe(&endings()) else {
+            return self.interrupt();
+        };
+        let flag = Arc::new(AtomicBool::new(false));
+        endings().iter().for_each(|&signal| self.hear(signal, &flag));
+        let interrupt = Interrupt::from_flag(flag);
+        let (program, wish) = (self.clone(), interrupt.clone());
+        let watch = move || program.insist(signals, &wish);
+        // Without this thread a command that is blocked has to be killed.
+        let _ = std::thread::Builder::new().name("watch".to_owned()).spawn(watch);
+        interrupt
+    }
+
+    fn hear(&self, signal: i32, flag: &Arc<AtomicBool>) {
+        let _ = signal_hook::flag::register_usize(signal, self.last_signal.clone(), signal as usize);
+        let _ = signal_hook::flag::register(signal, flag.clone());
+    }
+
+    /// Sees to it that the process ends after a signal, but not before it has cleaned up.
+    fn insist(&self, mut signals: PipeReader, interrupt: &Interrupt) {
+        let mut next = || signals.read_exact(&mut [0]).is_ok();
+        if !next() {
+            return;
+        }
+        std::thread::sleep(UNNOTICED_MAX);
+        if interrupt.is_unnoticed() {
+            // A blocked call is begun anew after the signal, and then does not wait any more. It is also the second signal for what follows.
+            let _ = process::silence_standard_streams();
+            let _ = process::signal_main_thread(self.last_signal());
+        }
+        if next() {
+            std::thread::sleep(CLEAN_UP_MAX);
+            std::process::exit(i32::from(self.signal_code()));
+        }
+    }
+
+    /// Something to poll that can be read once SIGINT, SIGTERM or SIGHUP has come. To be asked for after [`Program::interrupt`], whose flag
+    /// is set by then.
     ///
     /// # Errors
     /// No descriptors for it.
     pub fn signal_bell(&self) -> Result<PipeReader, shmeld::os::Error> {
-        let (reader, _) = signals_as_pipe(&[SIGINT, SIGTERM])?;
+        let (reader, _) = signals_as_pipe(&endings())?;
         Ok(reader)
     }
 
@@ -118,13 +170,9 @@ impl Program {
     pub fn end_when_blocked(&self, interrupt: Interrupt) {
         let program = self.clone();
         // The handler writes a byte: the thread sleeps until there is something to watch. Without it a second signal is needed, no more.
-        let Ok((mut signals, writer)) = std::io::pipe() else {
+        let Ok((mut signals, _writer)) = signals_as_pipe(&endings()) else {
             return;
         };
-        for signal in [SIGINT, SIGTERM] {
-            let Ok(writer) = writer.try_clone() else { return };
-            let _ = signal_hook::low_level::pipe::register(signal, writer);
-        }
         let watch = move || {
             let came = signals.read_exact(&mut [0]).is_ok();
             std::thread::sleep(UNNOTICED_MAX);
@@ -137,6 +185,7 @@ impl Program {
 
     /// Lets SIGINT and SIGTERM stop a server; the second one ends the process at once. SIGHUP opens the audit log anew, and stops a server
     /// that has none; if it was ignored when this process was started, as by `nohup`, a server without audit log goes on ignoring it.
+    /// A server that `has_starter`, whose end is its own, cleans up after a second signal too: the terminal told both, and that one waits.
     ///
     /// # Errors
     /// No descriptors or no thread for it.
@@ -144,6 +193,7 @@ impl Program {
         &self,
         stopper: Stopper,
         audit: Option<Arc<Audit>>,
+        has_starter: bool,
     ) -> Result<(), shmeld::os::Error> {
         let stops = signals_as_pipe(&[SIGINT, SIGTERM])?;
         let hears_hangups = audit.is_some() || !process::is_ignored(SIGHUP);
@@ -151,13 +201,20 @@ impl Program {
         std::thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                watch_signals([stops, hangups], &stopper, audit.as_deref());
+                watch_signals([stops, hangups], &stopper, audit.as_deref(), has_starter);
                 // A server that hears no signals could never be asked to end.
                 stopper.stop();
             })
             .map_err(|error| refused("pthread_create", "signals", &error))?;
         Ok(())
     }
+}
+
+/// The signals that mean the end; SIGHUP only if it was not ignored when this process was started, as by `nohup`.
+fn endings() -> Vec<i32> {
+    let hears_hangups = !process::is_ignored(SIGHUP);
+    let hangup = hears_hangups.then_some(SIGHUP);
+    [SIGINT, SIGTERM].into_iter().chain(hangup).collect()
 }
 
 /// A pipe that gets a byte for each of these signals, and a writing end that keeps it open. A pipe of our own: signal-hook's iterator would
@@ -175,7 +232,12 @@ fn signals_as_pipe(signals: &[i32]) -> Result<(PipeReader, PipeWriter), shmeld::
 }
 
 /// Does what signals mean to a server, until that cannot be heard any more.
-fn watch_signals(pipes: [(PipeReader, PipeWriter); 2], stopper: &Stopper, audit: Option<&Audit>) {
+fn watch_signals(
+    pipes: [(PipeReader, PipeWriter); 2],
+    stopper: &Stopper,
+    audit: Option<&Audit>,
+    has_starter: bool,
+) {
     let [(mut stops, _stops), (mut hangups, _hangups)] = pipes;
     let mut stopping = false;
     while let Ok(ready) = poll(&[stops.as_fd(), hangups.as_fd()], None) {
@@ -193,7 +255,7 @@ fn watch_signals(pipes: [(PipeReader, PipeWriter); 2], stopper: &Stopper, audit:
             if stops.read_exact(&mut [0]).is_err() {
                 return;
             }
-            if stopping {
+            if stopping && !has_starter {
                 std::process::exit(i32::from(exit::INTERRUPTED));
             }
             stopping = true;

@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use rustix::fs::Mode;
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
@@ -78,6 +78,47 @@ pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: no new action is set, and `old` is ours and writable. An invalid signal is an error, which leaves `old` as it is.
     let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut old) };
     asked == 0 && old.sa_sigaction == libc::SIG_IGN
+}
+
+/// `tgkill(pid, pid, signal)`: sends a signal to the thread that the process began with. A system call in which that thread waits returns;
+/// where the handler was set with `SA_RESTART`, the kernel begins it anew.
+///
+/// # Errors
+/// EINVAL for a number that is no signal.
+///
+/// See [tgkill(2)](https://man7.org/linux/man-pages/man2/tgkill.2.html).
+#[doc(alias = "tgkill")]
+pub fn signal_main_thread(signal: i32) -> Result<()> {
+    let pid = libc::c_long::from(std::process::id());
+    // SAFETY: the call takes three numbers and no memory of ours.
+    if unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, libc::c_long::from(signal)) } == 0 {
+        return Ok(());
+    }
+    let errno = std::io::Error::last_os_error();
+    let errno = errno.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
+    Err(Error::new("tgkill", format!("signal {signal}"), errno))
+}
+
+/// `dup2(open("/dev/null"), 0)`, and the same for 1 and 2: standard input is at its end, and what is written to standard output and error
+/// goes nowhere and never waits. For good. A call that waits on one of them goes on doing so until a signal comes
+/// ([`signal_main_thread`]).
+///
+/// # Errors
+/// There is no `/dev/null`, or no descriptor left.
+///
+/// See [dup(2)](https://man7.org/linux/man-pages/man2/dup.2.html).
+#[doc(alias = "dup2")]
+pub fn silence_standard_streams() -> Result<()> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|errno| Error::new("open", "/dev/null", errno))?;
+    for replace in [
+        rustix::stdio::dup2_stdin,
+        rustix::stdio::dup2_stdout,
+        rustix::stdio::dup2_stderr,
+    ] {
+        replace(&null).map_err(|errno| Error::new("dup2", "/dev/null", errno))?;
+    }
+    Ok(())
 }
 
 /// `sched_setaffinity(0, allowed - {cpu})`, then back to what was allowed: makes the scheduler move this thread to another CPU, if it may
@@ -221,6 +262,14 @@ mod tests {
         // The runtime of Rust ignores the first, nobody the second.
         let signals = [libc::SIGPIPE, libc::SIGWINCH, -1];
         assert_eq!(signals.map(is_ignored), [true, false, false]);
+    }
+
+    #[test]
+    fn the_main_thread_gets_the_signal_that_was_named() {
+        // SIGWINCH is ignored by default: it hurts nobody here.
+        assert!(signal_main_thread(libc::SIGWINCH).is_ok());
+        let error = signal_main_thread(-1).expect_err("no signal");
+        assert_eq!(error.errno(), Errno::INVAL);
     }
 
     #[test]

@@ -31,7 +31,7 @@ pub fn run(program: &Program, args: &BenchArgs) -> u8 {
         );
         return 2;
     }
-    let interrupt = program.interrupt();
+    let interrupt = program.interrupt_and_clean_up();
     let measured =
         Arena::build(Site::of_ourselves(&interrupt), args.size).and_then(|arena| measure(&arena, args));
     let printed = match measured {

@@ -27,9 +27,7 @@ pub fn run(program: &Program, args: &BoardArgs) -> u8 {
         program.name,
         Loudness::from_options(talk.quiet || talk.json, talk.explain),
     );
-    let interrupt = program.interrupt();
-    // Standard input and output can make a command wait for ever.
-    program.end_when_blocked(interrupt.clone());
+    let interrupt = program.interrupt_and_clean_up();
     let outcome = match &args.command {
         BoardCommand::Post(args) => post(program, args, interrupt),
         BoardCommand::Read(args) => read(program, args, interrupt),

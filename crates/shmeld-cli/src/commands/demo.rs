@@ -52,7 +52,7 @@ fn transfer(program: &Program, args: &DemoArgs) -> u8 {
 }
 
 fn play(program: &Program, args: &DemoArgs, story: &mut Story) -> Result<(), Trouble> {
-    let interrupt = program.interrupt();
+    let interrupt = program.interrupt_and_clean_up();
     let tag = random_tag();
     let stage = TemporaryDirectory::create(&std::env::temp_dir(), &format!("shmeld-demo-{tag}"))?;
     let theatre = Theatre {

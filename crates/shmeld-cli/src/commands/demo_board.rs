@@ -78,7 +78,7 @@ fn play_role(program: &Program, args: &DemoArgs, role: DemoRole) -> u8 {
 }
 
 fn play(program: &Program, story: &mut Story) -> Result<(), Trouble> {
-    let interrupt = program.interrupt();
+    let interrupt = program.interrupt_and_clean_up();
     let stage = TemporaryDirectory::create(&std::env::temp_dir(), &format!("shmeld-demo-{}", random_tag()))?;
     let cast = Cast::new(stage.path(), &interrupt)?;
     let key = cast.key;

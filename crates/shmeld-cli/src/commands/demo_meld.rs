@@ -41,7 +41,7 @@ pub fn run(program: &Program, args: &DemoArgs) -> u8 {
 
 /// Both processes, started by this one, which is no part of their talk: it only shows what they say, in the order in which they say it.
 fn play(program: &Program, args: &DemoArgs) -> Result<u8, String> {
-    let interrupt = program.interrupt();
+    let interrupt = program.interrupt_and_clean_up();
     let mut story = Story::new();
     story.title("shmeld demo meld: two unrelated processes, one memory of 1024 bytes");
     let (reader, writer) = std::io::pipe().map_err(|error| format!("pipe: {error}"))?;

@@ -91,7 +91,7 @@ pub fn run(program: &Program, role: DemoRole, args: &DemoArgs) -> u8 {
     let meeting = Meeting {
         args,
         name: &args.object,
-        interrupt: program.interrupt(),
+        interrupt: program.interrupt_and_clean_up(),
         patience: args.wait.0,
     };
     let outcome = match role {

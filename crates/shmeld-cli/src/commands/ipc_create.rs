@@ -15,10 +15,15 @@ pub(super) fn create(talk: &Talk<'_>, args: &CreateArgs) -> u8 {
         mode: args.mode,
         exclusive: args.exclusive,
     };
+    let interrupt = talk.program.interrupt_and_clean_up();
     let created = Segment::create(&args.address, creation);
     talk.code(created.and_then(|(segment, made)| match made {
-        Made::New => told_as_new(talk, &segment),
-        Made::Found => tell(talk, &segment, "opened"),
+        Made::New => told_as_new(talk, &segment).and_then(|code| match interrupt.check() {
+            // Nobody waits for it any more, and nobody may have heard where it is.
+            Err(stopped) => Segment::remove(&segment.lasting_address()).and(Err(stopped)),
+            Ok(()) => Ok(code),
+        }),
+        Made::Found => tell(talk, &segment, "opened").and_then(|code| interrupt.check().map(|()| code)),
     }))
 }
 

@@ -40,7 +40,7 @@ pub fn run(program: &Program, args: &ServeArgs) -> u8 {
         Err(error) => return program.fail(&error),
     };
     // The first other thread: it inherits the confinement.
-    if let Err(error) = program.stop_on_signals(server.stopper(), audit) {
+    if let Err(error) = program.stop_on_signals(server.stopper(), audit, args.until_stdin_closes) {
         return program.fail(&error.into());
     }
     if args.until_stdin_closes {

@@ -75,6 +75,7 @@ mod rule_book;
 mod sandbox;
 mod service;
 mod signals;
+mod signals_twice;
 mod sizes;
 mod talk;
 mod textbook_board;

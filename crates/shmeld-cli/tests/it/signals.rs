@@ -232,7 +232,12 @@ fn client_asked_to_end_says_so_with_its_code_and_leaves_nothing() {
     let world = World::new("interrupted");
     put_large(&world, "large", LARGE_MEBIBYTES);
     let _server = world.start_server();
-    for (signal, code, region) in [("INT", 130, "4096"), ("TERM", 143, "4096"), ("INT", 130, "1M")] {
+    for (signal, code, region) in [
+        ("INT", 130, "4096"),
+        ("TERM", 143, "4096"),
+        ("HUP", 129, "4096"),
+        ("INT", 130, "1M"),
+    ] {
         let client = world
             .client()
             .args(["--region", region, "-o"])
@@ -250,7 +255,7 @@ fn client_asked_to_end_says_so_with_its_code_and_leaves_nothing() {
 #[test]
 fn client_asked_to_end_while_it_waits_for_a_server_ends() {
     let world = World::new("interrupted-early");
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
+    for (signal, code) in [("INT", 130), ("TERM", 143), ("HUP", 129)] {
         let client = world.client().args(["-o", "output", "file"]).start();
         client.wait_for_stderr("waiting for server");
         client.signal(signal);
