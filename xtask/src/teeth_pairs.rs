@@ -322,8 +322,8 @@ pub const PAIRS: [Pair; 40] = [
         package: "shmeld-cli",
         test: "it::meld::object_of_another_user_is_refused_with_its_uid_and_kept",
         file: "crates/shmeld-cli/src/commands/demo_meld_object.rs",
-        sound: "    if uid == process::effective_uid() {\n",
-        broken: "    if uid == process::effective_uid() || object.is_some() {\n",
+        sound: "    if is_own_uid(uid) {\n        return Ok(object);\n",
+        broken: "    if is_own_uid(uid) || object.is_some() {\n        return Ok(object);\n",
     },
     Pair {
         protection: "no address is rounded down to nothing",

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use shmeld::os::lease::{self, Kind, Range};
 use shmeld::os::posix::shm::SharedMemory;
+use shmeld::os::users::is_own_uid;
 use shmeld::os::{Error, ErrorKind, ObjectName, explain, process};
 
 use super::demo_meld_role::Failure;
@@ -23,6 +24,22 @@ const REMOVAL: u64 = 2;
 /// How often A tries to get the name, and how long it sleeps in between: others may be about to leave it.
 const TRIES: u32 = 5;
 const NAP: Duration = Duration::from_millis(200);
+
+/// Whether we can know at all what is ours. To be asked before anything is made: we could not tell it from others' afterwards.
+///
+/// # Errors
+/// A user namespace that does not know our user.
+pub fn check_user(name: &ObjectName) -> Result<(), Failure> {
+    let uid = process::effective_uid();
+    if is_own_uid(uid) {
+        return Ok(());
+    }
+    let message = format!(
+        "shm_open {name}: in this user namespace uid {uid} is our user and every other one that it does not know: what is ours cannot be told"
+    );
+    let cure = "use a namespace that knows the user (unshare --map-current-user), or none";
+    Err(Failure::system(message).with_hint(cure))
+}
 
 /// Whether the process of that byte lives.
 ///
@@ -97,12 +114,12 @@ pub fn open_own(name: &ObjectName) -> Result<Option<SharedMemory>, Failure> {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         // What cannot be opened may still tell whose it is.
         Err(error) => match SharedMemory::stat_name(name) {
-            Ok(stat) if stat.uid != process::effective_uid() => Ok((stat.uid, None)),
+            Ok(stat) if !is_own_uid(stat.uid) => Ok((stat.uid, None)),
             _ => Err(error),
         },
     };
     let (uid, object) = opened?;
-    if uid == process::effective_uid() {
+    if is_own_uid(uid) {
         return Ok(object);
     }
     Err(Failure::Library(shmeld::Error::ForeignOwner {

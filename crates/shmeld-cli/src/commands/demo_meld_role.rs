@@ -94,10 +94,10 @@ pub fn run(program: &Program, role: DemoRole, args: &DemoArgs) -> u8 {
         interrupt: program.interrupt_and_clean_up(),
         patience: args.wait.0,
     };
-    let outcome = match role {
+    let outcome = object::check_user(meeting.name).and_then(|()| match role {
         DemoRole::A => meeting.play_a(),
         DemoRole::B => meeting.play_b(),
-    };
+    });
     match outcome {
         Ok(()) => exit::DONE,
         Err(failure) => failure.tell(&program),

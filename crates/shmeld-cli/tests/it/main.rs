@@ -47,6 +47,7 @@ mod ipc_segments;
 mod ipc_world;
 mod limits;
 mod listing;
+mod meeting;
 mod meld;
 mod midway;
 mod names;

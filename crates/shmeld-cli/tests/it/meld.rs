@@ -4,93 +4,13 @@ use std::time::Duration;
 
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::{ErrorKind, ObjectName};
 
+use crate::content;
+use crate::meeting::{Meeting, stop};
 use crate::outcome::Outcome;
-use crate::processes::{Program, Running};
-use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
-
-/// A world with an object of its own.
-struct Meeting {
-    world: World,
-    name: ObjectName,
-    _remover: Remover,
-}
-
-/// Removes what a test that failed has left.
-struct Remover(ObjectName);
-
-impl Drop for Remover {
-    fn drop(&mut self) {
-        // Nothing is there after a test that passed.
-        let _ = SharedMemory::unlink(&self.0);
-    }
-}
-
-impl Meeting {
-    fn new(what: &str) -> Self {
-        let world = World::new(what);
-        let name = ObjectName::new(&format!("{}-meld", world.name())).unwrap();
-        let _remover = Remover(name.clone());
-        Self {
-            world,
-            name,
-            _remover,
-        }
-    }
-
-    fn demo(&self) -> Program {
-        let demo = self.world.shmeld("demo").arg("meld");
-        demo.args(["--object", &self.name.to_string()])
-    }
-
-    fn role(&self, role: &str) -> Program {
-        self.demo().args(["--role", role])
-    }
-
-    /// A, waiting for B.
-    fn start_a(&self) -> Running {
-        let a = self.role("a").start();
-        a.wait_for_stderr(" wait ");
-        a
-    }
-
-    /// A, stopped while it waits for B, and B, waiting for A to read its answer.
-    fn start_both_and_stop_a(&self) -> (Running, Running) {
-        let a = self.start_a();
-        stop(&a);
-        let b = self.role("b").start();
-        b.wait_for_stderr("turn = 2");
-        (a, b)
-    }
-
-    fn exists(&self) -> bool {
-        let stat = SharedMemory::stat_name(&self.name);
-        !stat.is_err_and(|error| error.kind() == ErrorKind::NotFound)
-    }
-
-    /// Nothing is left, whatever the processes said.
-    #[track_caller]
-    fn finish(self) {
-        assert!(!self.exists(), "{} is left", self.name);
-        self.world.finish();
-    }
-
-    /// The next run is not disturbed by what this one left.
-    #[track_caller]
-    fn run_again_and_finish(self) {
-        self.demo().run().expect_code(0);
-        self.finish();
-    }
-}
-
-fn stop(process: &Running) {
-    process.signal("STOP");
-    let stat = format!("/proc/{}/stat", process.pid());
-    eventually("the process is stopped", || {
-        std::fs::read_to_string(&stat).unwrap().contains(") T ")
-    });
-}
+use crate::processes::Running;
+use crate::users_namespace::{ALONE, NOBODY_KNOWN, users_or_skip};
+use crate::world::{NOBODY, has_or_skip, is_root_or_skip};
 
 /// Both have read what the other wrote.
 #[track_caller]
@@ -270,6 +190,40 @@ fn object_of_another_user_is_refused_with_its_uid_and_kept() {
     let outcome = meeting.role("a").as_user(NOBODY).run().expect_code(3);
     outcome.expect_said("it belongs to uid 0, not to us");
     std::fs::remove_file(&path).unwrap();
+    meeting.finish();
+}
+
+/// In a user namespace without a map every user has the number 65534, oneself included: what root had left open to all was taken for
+/// one's own, believed, and (where the kernel let it) removed. (Row O16.)
+#[test]
+fn number_of_all_unknown_users_is_not_taken_for_our_own() {
+    let meeting = Meeting::new("meld-unknown");
+    let Some(users) = users_or_skip(&meeting.world) else {
+        return;
+    };
+    // Where nobody is known nothing is made, whether the name is free or not.
+    let unknown = "in this user namespace uid 65534 is our user and every other one";
+    let refuse_all = |namespace: &[&str], said: &str| {
+        let programs = [meeting.role("a"), meeting.role("b")];
+        for program in programs.map(|program| program.args(["--wait", "300ms"])) {
+            let refused = program.wrapped(namespace).as_user(users.a).run().expect_code(3);
+            refused.expect_said(said).expect_said("hint: ");
+        }
+    };
+    refuse_all(&NOBODY_KNOWN, unknown);
+    assert!(!meeting.exists());
+    let path = format!("/dev/shm{}", meeting.name);
+    std::fs::write(&path, [0; 1024]).unwrap();
+    content::set_mode(path.as_ref(), 0o666);
+    refuse_all(&NOBODY_KNOWN, unknown);
+    // Root in there is the user itself, and who is root out here is nobody it knows.
+    refuse_all(&ALONE, "belongs to uid 65534, not to us");
+    assert_eq!(std::fs::read(&path).unwrap(), [0; 1024]);
+    std::fs::remove_file(&path).unwrap();
+    // It knows itself, and that is enough to meet.
+    let start = |role| meeting.role(role).wrapped(&ALONE).as_user(users.a).start();
+    let (a, b) = (start("a"), start("b"));
+    assert_melded(a.finish(), b.finish());
     meeting.finish();
 }
 
