@@ -29,6 +29,9 @@ pub struct DemoArgs {
     /// meld, and board with --role: how long each process waits for the other: 500ms, 10s, 2m or forever
     #[arg(long, value_name = "DUR", default_value = WAIT, value_parser = parse_wait)]
     pub wait: Wait,
+    /// For `demo meld` without a role: end when standard input is closed
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
 }
 
 /// A process of a demonstration.

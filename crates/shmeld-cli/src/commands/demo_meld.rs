@@ -7,8 +7,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use shmeld::file::Interrupt;
-use shmeld::os::event;
 use shmeld::os::posix::shm::SharedMemory;
+use shmeld::os::{ObjectName, event};
 
 use super::demo_meld_object::remove_stale;
 use super::demo_meld_role;
@@ -51,6 +51,7 @@ fn play(program: &Program, args: &DemoArgs) -> Result<u8, String> {
         shown: 0,
     };
     story.step("Process A makes the memory");
+    let _remover = Remover(&args.object);
     let mut a = start("a", args, &writer)?;
     let mut is_interrupted = talk.show_until(&interrupt, |said| said.contains(WAITS) || has_ended(&mut a))?;
     let mut b = None;
@@ -60,7 +61,14 @@ fn play(program: &Program, args: &DemoArgs) -> Result<u8, String> {
     }
     // From here on the pipe ends with those who speak.
     drop(writer);
-    is_interrupted = is_interrupted || talk.show_until(&interrupt, |_| false)?;
+    is_interrupted = is_interrupted
+        || talk.show_until(&interrupt, |_| {
+            // A lease tells of the death of who was seen. Who died before that would be waited for in vain.
+            if [Some(&mut a), b.as_mut()].into_iter().flatten().any(has_failed) {
+                give_up([Some(&mut a), b.as_mut()]);
+            }
+            false
+        })?;
     if is_interrupted {
         drop((a, b));
         // Both are gone, killed: what A could not remove is ours to remove.
@@ -96,8 +104,31 @@ fn start(role: &str, args: &DemoArgs, writer: &PipeWriter) -> Result<Owned, Stri
     let mut command = ourselves();
     command.args(["demo", "meld", "--role", role, "--wait", &wait]);
     command.args(["--object", &args.object.to_string()]);
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(writer);
+    // It ends when nobody holds the other end of its standard input any more: when we give it up, or however we end.
+    command.arg("--until-stdin-closes").stdin(Stdio::piped());
+    command.stdout(Stdio::null()).stderr(writer);
     Ok(Owned(spawn(&mut command, None)?.0))
+}
+
+/// Tells those that still run that nobody wants them any more.
+fn give_up(processes: [Option<&mut Owned>; 2]) {
+    for process in processes.into_iter().flatten() {
+        drop(process.0.stdin.take());
+    }
+}
+
+fn has_failed(process: &mut Owned) -> bool {
+    matches!(process.0.try_wait(), Ok(Some(status)) if !status.success())
+}
+
+/// Removes what a killed A has left, once both processes are gone.
+struct Remover<'a>(&'a ObjectName);
+
+impl Drop for Remover<'_> {
+    fn drop(&mut self) {
+        // What is not ours, or in use, is told by those who meet it.
+        let _ = remove_stale(self.0);
+    }
 }
 
 fn has_ended(process: &mut Owned) -> bool {

@@ -2,10 +2,13 @@
 //!
 //! Who waits looks at the turn word again and again, and at the other's lease: nobody rings here. Bells are what `demo transfer` has.
 
+use std::io::stdin;
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
 use shmeld::file::Interrupt;
+use shmeld::os::event::poll;
 use shmeld::os::fs::Stat;
 use shmeld::os::mapping::Mapping;
 use shmeld::os::name::escape;
@@ -227,6 +230,19 @@ impl Meeting<'_> {
         Ok(())
     }
 
+    /// Whether to go on.
+    ///
+    /// # Errors
+    /// We were told to stop, or who started us has given up or died.
+    pub fn check(&self) -> Result<(), Failure> {
+        self.interrupt.check()?;
+        if self.args.until_stdin_closes && poll(&[stdin().as_fd()], Some(Duration::ZERO))?[0] {
+            let message = format!("{}: the demonstration is over before its end", self.name);
+            return Err(Failure::told(exit::PEER, message));
+        }
+        Ok(())
+    }
+
     /// What can be done about a process that does not come.
     pub fn cure(&self, role: &str) -> String {
         format!("start it: {}; or --wait forever", self.args.meld_command(role))
@@ -259,7 +275,7 @@ impl Meeting<'_> {
                 explain!("wait", self.name, why);
                 is_told = true;
             }
-            self.interrupt.check()?;
+            self.check()?;
             if deadline.is_over() {
                 let message = format!("shm_open {}: A did not come{}", self.name, deadline.text());
                 return Err(Failure::system(message).with_hint(&self.cure("a")));

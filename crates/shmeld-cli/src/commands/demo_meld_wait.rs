@@ -85,7 +85,7 @@ impl<'a> Wait<'a> {
     }
 
     fn sleep(&self, deadline: &Deadline, was_there: bool) -> Result<(), Failure> {
-        self.meeting.interrupt.check()?;
+        self.meeting.check()?;
         if deadline.is_over() {
             return Err(if was_there {
                 self.blame(&format!("is alive, but has done nothing{}", deadline.text()))

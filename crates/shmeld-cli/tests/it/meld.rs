@@ -1,6 +1,7 @@
 //! `demo meld`: both processes in one terminal, each in its own, in either order; one of them dies, lies, or never comes.
 
-use std::time::Duration;
+use std::io::PipeReader;
+use std::time::{Duration, Instant};
 
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::posix::shm::SharedMemory;
@@ -8,9 +9,9 @@ use shmeld_os::posix::shm::SharedMemory;
 use crate::content;
 use crate::meeting::{Meeting, stop};
 use crate::outcome::Outcome;
-use crate::processes::Running;
+use crate::processes::{Running, full_pipe};
 use crate::users_namespace::{ALONE, NOBODY_KNOWN, users_or_skip};
-use crate::world::{NOBODY, has_or_skip, is_root_or_skip};
+use crate::world::{NOBODY, eventually, has_or_skip, is_root_or_skip};
 
 /// Both have read what the other wrote.
 #[track_caller]
@@ -316,6 +317,64 @@ fn of_many_started_together_one_is_a() {
     assert_eq!(codes[..2], [Some(0), Some(3)], "{codes:?}");
     assert!(codes[2..].iter().all(|&code| code == Some(3)), "{codes:?}");
     meeting.finish();
+}
+
+/// The demonstration of both, held where A waits and B is not there yet: nobody takes more of its words. A's pid.
+fn start_and_hold_both(meeting: &Meeting) -> (Running, PipeReader, String) {
+    let (reader, writer) = full_pipe(300);
+    let demo = meeting.demo().args(["--wait", "50s"]).stdout(writer).start();
+    eventually("A has come", || meeting.exists());
+    let children = format!("/proc/{0}/task/{0}/children", demo.pid());
+    let a = std::fs::read_to_string(children).unwrap();
+    (demo, reader, a.trim().to_owned())
+}
+
+/// Takes everything, until the demonstration has ended; what its exit code is.
+fn let_go(demo: &Running, mut reader: PipeReader) -> Outcome {
+    std::thread::spawn(move || std::io::copy(&mut reader, &mut std::io::sink()));
+    let start = Instant::now();
+    let outcome = demo.finish();
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    outcome
+}
+
+/// A used to wait for the whole of its patience: nobody told it that B had died before it was seen.
+#[test]
+fn death_of_b_before_it_has_come_ends_the_demonstration_of_both() {
+    if !has_or_skip("prlimit") {
+        return;
+    }
+    let meeting = Meeting::new("meld-b-never");
+    let (demo, reader, _) = start_and_hold_both(&meeting);
+    // A process that is started from now on has not stack enough to begin.
+    let limit = meeting.world.tool("prlimit");
+    let limit = limit.args(["--stack=8192", "--pid", &demo.pid().to_string()]);
+    limit.run().expect_code(0);
+    let_go(&demo, reader).expect_code(4);
+    meeting.finish();
+}
+
+#[test]
+fn death_of_a_before_b_has_come_ends_the_demonstration_of_both() {
+    let meeting = Meeting::new("meld-a-gone");
+    let (demo, reader, a) = start_and_hold_both(&meeting);
+    meeting.world.tool("kill").args(["-9", &a]).run().expect_code(0);
+    let_go(&demo, reader).expect_code(4);
+    meeting.finish();
+}
+
+/// Whoever ended the demonstration by kill -9 had its A for half a minute more, and `/shm-demo` with it.
+#[test]
+fn processes_end_with_the_demonstration_that_started_them() {
+    let meeting = Meeting::new("meld-starter");
+    let (demo, _reader, a) = start_and_hold_both(&meeting);
+    demo.kill();
+    let start = Instant::now();
+    eventually("A has ended and removed its name", || {
+        !meeting.exists() && !std::fs::exists(format!("/proc/{a}")).unwrap()
+    });
+    assert!(start.elapsed() < Duration::from_secs(10), "{:?}", start.elapsed());
+    meeting.run_again_and_finish();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Programs as processes: everything they say is kept, no wait is for ever, and none outlives its test.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::io::{PipeReader, PipeWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
@@ -301,4 +301,12 @@ impl Process {
             story: self.group.story(),
         }
     }
+}
+
+/// A pipe that is full but for some bytes: whoever writes more into it waits until somebody reads.
+pub fn full_pipe(room: usize) -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().unwrap();
+    // As much as it holds if nobody has changed that.
+    writer.write_all(&vec![b'x'; 65536 - room]).unwrap();
+    (reader, writer)
 }

@@ -1,7 +1,6 @@
 //! Commands that have made something with a name, told to end once and, while they clean up, once more; by a terminal that goes away,
 //! too. Nothing is left, and the exit code is that of the signal.
 
-use std::io::{PipeReader, PipeWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,7 @@ use shmeld_os::{ObjectName, listing};
 use crate::content;
 use crate::desk::{Desk, LONG_BYTES};
 use crate::ipc_world::Places;
-use crate::processes::Running;
+use crate::processes::{Running, full_pipe};
 use crate::world::{World, eventually};
 
 /// What can end a command, with the exit code.
@@ -36,14 +35,6 @@ fn tell_twice(process: &Running, signal: &str, code: i32) -> String {
     let outcome = process.finish().expect_code(code);
     assert!(start.elapsed() < SOON, "{signal}: {:?}", start.elapsed());
     outcome.stdout_text()
-}
-
-/// A pipe that is full but for some bytes: whoever writes more into it waits until somebody reads.
-fn full_pipe(room: usize) -> (PipeReader, PipeWriter) {
-    let (reader, mut writer) = std::io::pipe().unwrap();
-    // As much as it holds if nobody has changed that.
-    writer.write_all(&vec![b'x'; 65536 - room]).unwrap();
-    (reader, writer)
 }
 
 /// A second Ctrl-C, or the hang-up of a terminal, used to kill the poster while it removed its set and its segment.
