@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 40] = [
+pub const PAIRS: [Pair; 41] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -340,5 +340,13 @@ pub const PAIRS: [Pair; 40] = [
         file: "crates/shmeld/src/segment/bytes.rs",
         sound: "is_hole: memory.stat()?.bytes >= end,",
         broken: "is_hole: true,",
+    },
+    Pair {
+        protection: "what others have added stays",
+        package: "shmeld-os",
+        test: "it::reserve::growth_that_fails_cuts_off_what_it_has_added_and_nothing_of_others",
+        file: "crates/shmeld-os/src/posix/reserve.rs",
+        sound: "if reached > present && self.stat()?.bytes == reached {",
+        broken: "if reached > present {",
     },
 ];

@@ -9,8 +9,10 @@ use crate::program::exit;
 use crate::values::{Owner, count_bytes};
 
 pub(super) fn resize(talk: &Talk<'_>, args: &ResizeArgs) -> u8 {
+    // Stopped half-way it gives back what it has reserved.
+    let interrupt = talk.program.interrupt();
     talk.code(ipc::open(&args.address, true).and_then(|segment| {
-        segment.resize(args.size)?;
+        segment.resize(args.size, &interrupt)?;
         let text = format!("{} has {} now", args.address, count_bytes(args.size));
         Ok(talk.news(text, || {
             event("resized", &args.address, json!({"size": args.size}))

@@ -43,6 +43,7 @@ mod hostile;
 mod ipc_bytes;
 mod ipc_errors;
 mod ipc_peers;
+mod ipc_races;
 mod ipc_segments;
 mod ipc_world;
 mod limits;

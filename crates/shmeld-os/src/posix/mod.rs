@@ -12,5 +12,6 @@
 pub mod mqueue;
 mod notify;
 mod queue_root;
+mod reserve;
 pub mod semaphore;
 pub mod shm;

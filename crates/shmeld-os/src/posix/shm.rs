@@ -35,11 +35,11 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::PathBuf;
 
-use rustix::fs::{FallocateFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use rustix::io::{Errno, retry_on_intr};
 
 use crate::fs::{self, FileKind, Stat};
-use crate::{Error, ErrorKind, ObjectName, Result, explain, limits};
+use crate::{Error, ErrorKind, ObjectName, Result, explain};
 
 /// Where POSIX shared memory lives on Linux.
 pub const DIRECTORY: &str = "/dev/shm";
@@ -49,10 +49,6 @@ const OPEN_SAFELY: OFlags = OFlags::NOFOLLOW
     .union(OFlags::NONBLOCK)
     .union(OFlags::NOCTTY)
     .union(OFlags::CLOEXEC);
-
-/// One `fallocate` reserves at most this much. A signal makes the kernel undo the whole call; small
-/// calls get done between the ticks of a profiler's timer.
-const RESERVE_BYTES_MAX: u64 = 8 << 20;
 
 /// How often creating and opening may alternate when others create and remove the name meanwhile.
 const RACE_TRIES_MAX: usize = 100;
@@ -178,73 +174,6 @@ impl SharedMemory {
             return Err(memory.fail("shm_open", Errno::OPNOTSUPP));
         }
         Ok(memory)
-    }
-
-    /// `posix_fallocate(fd, 0, bytes)`: makes the object at least `bytes` long, with memory behind every
-    /// page, so that touching it cannot fail. Calling it again is cheap.
-    ///
-    /// # Errors
-    /// [`ErrorKind::NoSpace`], naming the bytes needed and free; the part that was reserved stays until the
-    /// object goes. [`ErrorKind::Limit`] beyond `RLIMIT_FSIZE`, if
-    /// [SIGXFSZ is ignored](crate::process::ignore_broken_pipe_and_file_size).
-    ///
-    /// See [posix_fallocate(3)](https://man7.org/linux/man-pages/man3/posix_fallocate.3.html).
-    #[doc(alias = "posix_fallocate")]
-    pub fn reserve(&self, bytes: u64) -> Result<()> {
-        self.reserve_range(0, bytes)?;
-        explain!(
-            "posix_fallocate",
-            self.label,
-            format_args!("reserve {bytes} bytes now, so that no later access finds the memory missing"),
-        );
-        Ok(())
-    }
-
-    /// `posix_fallocate(fd, size, bytes - size)`: makes the object `bytes` long if it is shorter, with
-    /// memory behind what is new; never shrinks it.
-    ///
-    /// # Errors
-    /// As for [`reserve`](SharedMemory::reserve).
-    ///
-    /// See [posix_fallocate(3)](https://man7.org/linux/man-pages/man3/posix_fallocate.3.html).
-    #[doc(alias = "posix_fallocate")]
-    pub fn grow(&self, bytes: u64) -> Result<()> {
-        let present = self.stat()?.bytes;
-        if present >= bytes {
-            return Ok(());
-        }
-        self.reserve_range(present, bytes)?;
-        explain!(
-            "posix_fallocate",
-            self.label,
-            format_args!("grow from {present} to {bytes} bytes")
-        );
-        Ok(())
-    }
-
-    fn reserve_range(&self, start: u64, end: u64) -> Result<()> {
-        let mut position = start;
-        while position < end {
-            let step = (end - position).min(RESERVE_BYTES_MAX);
-            retry_on_intr(|| rustix::fs::fallocate(&self.file, FallocateFlags::empty(), position, step))
-                .map_err(|errno| self.fail_to_reserve(end - start, position - start, errno))?;
-            position += step;
-        }
-        Ok(())
-    }
-
-    fn fail_to_reserve(&self, needed: u64, reserved: u64, errno: Errno) -> Error {
-        let label = match limits::shared_memory_space() {
-            Ok((_, free)) if errno == Errno::NOSPC => {
-                format!(
-                    "{} ({needed} bytes needed, {} free)",
-                    self.label,
-                    free.saturating_add(reserved)
-                )
-            }
-            _ => self.label.clone(),
-        };
-        Error::new("posix_fallocate", label, errno)
     }
 
     /// `linkat(fd, "", "/dev/shm", name, AT_EMPTY_PATH)`: gives an [unnamed](SharedMemory::create_unnamed)

@@ -17,6 +17,7 @@ mod limits;
 mod listing;
 mod mapping;
 mod queue;
+mod reserve;
 mod roles;
 mod semaphore;
 mod shared_memory;

@@ -83,11 +83,11 @@ fn reserving_allocates_every_page_and_growing_never_shrinks() {
     memory.reserve(3 << 20).expect("again");
     let stat = memory.stat().expect("stat");
     assert_eq!((stat.bytes, stat.blocks_512 * 512), (3 << 20, 3 << 20));
-    memory.grow(1).expect("nothing to do");
+    memory.grow(1, || true).expect("nothing to do");
     memory.reserve(1).expect("nothing to do");
     assert_eq!(memory.stat().expect("stat").bytes, 3 << 20);
     // More than one step of the reservation, and not a whole number of pages.
-    memory.grow((20 << 20) + 1).expect("space");
+    memory.grow((20 << 20) + 1, || true).expect("space");
     let stat = memory.stat().expect("stat");
     assert_eq!(stat.bytes, (20 << 20) + 1);
     assert!(stat.blocks_512 * 512 > 20 << 20);
@@ -261,7 +261,7 @@ pub fn fill_a_small_tmpfs() {
     memory
         .reserve(16 * 1024)
         .expect("a smaller one fits, nothing was leaked");
-    let error = assert_kind(memory.grow(65 * 1024), ErrorKind::NoSpace);
+    let error = assert_kind(memory.grow(65 * 1024, || true), ErrorKind::NoSpace);
     assert!(
         error.object().contains("50176 bytes needed, 49152 free"),
         "{error}"

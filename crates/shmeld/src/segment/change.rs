@@ -1,12 +1,15 @@
 //! Size, mode and owner of a segment, and its end.
 
+use std::cmp::Ordering;
+
 use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::sysv::shared_memory::SegmentStat;
-use shmeld_os::{Errno, Error, ErrorKind, explain, fs, limits};
+use shmeld_os::{Errno, Error as OsError, ErrorKind, explain, fs, limits};
 
 use super::open::{Object, open_sysv};
 use super::{Address, Segment, SegmentError};
-use crate::Result;
+use crate::file::Interrupt;
+use crate::{Error, Result};
 
 /// What removing a segment has left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,11 +31,12 @@ pub enum Removal {
 impl Segment {
     /// `posix_fallocate` or `ftruncate`: makes a POSIX segment longer, with memory behind what is new, or shorter.
     ///
-    /// Whoever has mapped what is cut off gets SIGBUS at the next touch of it. If there is no room to grow, the size stays.
+    /// Whoever has mapped what is cut off gets SIGBUS at the next touch of it. If there is no room to grow, or `interrupt` comes, the size is
+    /// what it was, or what somebody else has made of it meanwhile.
     ///
     /// # Errors
-    /// [`SegmentError::NotPossible`] for a System V segment; ENOSPC, with the bytes needed and free.
-    pub fn resize(&self, bytes: u64) -> Result<()> {
+    /// [`SegmentError::NotPossible`] for a System V segment; ENOSPC, with the bytes needed and free; [`Error::Interrupted`].
+    pub fn resize(&self, bytes: u64, interrupt: &Interrupt) -> Result<()> {
         let Object::Posix(memory) = &self.object else {
             return Err(SegmentError::NotPossible {
                 operation: "resize",
@@ -43,18 +47,21 @@ impl Segment {
             .into());
         };
         let present = memory.stat()?.bytes;
-        if bytes > present {
-            check_room(memory.label(), bytes - present)?;
-            if let Err(error) = memory.grow(bytes) {
-                // What could be reserved would stay. The first error says why; this one could say nothing more.
-                let _ = fs::set_size(memory, present);
-                return Err(error.into());
+        match bytes.cmp(&present) {
+            // Not even a call: it would cut off what somebody else adds at this moment.
+            Ordering::Equal => {}
+            Ordering::Greater => {
+                check_room(memory.label(), bytes - present)?;
+                let grown = memory.grow(bytes, || interrupt.check().is_ok());
+                grown.map_err(|error| interrupt.check().err().unwrap_or(Error::Os(error)))?;
             }
-        } else {
-            fs::set_size(memory, bytes)?;
-            let why =
-                format_args!("from {present} to {bytes} bytes; who has the rest mapped gets SIGBUS there");
-            explain!("ftruncate", self.address, why);
+            Ordering::Less => {
+                fs::set_size(memory, bytes)?;
+                let why = format_args!(
+                    "from {present} to {bytes} bytes; who has the rest mapped gets SIGBUS there"
+                );
+                explain!("ftruncate", self.address, why);
+            }
         }
         Ok(())
     }
@@ -112,7 +119,7 @@ pub(super) fn check_room(label: &str, needed: u64) -> Result<()> {
     match limits::shared_memory_space() {
         Ok((_, free)) if needed > free => {
             let object = format!("{label} ({needed} bytes needed, {free} free)");
-            Err(Error::new("posix_fallocate", object, Errno::NOSPC).into())
+            Err(OsError::new("posix_fallocate", object, Errno::NOSPC).into())
         }
         // The attempt itself says what else is wrong.
         _ => Ok(()),
@@ -136,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_segment_that_cannot_be_seen_any_more_is_gone_or_hidden() {
-        let refused = |errno| Err(Error::new("shmctl(IPC_STAT)", "#1", errno));
+        let refused = |errno| Err(OsError::new("shmctl(IPC_STAT)", "#1", errno));
         assert_eq!(after_removal(&refused(Errno::INVAL)), Removal::Gone);
         assert_eq!(after_removal(&refused(Errno::IDRM)), Removal::Gone);
         assert_eq!(after_removal(&refused(Errno::ACCESS)), Removal::Unseen);

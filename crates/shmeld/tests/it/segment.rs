@@ -1,6 +1,7 @@
 //! Segments as a program uses them: memory that is asked for politely instead of dereferenced.
 
 use shmeld::Error;
+use shmeld::file::Interrupt;
 use shmeld::os::{ErrorKind, sigbus};
 use shmeld::segment::{Address, Creation, How, Made, Removal, Segment, SegmentError};
 
@@ -95,7 +96,7 @@ fn memory_that_vanishes_is_an_error_where_the_guard_is_installed() {
     let segment = place.create(3 * 4096);
     let attachment = segment.attach(How::default()).unwrap();
     attachment.write(8192, b"there").unwrap();
-    segment.resize(4096).unwrap();
+    segment.resize(4096, &Interrupt::default()).unwrap();
     let refused = attachment.read(8192, &mut [0; 5]).unwrap_err();
     assert!(
         matches!(refused, Error::Segment(SegmentError::Changed { .. })),
