@@ -170,6 +170,13 @@ fn buffer_too_short(_: &Error) -> String {
 
 fn shared_memory_full(_: &Error) -> String {
     let space = match limits::shared_memory_space() {
+        Ok((u64::MAX, _)) => {
+            return format!(
+                "{0} has no limit (size=0): the machine or the control group has no memory left, or {0} no inodes. Remove unused objects, or \
+                 remount it with nr_inodes=0",
+                shm::DIRECTORY
+            );
+        }
         Ok((total, free)) => format!("{} has {total} bytes, {free} of them free", shm::DIRECTORY),
         Err(_) => format!("{} is full", shm::DIRECTORY),
     };

@@ -199,7 +199,8 @@ pub fn file_bytes_max() -> Option<u64> {
     getrlimit(Resource::Fsize).current
 }
 
-/// `statvfs("/dev/shm")`: the bytes that shared memory has in all, and the bytes that are free.
+/// `statvfs("/dev/shm")`: the bytes that shared memory has in all, and the bytes that are free. `u64::MAX` both if it was mounted without a
+/// limit (`size=0`): then what the machine or the control group has is all there is.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if nothing is mounted there.
@@ -210,6 +211,10 @@ pub fn shared_memory_space() -> Result<(u64, u64)> {
     let path = Path::new(shm::DIRECTORY);
     let space =
         retry_on_intr(|| rustix::fs::statvfs(path)).map_err(|errno| fail_path("statvfs", path, errno))?;
+    if space.f_blocks == 0 {
+        // tmpfs does not count what it does not limit.
+        return Ok((u64::MAX, u64::MAX));
+    }
     let total = space.f_blocks.saturating_mul(space.f_frsize);
     let free = space.f_bavail.saturating_mul(space.f_frsize);
     Ok((total, free))

@@ -1,6 +1,7 @@
 //! What `shmeld ipc` says when the kernel refuses: which mistake it was, and what cures it.
 
 use crate::content;
+use crate::faults_host::can_or_skip;
 use crate::ipc_world::Places;
 use crate::world::{NOBODY, World, has_or_skip, is_root_or_skip};
 
@@ -244,6 +245,36 @@ fn removal_in_the_middle_of_a_call_is_told_as_one() {
     }
     world.ipc_done(&["rm", &address]);
     content::remove_tree(&world.root().join("calls"));
+    places.assert_empty();
+    world.finish();
+}
+
+/// A tmpfs without a limit says that it has 0 blocks, 0 of them free: it was taken for full, and nothing could be made or made longer.
+#[test]
+fn shared_memory_without_a_limit_is_not_full() {
+    let (world, places) = (World::new("unlimited"), Places::new());
+    let mount = "mount -t tmpfs -o size=0 none /dev/shm";
+    if !can_or_skip(&world, "--mount", mount) || !has_or_skip("strace") {
+        return;
+    }
+    let posix = places.posix();
+    let steps = format!("{mount} && \"$0\" ipc create {posix} --size 1M && \"$0\" ipc resize {posix} 2M");
+    let unlimited = |script: &str| {
+        let shell = ["unshare", "--mount", "sh", "-c", script];
+        world.shmeld("ipc").wrapped(&shell).run()
+    };
+    unlimited(&steps)
+        .expect_code(0)
+        .expect_said(&format!("{posix} has 2097152 bytes now"));
+    // What the machine does not have is told without a number that nobody has counted.
+    let calls = "strace -f -qq -o /dev/null -e inject=fallocate:error=ENOSPC";
+    let refused = unlimited(&format!("{mount} && {calls} \"$0\" ipc create {posix} --size 1M"));
+    refused
+        .expect_code(3)
+        .expect_line("shmeld: posix_fallocate /dev/shm (no name yet): no space left (ENOSPC)")
+        .expect_said(
+            "hint: /dev/shm has no limit (size=0): the machine or the control group has no memory left",
+        );
     places.assert_empty();
     world.finish();
 }

@@ -168,7 +168,8 @@ pub fn stat_path(path: &Path) -> Result<Stat> {
     Ok(raw.into())
 }
 
-/// `statvfs(path)`: the bytes that an unprivileged user can still write on the file system of `path`.
+/// `statvfs(path)`: the bytes that an unprivileged user can still write on the file system of `path`; `u64::MAX` if that does not count them,
+/// as a tmpfs without a limit.
 ///
 /// # Errors
 /// As for [`stat_path`].
@@ -178,6 +179,9 @@ pub fn stat_path(path: &Path) -> Result<Stat> {
 pub fn space_free(path: &Path) -> Result<u64> {
     let space =
         retry_on_intr(|| rustix::fs::statvfs(path)).map_err(|errno| fail_path("statvfs", path, errno))?;
+    if space.f_blocks == 0 {
+        return Ok(u64::MAX);
+    }
     Ok(space.f_bavail.saturating_mul(space.f_frsize))
 }
 

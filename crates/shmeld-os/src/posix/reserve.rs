@@ -92,7 +92,7 @@ impl SharedMemory {
 
     fn fail_to_reserve(&self, needed: u64, reserved: u64, errno: Errno) -> Error {
         let label = match limits::shared_memory_space() {
-            Ok((_, free)) if errno == Errno::NOSPC => {
+            Ok((_, free)) if errno == Errno::NOSPC && free < u64::MAX => {
                 format!(
                     "{} ({needed} bytes needed, {} free)",
                     self.label(),
