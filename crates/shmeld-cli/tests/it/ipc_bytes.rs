@@ -99,6 +99,13 @@ fn pipe_that_comes_in_pieces_is_read_to_its_end() {
         let version = std::fs::read("/proc/sys/kernel/ostype").unwrap();
         world.ipc_done(&["write", &address, "/proc/sys/kernel/ostype"]);
         assert!(world.ipc(&["read", &address]).run().stdout.starts_with(&version));
+        // Or that it has a page: more than the segment, and more than it has.
+        let (online, said) = ("/sys/devices/system/cpu/online", format!("at 0 of {address}"));
+        if let Ok(cpus) = std::fs::read(online) {
+            let written = world.ipc(&["write", &address, online]).run().expect_code(0);
+            written.expect_line(&format!("shmeld: wrote {} bytes {said}", cpus.len()));
+            assert!(world.ipc(&["read", &address]).run().stdout.starts_with(&cpus));
+        }
         world.ipc_done(&["rm", &address]);
     }
     places.assert_empty();

@@ -1,6 +1,8 @@
 //! `shmeld ipc` while others change the same segment or file.
 
+use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use shmeld_os::posix::shm::SharedMemory;
 
@@ -56,6 +58,54 @@ fn resize_that_is_stopped_leaves_the_size_as_it_was() {
     world.ipc_done(&["rm", &address]);
     places.assert_empty();
     world.finish();
+}
+
+/// Half of a file had become the whole of what was written, and the exit code was 0.
+#[test]
+fn file_that_shrinks_while_it_is_written_into_a_segment_is_an_error_that_says_what_arrived() {
+    if !has_or_skip("strace") {
+        return;
+    }
+    let (world, places) = (World::new("shrinks"), Places::new());
+    let file = world.put("file", &[b'x'; 1 << 20]);
+    let path = file.to_str().unwrap();
+    for address in places.both() {
+        world.ipc_done(&["create", &address, "--size", "2M"]);
+        set_size(&file, 1 << 20);
+        let inject = "inject=read:delay_enter=500000:when=2";
+        let strace = [
+            "strace",
+            "-D",
+            "-f",
+            "-qq",
+            "-o",
+            "/dev/null",
+            "-P",
+            path,
+            "-e",
+            inject,
+        ];
+        let write = world.ipc(&["write", &address, "--offset", "9", path]);
+        let writing = write.wrapped(&strace).start();
+        let written = || {
+            let words = ["read", &address, "--offset", "9", "--length", "1"];
+            world.ipc(&words).run().stdout == b"x"
+        };
+        eventually("the first piece is written", written);
+        set_size(&file, 5);
+        let line = format!(
+            "shmeld: write {address}: {path} became shorter while it was read: 262144 of 1048576 bytes are written, at 9 (CHANGED)"
+        );
+        writing.finish().expect_code(1).expect_line(&line);
+        world.ipc_done(&["rm", &address]);
+    }
+    places.assert_empty();
+    world.finish();
+}
+
+fn set_size(path: &Path, bytes: u64) {
+    let file = OpenOptions::new().write(true).open(path).unwrap();
+    file.set_len(bytes).unwrap();
 }
 
 /// The second of the steps in which memory is reserved takes half a second, and then ends like this.

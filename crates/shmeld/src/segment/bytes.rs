@@ -93,17 +93,19 @@ impl Segment {
     /// The whole of a pipe is taken into private memory first, at most what fits.
     ///
     /// # Errors
-    /// [`SegmentError::BeyondEnd`]: nothing was written. [`SegmentError::Changed`]: the segment became shorter meanwhile.
-    /// [`SegmentError::File`]; EACCES if the mode of the segment does not let us write.
+    /// [`SegmentError::BeyondEnd`]: nothing was written. [`SegmentError::Changed`]: the segment or the file became shorter meanwhile, and a
+    /// part was written. [`SegmentError::File`]; EACCES if the mode of the segment does not let us write.
     pub fn write(&self, offset: u64, input: &mut File, label: &str, interrupt: &Interrupt) -> Result<Span> {
         let target = self.bytes(false)?;
         let size = self.describe()?.bytes();
         let room = Span::new(offset, None, size).map_err(|beyond| self.beyond("write", beyond))?;
         if let Some(known) = bytes_left(input) {
             let span = Span::new(offset, Some(known), size).map_err(|beyond| self.beyond("write", beyond))?;
-            let limited = &mut input.take(known);
-            let end = self.fill(&target, span, limited, label, interrupt)?;
-            return Ok(Span::new(offset, Some(end - offset), size).unwrap_or(span));
+            let end = self.fill(&target, span, &mut input.take(known), label, interrupt)?;
+            if end < span.end() {
+                return Err(self.cut_short(label, span, end).into());
+            }
+            return Ok(span);
         }
         let mut all = Vec::new();
         read_all(
@@ -159,6 +161,17 @@ impl Segment {
             address: self.address.clone(),
             what,
             size,
+        }
+    }
+
+    fn cut_short(&self, label: &str, span: Span, end: u64) -> SegmentError {
+        let (done, offset, all) = (end - span.start(), span.start(), span.bytes());
+        SegmentError::Changed {
+            operation: "write",
+            address: self.address.clone(),
+            what: format!(
+                "{label} became shorter while it was read: {done} of {all} bytes are written, at {offset}"
+            ),
         }
     }
 
@@ -240,11 +253,13 @@ fn chunk_bytes(left: u64) -> usize {
     usize::try_from(left).unwrap_or(usize::MAX).min(CHUNK_BYTES)
 }
 
-/// How much a regular file still has; `None` for a pipe, and for files of the kernel, which have the length 0 and bytes nevertheless.
+/// How much a regular file still has; `None` for a pipe, and for files that the kernel makes up while they are read: their length is 0 or a
+/// page, whatever they have.
 fn bytes_left(mut input: &File) -> Option<u64> {
     let stat = fs::stat(input).ok()?;
     let position = input.stream_position().ok()?;
-    (stat.kind == FileKind::File && stat.bytes > 0).then(|| stat.bytes.saturating_sub(position))
+    let is_counted = stat.kind == FileKind::File && !fs::is_pseudo(input).unwrap_or(true);
+    is_counted.then(|| stat.bytes.saturating_sub(position))
 }
 
 fn read_all(input: &mut impl Read, all: &mut Vec<u8>, label: &str, interrupt: &Interrupt) -> Result<()> {

@@ -42,7 +42,7 @@ pub enum SegmentError {
         /// Where it ends.
         size: u64,
     },
-    /// Somebody made it shorter, or its input grew, while it was at work.
+    /// Somebody made it, or the file that it is written from, shorter while that was at work.
     #[error("{operation} {address}: {what} (CHANGED)")]
     Changed {
         /// What was asked for.
