@@ -9,7 +9,7 @@ use shmeld::segment::{Address, Segment};
 use super::{ipc_attach, ipc_bytes, ipc_change, ipc_create, ipc_show};
 use crate::args_ipc::{IpcArgs, IpcCommand, TalkArgs};
 use crate::narrate::{self, Loudness};
-use crate::program::{Program, exit};
+use crate::program::{Program, exit, refused};
 
 /// Runs the command.
 #[must_use]
@@ -53,8 +53,8 @@ impl<'p> Talk<'p> {
         };
         match written.and_then(|()| out.flush()) {
             Err(error) => {
-                self.program
-                    .complain(&format!("write standard output: {error}"), None);
+                let error = refused("write", "standard output", &error);
+                self.program.complain(&error.to_string(), error.hint().as_deref());
                 exit::NOT_DELIVERED
             }
             Ok(()) => exit::DONE,

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 use shmeld::os::{ErrorKind, process};
-use shmeld::segment::{Creation, Description, Made, Segment};
+use shmeld::segment::{Address, Creation, Description, Made, Segment, SysvAddress};
 
 use super::ipc::{Talk, event};
 use super::ipc_show::as_json;
 use crate::args_ipc::{CreateArgs, OpenArgs};
+use crate::program::exit;
 use crate::values::count_bytes;
 
 pub(super) fn create(talk: &Talk<'_>, args: &CreateArgs) -> u8 {
@@ -32,26 +33,37 @@ pub(super) fn open(talk: &Talk<'_>, args: &OpenArgs) -> u8 {
     talk.code(opened.and_then(|segment| tell(talk, &segment, "opened")))
 }
 
-/// A mode that hides it from its maker does not unmake it.
+/// A mode that hides it from its maker does not unmake it; but one of which nobody has heard is of no use to anybody.
 fn told_as_new(talk: &Talk<'_>, segment: &Segment) -> Result<u8, shmeld::Error> {
-    match tell(talk, segment, "created") {
+    let lasting = segment.lasting_address();
+    let told = match tell(talk, segment, "created") {
         Err(shmeld::Error::Os(error)) if error.kind() == ErrorKind::PermissionDenied => {
-            let lasting = segment.lasting_address();
             Ok(talk.data(&lasting, || event("created", &lasting, Value::Null)))
         }
         outcome => outcome,
+    };
+    if !matches!(told, Ok(exit::DONE)) && has_no_key(segment.address()) {
+        Segment::remove(&lasting)?;
+        let text = format!("removed {lasting}: only its number leads to it, and that could not be told");
+        talk.program.complain(&text, None);
     }
+    told
+}
+
+fn has_no_key(address: &Address) -> bool {
+    matches!(address, Address::Sysv(SysvAddress::Key(key)) if key.is_private())
 }
 
 /// Its address alone on standard output, for scripts; the rest on standard error, for people.
 fn tell(talk: &Talk<'_>, segment: &Segment, verb: &str) -> Result<u8, shmeld::Error> {
     let description = segment.describe()?;
     let lasting = segment.lasting_address();
-    if !talk.args.json && !talk.args.quiet {
+    let code = talk.data(&lasting, || event(verb, &lasting, as_json(&description)));
+    if code == exit::DONE && !talk.args.json && !talk.args.quiet {
         let summary = format!("{verb} {}: {}", segment.address(), in_brief(&description));
         talk.program.complain(&summary, None);
     }
-    Ok(talk.data(&lasting, || event(verb, &lasting, as_json(&description))))
+    Ok(code)
 }
 
 /// Size, mode, and what a user should know before relying on it.

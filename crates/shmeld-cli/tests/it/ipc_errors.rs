@@ -279,6 +279,32 @@ fn shared_memory_without_a_limit_is_not_full() {
     world.finish();
 }
 
+/// `id=$(shmeld ipc create sysv:0 …)` where the shell had died, or a log was full: the number was lost, and the segment stayed for ever.
+#[test]
+fn segment_whose_number_cannot_be_told_is_not_left_behind() {
+    let (world, places) = (World::new("untold"), Places::new());
+    for options in [&[][..], &["--json"], &["-q"]] {
+        let words = [&["create", "sysv:0", "--size", "1"], options].concat();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let refused = world.ipc(&words).stdout(full).run().expect_code(1);
+        let removed = refused.stderr.lines().find_map(|line| {
+            let line = line.strip_prefix("shmeld: removed ")?;
+            line.strip_suffix(": only its number leads to it, and that could not be told")
+        });
+        let number = removed.expect(&refused.stderr).to_owned();
+        let refused = refused.expect_said("write standard output: no space left (ENOSPC)");
+        assert!(!refused.stderr.contains("created"), "{}", refused.stderr);
+        world.ipc_refused(3, &["show", &number]).expect_said("(EINVAL)");
+    }
+    // One with a key is found by it.
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let create = world.ipc(&["create", &places.sysv(), "--size", "1"]);
+    create.stdout(full).run().expect_code(1);
+    world.ipc_done(&["rm", &places.sysv()]);
+    places.assert_empty();
+    world.finish();
+}
+
 #[test]
 fn each_step_is_explained() {
     let (world, places) = (World::new("explain"), Places::new());
