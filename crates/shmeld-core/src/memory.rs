@@ -66,6 +66,14 @@ impl Memory {
         self.mapping.detach()
     }
 
+    /// `mincore`: which pages are in memory.
+    ///
+    /// # Errors
+    /// As for [`Mapping::pages_in_memory`].
+    pub fn pages_in_memory(&self) -> shmeld_os::Result<Vec<u8>> {
+        self.mapping.pages_in_memory()
+    }
+
     /// Copies `bytes` to `at`.
     ///
     /// # Panics

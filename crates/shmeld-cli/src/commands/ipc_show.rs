@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{Value, json};
 use shmeld::os::fs::Time;
-use shmeld::segment::{Address, Description};
+use shmeld::os::sysv::shared_memory::SegmentStat;
+use shmeld::segment::{Address, Description, Occupied};
 
 use super::ipc::{self, Talk, event};
 use crate::args_ipc::ShowArgs;
@@ -33,17 +34,31 @@ fn as_text(address: &Address, description: &Description) -> String {
     lines.join("\n")
 }
 
+fn size(bytes: u64) -> String {
+    if bytes < 1024 {
+        count_bytes(bytes)
+    } else {
+        format!("{bytes} bytes ({})", show_size(bytes))
+    }
+}
+
+/// What nobody has touched takes nothing: it is a hole.
+fn allocated(occupied: Option<Occupied>) -> String {
+    match occupied {
+        None => "not told by the kernel".to_owned(),
+        Some(occupied) if occupied.swapped_bytes == 0 => size(occupied.resident_bytes),
+        Some(occupied) => format!(
+            "{}, of these {} swapped out",
+            size(occupied.resident_bytes + occupied.swapped_bytes),
+            size(occupied.swapped_bytes)
+        ),
+    }
+}
+
 fn rows(address: &Address, description: &Description) -> Vec<(&'static str, String)> {
-    let size = |bytes: u64| {
-        if bytes < 1024 {
-            count_bytes(bytes)
-        } else {
-            format!("{bytes} bytes ({})", show_size(bytes))
-        }
-    };
     let mut rows = vec![("address", address.to_string())];
     match description {
-        Description::Sysv { id, stat } => {
+        Description::Sysv { id, stat, occupied } => {
             let permissions = stat.permissions;
             let state = match (stat.is_marked, stat.attached) {
                 (false, attached) => attached.to_string(),
@@ -54,6 +69,7 @@ fn rows(address: &Address, description: &Description) -> Vec<(&'static str, Stri
                 ("key", permissions.key.to_string()),
                 ("number", id.to_string()),
                 ("size", size(stat.bytes)),
+                ("allocated", allocated(*occupied)),
                 ("mode", format!("{:04o}", permissions.mode)),
                 (
                     "owner",
@@ -62,12 +78,14 @@ fn rows(address: &Address, description: &Description) -> Vec<(&'static str, Stri
                 (
                     "creator",
                     format!(
-                        "uid {}, gid {}, pid {}",
-                        permissions.creator_uid, permissions.creator_gid, stat.creator_pid
+                        "uid {}, gid {}, {}",
+                        permissions.creator_uid,
+                        permissions.creator_gid,
+                        creator(stat.creator_pid)
                     ),
                 ),
                 ("attached", state),
-                ("last pid", number_or_never(stat.last_pid)),
+                ("last pid", last_user(stat)),
                 ("attached at", shown(stat.attach_time)),
                 ("detached at", shown(stat.detach_time)),
                 ("changed at", shown(Some(stat.change_time))),
@@ -92,9 +110,10 @@ fn rows(address: &Address, description: &Description) -> Vec<(&'static str, Stri
 /// The same for programs.
 pub(super) fn as_json(description: &Description) -> Value {
     match description {
-        Description::Sysv { id, stat } => {
+        Description::Sysv { id, stat, occupied } => {
             let permissions = stat.permissions;
             json!({"family": "sysv", "id": id, "key": permissions.key.to_string(), "size": stat.bytes,
+                "allocated": occupied.map(|it| it.resident_bytes + it.swapped_bytes), "swapped": occupied.map(|it| it.swapped_bytes),
                 "mode": format!("{:04o}", permissions.mode), "uid": permissions.uid, "gid": permissions.gid,
                 "creator_uid": permissions.creator_uid, "creator_gid": permissions.creator_gid, "creator_pid": stat.creator_pid,
                 "last_pid": stat.last_pid, "attached": stat.attached, "marked": stat.is_marked,
@@ -110,11 +129,21 @@ pub(super) fn as_json(description: &Description) -> Value {
     }
 }
 
-fn number_or_never(pid: u32) -> String {
+/// The kernel says 0 for a process that has no number in this PID namespace.
+fn creator(pid: u32) -> String {
     if pid == 0 {
-        "never attached".to_owned()
+        "in another PID namespace".to_owned()
     } else {
-        pid.to_string()
+        format!("pid {pid}")
+    }
+}
+
+/// And for nobody.
+fn last_user(stat: &SegmentStat) -> String {
+    match stat.last_pid {
+        0 if stat.attach_time.is_none() => "never attached".to_owned(),
+        0 => "in another PID namespace".to_owned(),
+        pid => pid.to_string(),
     }
 }
 

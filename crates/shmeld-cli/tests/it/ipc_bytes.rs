@@ -208,6 +208,42 @@ fn holes_stay_holes() {
     world.finish();
 }
 
+/// A segment of which nobody had touched a page took all its memory when somebody looked at it.
+#[test]
+fn system_v_segment_is_not_filled_by_reading_it() {
+    let (world, places) = (World::new("untouched"), Places::new());
+    let (address, output) = (places.sysv(), world.output("sparse"));
+    let output = output.to_str().unwrap();
+    let allocated = || world.ipc_shown(&address)["allocated"].as_u64().unwrap();
+    world.ipc_done(&["create", &address, "--size", "64M"]);
+    world.ipc_done(&["read", &address, "-o", output]);
+    assert_eq!(allocated(), 0);
+    let found = std::fs::metadata(output).unwrap();
+    assert_eq!((found.len(), found.blocks()), (64 << 20, 0));
+    let bytes = world.ipc(&["read", &address]).run().expect_code(0).stdout;
+    content::assert_bytes("zeros in a pipe", &bytes, &vec![0; 64 << 20]);
+    assert_eq!(allocated(), 0);
+    // Touched in the middle, across the end of a page, and at the end.
+    let mut expected = vec![0; 64 << 20];
+    for (offset, text) in [((32 << 20) - 3, &b"middle"[..]), ((64 << 20) - 3, b"end")] {
+        let write = world.ipc(&["write", &address, "--offset", &offset.to_string()]);
+        write.input(text).run().expect_code(0);
+        expected[offset..offset + text.len()].copy_from_slice(text);
+    }
+    let before = allocated();
+    assert!((3 * 4096..64 << 20).contains(&before), "{before}");
+    world.ipc_done(&["read", &address, "-o", output]);
+    content::assert_file(output.as_ref(), &expected);
+    let stored = std::fs::metadata(output).unwrap().blocks() * 512;
+    assert!(stored <= before, "{stored} bytes are stored in the file");
+    let bytes = world.ipc(&["read", &address]).run().expect_code(0).stdout;
+    content::assert_bytes("a pipe", &bytes, &expected);
+    assert_eq!(allocated(), before);
+    world.ipc_done(&["rm", &address]);
+    places.assert_empty();
+    world.finish();
+}
+
 #[test]
 fn segment_that_is_cut_off_while_it_is_read_is_not_delivered() {
     let (world, places) = (World::new("cut"), Places::new());

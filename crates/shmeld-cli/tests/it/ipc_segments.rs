@@ -4,7 +4,7 @@ use shmeld_os::sysv::boundary_bytes;
 
 use crate::content;
 use crate::ipc_world::Places;
-use crate::world::{NOBODY, World, eventually, is_root_or_skip};
+use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
 
 /// `id=$(shmeld ipc create …)` is the wrapper that C programs call open_segment.
 #[test]
@@ -93,6 +93,8 @@ fn everything_the_kernel_knows_is_shown() {
         ("attached", 0.into()),
         ("marked", false.into()),
         ("attach_time", serde_json::Value::Null),
+        ("allocated", 0.into()),
+        ("swapped", 0.into()),
         ("last_pid", 0.into()),
     ] {
         assert_eq!(shown[field], value, "{field}: {shown}");
@@ -112,6 +114,7 @@ fn everything_the_kernel_knows_is_shown() {
         "size        5000 bytes (4.9 KiB)",
         "mode        0640",
         "attached    0",
+        "allocated   0 bytes",
         "kind        POSIX segment",
         "allocated   8192 bytes (8.0 KiB)",
         "names       1",
@@ -128,6 +131,33 @@ fn everything_the_kernel_knows_is_shown() {
         (&5000.into(), &8192.into())
     );
     world.ipc_done(&["rm", &places.sysv(), &places.posix()]);
+    places.assert_empty();
+    world.finish();
+}
+
+/// The kernel says 0 for a process of another PID namespace, and `show` said of an attached segment that it was never attached.
+#[test]
+fn processes_without_a_number_here_are_told_as_such() {
+    if !is_root_or_skip() || !has_or_skip("unshare") {
+        return;
+    }
+    let (world, places) = (World::new("elsewhere"), Places::new());
+    let address = places.sysv();
+    let line = |name: &str| {
+        let show = world.ipc(&["show", &address]);
+        let shown = show
+            .wrapped(&["unshare", "--pid", "--fork", "--kill-child"])
+            .run();
+        let text = shown.expect_code(0).stdout_text();
+        let line = text.lines().find(|line| line.starts_with(name)).unwrap();
+        line[name.len()..].trim().to_owned()
+    };
+    world.ipc_done(&["create", &address, "--size", "1"]);
+    assert!(line("creator").ends_with(", in another PID namespace"));
+    assert_eq!(line("last pid"), "never attached");
+    world.ipc_done(&["read", &address]);
+    assert_eq!(line("last pid"), "in another PID namespace");
+    world.ipc_done(&["rm", &address]);
     places.assert_empty();
     world.finish();
 }

@@ -9,11 +9,13 @@ use std::io::{ErrorKind, Read, Seek};
 use shmeld_core::Memory;
 use shmeld_os::fs::{self, FileKind};
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::sysv::How;
+use shmeld_os::sysv::shared_memory as sysv;
+use shmeld_os::sysv::{How, boundary_bytes};
 use shmeld_os::{Errno, Error as OsError};
 
 use super::open::Object;
 use super::span::{Beyond, Span};
+use super::untouched::Untouched;
 use super::{Destination, Segment, SegmentError};
 use crate::file::single_output::SingleOutput;
 use crate::file::{Interrupt, OutputOptions};
@@ -24,9 +26,12 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The bytes of a segment, wherever they are.
 enum Bytes<'s> {
-    Attached(Memory),
+    Attached(Memory, Untouched),
     Open(&'s SharedMemory),
 }
+
+/// Of more pages than this (64 GiB of the usual size) nobody asks which are there: a byte comes back for each.
+const PAGES_ASKED_MAX: usize = 1 << 24;
 
 impl Segment {
     fn bytes(&self, read_only: bool) -> Result<Bytes<'_>> {
@@ -36,13 +41,21 @@ impl Segment {
                     read_only,
                     ..How::default()
                 };
-                Bytes::Attached(Memory::from(segment.attach(how)?))
+                let memory = Memory::from(segment.attach(how)?);
+                let untouched = if read_only {
+                    untouched(segment, &memory)
+                } else {
+                    Untouched::Unknown
+                };
+                Bytes::Attached(memory, untouched)
             }
             Object::Posix(memory) => Bytes::Open(memory),
         })
     }
 
-    /// Copies bytes at `offset` to a file or pipe: `bytes` of them, or all that follow. Holes of a POSIX segment stay holes in a file.
+    /// Copies bytes at `offset` to a file or pipe: `bytes` of them, or all that follow. Holes stay holes in a file, and in the segment: what
+    /// nobody has touched takes no memory by being read. (Of a System V segment of which a part is swapped out, of more than 64 GiB or in
+    /// large pages that cannot be told; then all of it is touched, but for one that nobody has touched at all.)
     ///
     /// A file appears when it is whole, and gets no permission that the segment lacks.
     ///
@@ -201,8 +214,12 @@ struct Stretch {
 impl Bytes<'_> {
     /// What begins at `at`, which lies before `end`.
     fn stretch(&self, at: u64, end: u64) -> Result<Stretch> {
-        let Self::Open(memory) = self else {
-            return Ok(Stretch { end, is_hole: false });
+        let memory = match self {
+            Self::Attached(_, untouched) => {
+                let (is_hole, end) = untouched.stretch(at, end);
+                return Ok(Stretch { end, is_hole });
+            }
+            Self::Open(memory) => memory,
         };
         Ok(match fs::span_at(memory, at, end)? {
             // What has been cut off meanwhile looks like a hole too. Reading tells.
@@ -218,7 +235,7 @@ impl Bytes<'_> {
     /// 0 if there is nothing any more.
     fn read(&self, at: u64, buffer: &mut [u8]) -> Result<usize> {
         match self {
-            Self::Attached(memory) => {
+            Self::Attached(memory, _) => {
                 memory.read(position(at), buffer);
                 Ok(buffer.len())
             }
@@ -229,7 +246,7 @@ impl Bytes<'_> {
     /// `false` if there is no room any more: a descriptor would make the segment longer again, at our expense.
     fn write(&self, at: u64, bytes: &[u8]) -> Result<bool> {
         match self {
-            Self::Attached(memory) => memory.write(position(at), bytes),
+            Self::Attached(memory, _) => memory.write(position(at), bytes),
             Self::Open(memory) => {
                 let mut done = 0;
                 while done < bytes.len() {
@@ -242,6 +259,15 @@ impl Bytes<'_> {
         }
         Ok(true)
     }
+}
+
+/// What an attached segment has before it is read.
+fn untouched(segment: &sysv::Segment, memory: &Memory) -> Untouched {
+    let page_bytes = boundary_bytes();
+    let is_asked = memory.len() / page_bytes < PAGES_ASKED_MAX;
+    // In this order: see there.
+    let seen = is_asked.then(|| memory.pages_in_memory().ok()).flatten();
+    Untouched::new(seen, page_bytes as u64, segment.occupied())
 }
 
 /// A place within an attached segment: it is memory, so its numbers fit.

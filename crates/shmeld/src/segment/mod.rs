@@ -27,6 +27,7 @@ mod create;
 mod error;
 mod open;
 mod span;
+mod untouched;
 
 pub use address::{Address, AddressError, SysvAddress};
 pub use attachment::Attachment;
@@ -37,4 +38,4 @@ pub use open::{Description, Segment};
 pub use span::Span;
 
 pub use crate::file::single_output::Destination;
-pub use shmeld_os::sysv::How;
+pub use shmeld_os::sysv::{How, Occupied};

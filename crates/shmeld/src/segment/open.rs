@@ -2,8 +2,8 @@
 
 use shmeld_os::fs::Stat;
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::sysv::Key;
 use shmeld_os::sysv::shared_memory::{self as sysv, SegmentStat};
+use shmeld_os::sysv::{Key, Occupied};
 
 use super::{Address, SegmentError, SysvAddress};
 use crate::Result;
@@ -31,6 +31,8 @@ pub enum Description {
         id: i32,
         /// What `IPC_STAT` says.
         stat: SegmentStat,
+        /// How much of it is stored; `None` if the kernel does not say.
+        occupied: Option<Occupied>,
     },
     /// Of a POSIX segment.
     Posix {
@@ -138,6 +140,7 @@ impl Segment {
             Object::Sysv(segment) => Description::Sysv {
                 id: segment.id(),
                 stat: segment.stat()?,
+                occupied: segment.occupied(),
             },
             Object::Posix(memory) => Description::Posix { stat: memory.stat()? },
         })
