@@ -70,9 +70,9 @@ pub struct TalkArgs {
 /// Options of `ipc create`.
 #[derive(Debug, Args)]
 pub struct CreateArgs {
-    /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
+    /// The segment: sysv:0xKEY, sysv:ftok:PATH:ID or posix:/name; sysv:0 makes one without a key
     pub address: Address,
-    /// Its size in bytes; one that is there must have at least as many
+    /// Its size: bytes, or a number with K, M or G; one that is there must have at least as many bytes
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     pub size: Option<u64>,
     /// Its permission bits, exactly: the umask does not narrow them
@@ -166,7 +166,7 @@ pub struct WriteArgs {
 pub struct ResizeArgs {
     /// The segment: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
     pub address: Address,
-    /// Its new size in bytes
+    /// Its new size: bytes, or a number with K, M or G
     #[arg(value_name = "SIZE", value_parser = parse_size)]
     pub size: u64,
     #[command(flatten)]

@@ -74,7 +74,15 @@ static HINTS: &[(&str, Errno, Text)] = &[
     ("shm_open", Errno::NXIO, squatted),
     ("shm_open", Errno::NOENT, missing_if_directory_is_missing),
     ("sem_open", Errno::NOENT, missing_if_directory_is_missing),
+    ("shm_open", Errno::EXIST, |error| {
+        format!(
+            "open it instead of creating it, or take another name; ls -l {}{} shows whose it is",
+            shm::DIRECTORY,
+            error.object()
+        )
+    }),
     ("shm_open", Errno::ACCESS, closed_object),
+    ("shm_unlink", Errno::NOENT, missing_if_directory_is_missing),
     ("sem_open", Errno::ACCESS, |error| {
         belongs_to_another(error, "semaphore", "its mode")
     }),

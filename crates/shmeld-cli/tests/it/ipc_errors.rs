@@ -83,7 +83,9 @@ fn what_is_not_there_is_told_for_each_command_and_each_address() {
             .expect_said("hint: nothing of this kind has this key");
         let by_name = on(&places.posix());
         if words[0] == "rm" {
-            by_name.expect_said("shm_unlink");
+            by_name
+                .expect_said("shm_unlink")
+                .expect_said("hint: nothing of that name in /dev/shm");
         } else {
             by_name
                 .expect_line(&posix)
@@ -93,7 +95,10 @@ fn what_is_not_there_is_told_for_each_command_and_each_address() {
             .expect_said("invalid argument (EINVAL)")
             .expect_said("or it was removed: ipcs -m");
     }
-    world.ipc_refused(3, &["open", "sysv:0"]).expect_said("(ENOENT)");
+    let refused = world.ipc_refused(2, &["open", "sysv:0"]);
+    refused
+        .expect_said("a segment without a key is found by its number only (NOT_POSSIBLE)")
+        .expect_said("hint: give the number");
     let refused = world.ipc_refused(2, &["create", "sysv:#5"]);
     refused
         .expect_said("the kernel chooses the number of a segment (NOT_POSSIBLE)")

@@ -39,7 +39,9 @@ fn created_segment_is_opened_the_next_time_and_its_address_is_all_that_scripts_s
         assert_eq!(world.ipc_done(&["open", &address]), lasting);
         assert_eq!(world.ipc_done(&["open", &lasting, "--size", "27"]), lasting);
         let refused = world.ipc_refused(3, &["create", &address, "--exclusive", "--size", "27"]);
-        refused.expect_said("it exists already (EEXIST)");
+        refused
+            .expect_said("it exists already (EEXIST)")
+            .expect_said("hint: open it instead of creating it");
         world.ipc_done(&["rm", &lasting]);
     }
     places.assert_empty();
@@ -246,7 +248,7 @@ fn posix_segment_changes_its_size_and_a_system_v_segment_says_that_it_cannot() {
     assert_eq!(world.ipc_shown(&address)["size"], 0);
     let empty = world.ipc_refused(3, &["attach", &address, "--for", "0"]);
     empty
-        .expect_said("1 bytes wanted, it has 0 (TOO_SMALL)")
+        .expect_said("1 byte wanted, it has 0 (TOO_SMALL)")
         .expect_said("shmeld ipc resize");
     for (size, allocated) in [(100_000, 102_400), (4097, 8192), (1 << 20, 1 << 20), (0, 0)] {
         let outcome = world

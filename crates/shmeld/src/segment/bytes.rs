@@ -163,6 +163,7 @@ impl Segment {
     pub(super) fn beyond(&self, operation: &'static str, beyond: Beyond) -> SegmentError {
         let what = match beyond.bytes {
             None => format!("offset {} lies", beyond.offset),
+            Some(1) => format!("1 byte at {} lies", beyond.offset),
             Some(bytes) => format!("{bytes} bytes at {} lie", beyond.offset),
         };
         self.beyond_end(operation, what, beyond.size)

@@ -19,7 +19,7 @@ pub enum SegmentError {
         instead: &'static str,
     },
     /// It is smaller than what was asked for.
-    #[error("{operation} {address}: {wanted} bytes wanted, it has {size} (TOO_SMALL)")]
+    #[error("{operation} {address}: {} wanted, it has {size} (TOO_SMALL)", in_words(*.wanted))]
     TooSmall {
         /// What was asked for.
         operation: &'static str,
@@ -90,5 +90,14 @@ impl SegmentError {
             Self::File(error) => error.hint(),
             Self::ReadOnly { .. } => Some("attach it without --read-only".to_owned()),
         }
+    }
+}
+
+/// A number of bytes.
+pub(super) fn in_words(bytes: u64) -> String {
+    if bytes == 1 {
+        "1 byte".to_owned()
+    } else {
+        format!("{bytes} bytes")
     }
 }

@@ -151,7 +151,17 @@ pub(super) fn open_sysv(place: &SysvAddress, bytes: u64) -> Result<sysv::Segment
     if let SysvAddress::Id(id) = place {
         return Ok(sysv::Segment::from_id(*id));
     }
-    Ok(sysv::Segment::open(key_of(place)?, size(bytes))?)
+    let key = key_of(place)?;
+    if key.is_private() {
+        return Err(SegmentError::NotPossible {
+            operation: "open",
+            address: Address::Sysv(place.clone()),
+            reason: "0 is no key, and a segment without a key is found by its number only",
+            instead: "give the number, as its creation printed it: sysv:#ID; ipcs -m lists all",
+        }
+        .into());
+    }
+    Ok(sysv::Segment::open(key, size(bytes))?)
 }
 
 /// The key under which a segment is found; none for a number.
