@@ -1,13 +1,13 @@
 //! `shmeld ipc read` and `shmeld ipc write`.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::rc::Rc;
 
 use serde_json::json;
 use shmeld::file::OutputOptions;
-use shmeld::os::process;
+use shmeld::os::{Error, fs, process};
 use shmeld::segment::{Destination, SegmentError, Span};
 
 use super::ipc::{self, Talk, event};
@@ -30,11 +30,20 @@ pub(super) fn read(talk: &Talk<'_>, args: &ReadArgs) -> u8 {
     let outcome = || {
         let destination = if to_stdout {
             Destination::Stream(Rc::new(duplicate(std::io::stdout())?))
+        } else if is_made_up(&args.output) {
+            Destination::Stream(Rc::new(open_to_write(&args.output)?))
         } else {
             Destination::File(args.output.clone())
         };
         let segment = ipc::open(&args.address, false)?;
-        let span = segment.read(args.offset, args.length, &destination, options, &interrupt)?;
+        let read = segment.read(args.offset, args.length, &destination, options, &interrupt);
+        let span = read.map_err(|error| {
+            if to_stdout {
+                error
+            } else {
+                of_file(error, &args.output)
+            }
+        })?;
         if to_stdout {
             // The bytes are there; a line of news would be among them for who reads both.
             return Ok(0);
@@ -76,6 +85,35 @@ pub(super) fn write(talk: &Talk<'_>, args: &WriteArgs) -> u8 {
 
 fn in_words(span: Span) -> String {
     format!("{} at {}", count_bytes(span.bytes()), span.start())
+}
+
+/// Files of the kernel, as in /proc and /sys, cannot be replaced by another one with their name: they are written into.
+fn is_made_up(path: &Path) -> bool {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = File::open(directory.unwrap_or(Path::new(".")));
+    directory.is_ok_and(|directory| fs::is_pseudo(&directory).unwrap_or(false))
+}
+
+fn open_to_write(path: &Path) -> Result<OwnedFd, SegmentError> {
+    match OpenOptions::new().write(true).open(path) {
+        Ok(file) => Ok(file.into()),
+        Err(error) => Err(SegmentError::File(refused(
+            "open",
+            &path.display().to_string(),
+            &error,
+        ))),
+    }
+}
+
+/// What went wrong with a file that is written into as a stream is told with its name.
+fn of_file(error: shmeld::Error, path: &Path) -> shmeld::Error {
+    match error {
+        shmeld::Error::Segment(SegmentError::File(error)) if is_made_up(path) => {
+            let label = path.display().to_string();
+            SegmentError::File(Error::new(error.operation(), label, error.errno())).into()
+        }
+        error => error,
+    }
 }
 
 fn duplicate(stream: impl AsFd) -> Result<OwnedFd, SegmentError> {
