@@ -76,6 +76,9 @@ fn in_brief(description: &Description) -> String {
     if let Some(attached) = description.attached() {
         text += &format!(", {attached} attached");
     }
+    if matches!(description, Description::Sysv { stat, .. } if stat.is_marked) {
+        text += ", marked for removal";
+    }
     // Whoever made it could have put anything there, and can remove it.
     if description.creator_uid() != process::effective_uid() {
         text += &format!(", made by uid {}", description.creator_uid());

@@ -333,6 +333,8 @@ fn rm_says_what_is_left_and_goes_on_after_a_failure() {
         .ipc_refused(3, &["show", &places.sysv()])
         .expect_said("(ENOENT)");
     assert_eq!(world.ipc_shown(&lasting)["marked"], true);
+    let opened = world.ipc(&["open", &lasting]).run().expect_code(0);
+    opened.expect_said("2 attached, marked for removal");
     let text = world.ipc_done(&["show", &lasting]);
     assert!(
         text.contains("attached    2; marked for removal, it goes with the last"),

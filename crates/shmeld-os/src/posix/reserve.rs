@@ -15,8 +15,8 @@ impl SharedMemory {
     /// page, so that touching it cannot fail. Calling it again is cheap.
     ///
     /// # Errors
-    /// [`ErrorKind::NoSpace`], naming the bytes needed and free; the part that was reserved stays until the
-    /// object goes. [`ErrorKind::Limit`] beyond `RLIMIT_FSIZE`, if
+    /// [`ErrorKind::NoSpace`](crate::ErrorKind::NoSpace), naming the bytes needed and free; the part that was reserved stays until the
+    /// object goes. [`ErrorKind::Limit`](crate::ErrorKind::Limit) beyond `RLIMIT_FSIZE`, if
     /// [SIGXFSZ is ignored](crate::process::ignore_broken_pipe_and_file_size).
     ///
     /// See [posix_fallocate(3)](https://man7.org/linux/man-pages/man3/posix_fallocate.3.html).
@@ -40,7 +40,7 @@ impl SharedMemory {
     /// the cut are microseconds.)
     ///
     /// # Errors
-    /// As for [`reserve`](SharedMemory::reserve); [`ErrorKind::Interrupted`] if `go_on` says no.
+    /// As for [`reserve`](SharedMemory::reserve); [`ErrorKind::Interrupted`](crate::ErrorKind::Interrupted) if `go_on` says no.
     ///
     /// See [posix_fallocate(3)](https://man7.org/linux/man-pages/man3/posix_fallocate.3.html).
     #[doc(alias = "posix_fallocate")]
