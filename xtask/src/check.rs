@@ -42,6 +42,7 @@ pub fn run(root: &Path) -> Result<(), String> {
 }
 
 fn run_all(root: &Path) -> Result<(), String> {
+    let before = leftovers::system_v()?;
     for step in &STEPS {
         run_step(root, step)?;
     }
@@ -50,7 +51,7 @@ fn run_all(root: &Path) -> Result<(), String> {
     println!("$ cargo xtask tidy");
     tidy::run(root)?;
     println!("$ cargo xtask leftovers");
-    leftovers::run(root)
+    leftovers::check(root, before.as_ref())
 }
 
 fn run_step(root: &Path, step: &Step) -> Result<(), String> {

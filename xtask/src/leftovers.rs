@@ -1,23 +1,65 @@
-//! "Leave nothing behind" as a check: POSIX objects of ours that outlived the programs that made them.
+//! "Leave nothing behind" as a check: objects of ours that outlived the programs that made them.
 //!
 //! Shared memory and named semaphores are files in `/dev/shm`. Message queues can only be listed through a
 //! mounted mqueue file system; where none is mounted, root mounts one for the length of a listing, in a
-//! mount namespace of its own, so that the machine stays as it was. Not here yet: System V objects.
+//! mount namespace of its own, so that the machine stays as it was. System V objects have no names: [`crate::system_v`] compares
+//! them with what was there before.
 
+use crate::system_v::View;
 use crate::{command, need};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 const SHARED_MEMORY: &str = "/dev/shm";
 /// A named semaphore `/shmeld...` is the file `sem.shmeld...`.
 const PREFIXES: [&str; 2] = ["shmeld", "sem.shmeld"];
 
-/// Fails if an object of ours is there, naming each.
-pub fn run(root: &Path) -> Result<(), String> {
+/// `leftovers`, or with System V objects: `leftovers --save FILE` before and `leftovers --since FILE` after.
+///
+/// # Errors
+/// What is left, or why that cannot be told.
+pub fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let explain = |file: &str, error| format!("{file}: {error}");
+    match words[..] {
+        [] => check(root, None),
+        ["--save", file] => {
+            let text = system_v()?.as_ref().map(View::save).unwrap_or_default();
+            fs::write(file, text).map_err(|error| explain(file, error))
+        }
+        ["--since", file] => {
+            let text = fs::read_to_string(file).map_err(|error| explain(file, error))?;
+            check(root, Some(&View::load(&text)))
+        }
+        _ => Err("usage: cargo xtask leftovers [--save FILE | --since FILE]".to_owned()),
+    }
+}
+
+/// The System V objects of this moment, for [`check`], or `None` if they cannot be listed here.
+///
+/// # Errors
+/// They cannot, and must.
+pub fn system_v() -> Result<Option<View>, String> {
+    let view = View::of_all();
+    if view.is_none() {
+        need::skip("/proc/sysvipc, to list System V objects")?;
+    }
+    Ok(view)
+}
+
+/// Fails if an object of ours is there, or a System V object that was not there `before`, naming each.
+///
+/// # Errors
+/// What is left, or why that cannot be told.
+pub fn check(root: &Path, before: Option<&View>) -> Result<(), String> {
     let mut count = 0;
     let mut report = |object: String| {
         println!("leftover: {object}");
         count += 1;
     };
+    if let (Some(before), Some(now)) = (before, View::of_abandoned(uid())) {
+        now.since(before).into_iter().for_each(&mut report);
+    }
     // Told at once: the search for queues may fail where a tool is required.
     ours(&list_folder(Path::new(SHARED_MEMORY))?).for_each(|name| report(format!("{SHARED_MEMORY}/{name}")));
     let queues = list_queues(root)?;
@@ -28,10 +70,14 @@ pub fn run(root: &Path) -> Result<(), String> {
             "{count} {objects} left behind; end what still runs, or remove what does not"
         ));
     }
-    match queues {
-        Some(_) => println!("leftovers: none"),
-        None => println!("leftovers: none in {SHARED_MEMORY}; message queues not looked at"),
+    let mut unseen = String::new();
+    if queues.is_none() {
+        unseen += "; message queues not looked at";
     }
+    if before.is_none() {
+        unseen += "; System V objects not compared (--save before, --since after)";
+    }
+    println!("leftovers: none{unseen}");
     Ok(())
 }
 
@@ -44,7 +90,7 @@ fn ours(names: &[String]) -> impl Iterator<Item = &String> {
 /// The names in `folder`, sorted; none if it does not exist.
 fn list_folder(folder: &Path) -> Result<Vec<String>, String> {
     let explain = |error| format!("{}: {error}", folder.display());
-    let entries = match std::fs::read_dir(folder) {
+    let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(explain(error)),
@@ -59,8 +105,7 @@ fn list_folder(folder: &Path) -> Result<Vec<String>, String> {
 
 /// The names of all message queues, or `None` if they cannot be listed here.
 fn list_queues(root: &Path) -> Result<Option<Vec<String>>, String> {
-    let mounts =
-        std::fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("mountinfo: {error}"))?;
+    let mounts = fs::read_to_string("/proc/self/mountinfo").map_err(|error| format!("mountinfo: {error}"))?;
     if let Some(folder) = mqueue_mount(&mounts) {
         return list_folder(&folder).map(Some);
     }
@@ -108,8 +153,13 @@ fn unescape(field: &str) -> String {
 }
 
 fn is_root() -> bool {
+    uid() == 0
+}
+
+/// Our user. Where that cannot be told, nobody's objects are ours.
+fn uid() -> u32 {
     use std::os::unix::fs::MetadataExt;
-    std::fs::metadata("/proc/self").is_ok_and(|itself| itself.uid() == 0)
+    fs::metadata("/proc/self").map_or(u32::MAX, |itself| itself.uid())
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod check;
 mod command;
 mod leftovers;
 mod need;
+mod system_v;
 mod teeth;
 mod teeth_pairs;
 mod tidy;
@@ -54,8 +55,8 @@ const TASKS: [Task; 7] = [
     },
     Task {
         name: "leftovers",
-        about: "fails if a POSIX object named shmeld* is still there",
-        run: Run::Alone(leftovers::run),
+        about: "fails if a POSIX object named shmeld* is still there, or a new System V one (--save FILE, --since FILE)",
+        run: Run::With(leftovers::run),
     },
     Task {
         name: "bench",
