@@ -71,6 +71,7 @@ pub(crate) static TABLE: &[Row] = rows! {
     "shmget" NOMEM, "more than memory and swap have", no_memory;
     "shmget" NOSPC, "kernel.shmmni segments, or kernel.shmall pages", no_segments;
     "shmget" PERM, "unreachable: this crate asks for no huge pages";
+    TOLD "shmat" ACCESS, "the mode does not let this user read", closed;
     "shmat" ACCESS, "the mode does not admit this user, or for reading only", closed_for_writing;
     "shmat" IDRM, REMOVED_MEANWHILE;
     TOLD "shmat" INVAL, GONE, |_| no_such_number("-m");

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::refusal::{self, is_on_a_boundary};
 use super::shared_memory::Segment;
 use crate::mapping::Mapping;
-use crate::{Result, explain, sys};
+use crate::{Error, Result, explain, sys};
 
 /// Where and for what a segment is attached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -29,8 +29,8 @@ pub fn boundary_bytes() -> usize {
     rustix::param::page_size()
 }
 
-/// `shmat(id)`; the size is what the kernel said of the segment.
-pub(super) fn attach(segment: &Segment, bytes: usize, how: How, label: &str) -> Result<Mapping> {
+/// `shmat(id)`.
+pub(super) fn attach(segment: &Segment, how: How, label: &str) -> Result<Mapping> {
     let fail = |errno| refusal::of_shmat(segment, how, label, errno);
     if how
         .address
@@ -56,6 +56,10 @@ pub(super) fn attach(segment: &Segment, bytes: usize, how: How, label: &str) -> 
         return Err(fail(sys::last_errno()));
     }
     let start = NonNull::new(start.cast::<u8>()).ok_or_else(|| fail(Errno::INVAL))?;
+    let bytes = bytes_attached(segment, label).inspect_err(|_| {
+        // SAFETY: exactly what `shmat` made, and nobody else knows of it.
+        unsafe { libc::shmdt(start.as_ptr().cast_const().cast()) };
+    })?;
     let mapping = Mapping::attached(start, bytes, how.read_only, label)?;
     let may = if how.read_only { "read" } else { "read and written" };
     explain!(
@@ -64,4 +68,13 @@ pub(super) fn attach(segment: &Segment, bytes: usize, how: How, label: &str) -> 
         format_args!("{bytes} bytes at {start:p} can be {may} as memory")
     );
     Ok(mapping)
+}
+
+/// The size of a segment that this process has attached.
+///
+/// Never to be asked before: the number of a removed segment leads to another one in the end, maybe between the two calls. An attached one
+/// keeps its number and its size until its last attachment goes, whoever removes it.
+fn bytes_attached(segment: &Segment, label: &str) -> Result<usize> {
+    let stat = segment.stat_of_any()?;
+    usize::try_from(stat.bytes).map_err(|_| Error::new("shmat", label, Errno::NOMEM))
 }

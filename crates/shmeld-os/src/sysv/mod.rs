@@ -25,6 +25,7 @@ mod permissions;
 mod refusal;
 pub mod semaphore;
 pub mod shared_memory;
+mod stat_any;
 
 pub use attach::{How, boundary_bytes};
 pub use file_key::{FileKey, FileKeyError};

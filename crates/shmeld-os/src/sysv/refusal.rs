@@ -82,12 +82,15 @@ pub(super) fn of_shmat(segment: &Segment, how: How, label: &str, errno: Errno) -
     let object = how
         .address
         .map_or_else(|| label.to_owned(), |address| format!("{label} at {address:#x}"));
+    if errno == Errno::ACCESS && how.read_only {
+        return told("shmat", object, errno, text::closed);
+    }
     if errno != Errno::INVAL {
         return Error::new("shmat", object, errno);
     }
     let cure: Text = match how.address {
         Some(address) if !is_on_a_boundary(address, how.round) => text::not_on_a_boundary,
-        Some(_) if segment.stat().is_ok() => text::in_use_there,
+        Some(_) if segment.stat_of_any().is_ok() => text::in_use_there,
         _ => |_| text::no_such_number("-m"),
     };
     told("shmat", object, errno, cure)

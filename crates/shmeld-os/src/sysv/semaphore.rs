@@ -27,6 +27,10 @@ use super::{Key, Permissions, refusal};
 use crate::fs::Time;
 use crate::{Error, Result, clock, explain, sys};
 
+/// No set has so many semaphores, whatever kernel.sem is set to: the kernel keeps at least 32 bytes for each, and all of a set in less than
+/// 2 GiB (`sem_alloc`).
+const IN_SET_MAX: usize = 1 << 26;
+
 unsafe extern "C" {
     /// In glibc and musl alike; the libc crate does not name it.
     fn semtimedop(
@@ -199,18 +203,27 @@ impl SemaphoreSet {
     /// `semctl(id, GETALL)`: all values at one moment.
     ///
     /// # Errors
-    /// As for [`SemaphoreSet::value`].
+    /// As for [`SemaphoreSet::value`]; EIDRM also if another set has the number since; ENOMEM without 128 MiB of address space.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     #[doc(alias = "GETALL")]
     pub fn values(&self) -> Result<Vec<u16>> {
-        // The size of a set never changes, and the number of a removed one is not reused for long: the kernel counts it up.
-        let semaphores = usize::try_from(self.stat()?.semaphores).unwrap_or_default();
-        let mut values = vec![0u16; semaphores];
-        // SAFETY: GETALL writes one 16-bit number for each semaphore, and there is room for as many as the set has.
-        sys::check(unsafe { libc::semctl(self.id, 0, libc::GETALL, values.as_mut_ptr()) })
-            .map_err(|errno| self.fail("semctl(GETALL)", errno))?;
-        Ok(values)
+        let fail = |errno| self.fail("semctl(GETALL)", errno);
+        let semaphores = self.stat()?.semaphores;
+        // Address space only: memory comes for what is written.
+        let mut values: Vec<u16> = Vec::new();
+        values
+            .try_reserve_exact(IN_SET_MAX)
+            .map_err(|_| fail(Errno::NOMEM))?;
+        let count = usize::try_from(semaphores).unwrap_or(IN_SET_MAX);
+        values.resize(count.min(IN_SET_MAX), 0);
+        // SAFETY: GETALL writes one 16-bit number for each semaphore of the set that has this number now. That may be another one than `stat`
+        // saw, and larger; but no set has more semaphores than there is room for.
+        sys::check(unsafe { libc::semctl(self.id, 0, libc::GETALL, values.as_mut_ptr()) }).map_err(fail)?;
+        if self.stat()?.semaphores != semaphores {
+            return Err(fail(Errno::IDRM));
+        }
+        Ok(values.as_slice().to_vec())
     }
 
     /// `semctl(id, index, GETPID)`: the process that operated on it last; 0 if none did, or it is in a namespace we do not see.

@@ -20,6 +20,7 @@ use rustix::io::Errno;
 
 use super::attach::{How, attach};
 use super::permissions::{label, mode_bits};
+use super::stat_any::unless_allowed;
 use super::{Key, Permissions, refusal};
 use crate::fs::Time;
 use crate::mapping::Mapping;
@@ -30,9 +31,6 @@ const MARKED: u32 = 0o1000;
 
 /// `SHM_STAT_ANY`, which the libc crate does not name: of the segment at an index of the kernel's table, what /proc/sysvipc/shm shows to everybody.
 const SHM_STAT_ANY: libc::c_int = 15;
-
-/// The index is the low bits of the number. With the boot option ipcmni_extend it has more: then nothing, or another number, is found.
-const INDEX_BITS: libc::c_int = 0x7fff;
 
 /// What the kernel says about a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -142,7 +140,7 @@ impl Segment {
     /// The size of what has this key now, without a story.
     pub(super) fn bytes_of(key: Key) -> Option<u64> {
         let id = (!key.is_private()).then(|| raw_get(key, 0, 0).ok()).flatten()?;
-        Self::from_id(id).stat().ok().map(|stat| stat.bytes)
+        Self::from_id(id).stat_of_any().ok().map(|stat| stat.bytes)
     }
 
     /// The number.
@@ -159,8 +157,7 @@ impl Segment {
     /// See [shmop(2)](https://man7.org/linux/man-pages/man2/shmop.2.html).
     #[doc(alias = "shmat")]
     pub fn attach(&self, how: How) -> Result<Mapping> {
-        let bytes = usize::try_from(self.stat()?.bytes).map_err(|_| self.fail("shmat", Errno::NOMEM))?;
-        attach(self, bytes, how, &self.label)
+        attach(self, how, &self.label)
     }
 
     /// `shmctl(id, IPC_STAT)`: what the kernel knows about it.
@@ -173,6 +170,18 @@ impl Segment {
     #[doc(alias = "IPC_STAT")]
     pub fn stat(&self) -> Result<SegmentStat> {
         let raw = self.raw_stat()?;
+        Ok(SegmentStat::from(&raw))
+    }
+
+    /// The same, and `shmctl(place, SHM_STAT_ANY)` where the mode does not let us read: what `ipcs` shows to everybody.
+    ///
+    /// # Errors
+    /// As for [`Segment::stat`]; EACCES only from kernels before 4.17, or if a security module says so.
+    ///
+    /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
+    #[doc(alias = "SHM_STAT_ANY")]
+    pub fn stat_of_any(&self) -> Result<SegmentStat> {
+        let raw = self.raw_stat_of_any()?;
         Ok(SegmentStat::from(&raw))
     }
 
@@ -240,17 +249,13 @@ impl Segment {
 
     /// The same where the mode lets nobody read, its owner included: IPC_SET sets owner and mode together, so the other one must be known.
     fn raw_stat_of_any(&self) -> Result<libc::shmid_ds> {
-        let refusal = match self.raw_stat() {
-            Err(error) if error.errno() == Errno::ACCESS => error,
-            outcome => return outcome,
-        };
-        // SAFETY: as in `raw_stat`.
-        let mut raw: libc::shmid_ds = unsafe { mem::zeroed() };
-        // SAFETY: `raw` is valid and exclusive.
-        match sys::check(unsafe { libc::shmctl(self.id & INDEX_BITS, SHM_STAT_ANY, &mut raw) }) {
-            Ok(id) if id == self.id => Ok(raw),
-            _ => Err(refusal),
-        }
+        unless_allowed(self.raw_stat(), self.id, |place| {
+            // SAFETY: as in `raw_stat`.
+            let mut raw: libc::shmid_ds = unsafe { mem::zeroed() };
+            // SAFETY: `raw` is valid and exclusive.
+            let found = sys::check(unsafe { libc::shmctl(place, SHM_STAT_ANY, &mut raw) })?;
+            Ok((found, raw))
+        })
     }
 
     fn control(&self, operation: &'static str, command: libc::c_int, raw: *mut libc::shmid_ds) -> Result<()> {

@@ -26,5 +26,6 @@ mod support;
 mod sysv_limits;
 mod sysv_objects;
 mod sysv_queue;
+mod sysv_reuse;
 mod sysv_segment;
 mod sysv_semaphore;

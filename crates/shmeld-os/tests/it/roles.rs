@@ -3,7 +3,9 @@
 //! A helper is this test binary again, see [`Helper`](crate::support::Helper). Each role lives beside the
 //! tests that start it.
 
-use crate::{lease, listing, semaphore, shared_memory, sigbus, sysv_limits, sysv_segment, sysv_semaphore};
+use crate::{
+    lease, listing, semaphore, shared_memory, sigbus, sysv_limits, sysv_reuse, sysv_segment, sysv_semaphore,
+};
 
 #[test]
 #[ignore = "played by helper processes of other tests"]
@@ -37,6 +39,12 @@ fn play() {
         "attach_a_segment" => sysv_segment::attach_a_segment(arguments[0]),
         "hold_units" => sysv_semaphore::hold_units(arguments[0]),
         "hold_units_and_fork" => sysv_semaphore::hold_units_and_fork(arguments[0]),
+        "read_values_of_changing_sets" => sysv_reuse::read_values_of_changing_sets(),
+        "read_values_of_a_huge_set" => sysv_reuse::read_values_of_a_huge_set(),
+        "attach_changing_segments" => sysv_reuse::attach_changing_segments(),
+        "ask_for_the_number_of_an_attached_segment" => {
+            sysv_reuse::ask_for_the_number_of_an_attached_segment()
+        }
         "meet_small_limits" => sysv_limits::meet_small_limits(),
         other => panic!("unknown role {other}"),
     }
