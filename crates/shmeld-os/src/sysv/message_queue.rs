@@ -21,6 +21,7 @@ use rustix::io::Errno;
 
 use super::permissions::{label, mode_bits};
 use super::shared_memory::{time, time_unless_never};
+use super::stat_any::unless_allowed;
 use super::{Key, Permissions, refusal};
 use crate::fs::Time;
 use crate::{Error, Result, clock, explain, sys};
@@ -49,6 +50,9 @@ impl Which {
         }
     }
 }
+
+/// `MSG_STAT_ANY`, which the libc crate does not name: of the queue at a place of the kernel's table, what /proc/sysvipc/msg shows to everybody.
+const MSG_STAT_ANY: libc::c_int = 13;
 
 /// What the kernel says about a queue.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -248,6 +252,18 @@ impl MessageQueue {
         Ok(QueueStat::from(&raw))
     }
 
+    /// The same, and `msgctl(place, MSG_STAT_ANY)` where the mode does not let us read: what `ipcs` shows to everybody.
+    ///
+    /// # Errors
+    /// As for [`MessageQueue::stat`]; EACCES only from kernels before 4.17, or if a security module says so.
+    ///
+    /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
+    #[doc(alias = "MSG_STAT_ANY")]
+    pub fn stat_of_any(&self) -> Result<QueueStat> {
+        let raw = self.raw_stat_of_any()?;
+        Ok(QueueStat::from(&raw))
+    }
+
     /// `msgctl(id, IPC_SET)`: gives it to another user or group; `None` leaves it.
     ///
     /// # Errors
@@ -256,7 +272,7 @@ impl MessageQueue {
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     #[doc(alias = "IPC_SET")]
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        let mut raw = self.raw_stat()?;
+        let mut raw = self.raw_stat_of_any()?;
         raw.msg_perm.uid = uid.unwrap_or(raw.msg_perm.uid);
         raw.msg_perm.gid = gid.unwrap_or(raw.msg_perm.gid);
         self.control("msgctl(IPC_SET)", libc::IPC_SET, &mut raw)
@@ -275,7 +291,7 @@ impl MessageQueue {
     // The type of a mode differs in width from machine to machine.
     #[allow(clippy::unnecessary_cast)]
     pub fn set_mode(&self, mode: u32) -> Result<()> {
-        let mut raw = self.raw_stat()?;
+        let mut raw = self.raw_stat_of_any()?;
         raw.msg_perm.mode = (mode & 0o777) as _;
         self.control("msgctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
         explain!(
@@ -304,6 +320,17 @@ impl MessageQueue {
         let mut raw: libc::msqid_ds = unsafe { mem::zeroed() };
         self.control("msgctl(IPC_STAT)", libc::IPC_STAT, &mut raw)?;
         Ok(raw)
+    }
+
+    /// The same where the mode lets nobody read, its owner included: IPC_SET sets owner and mode together, so the other one must be known.
+    fn raw_stat_of_any(&self) -> Result<libc::msqid_ds> {
+        unless_allowed(self.raw_stat(), self.id, |place| {
+            // SAFETY: as in `raw_stat`.
+            let mut raw: libc::msqid_ds = unsafe { mem::zeroed() };
+            // SAFETY: `raw` is valid and exclusive.
+            let found = sys::check(unsafe { libc::msgctl(place, MSG_STAT_ANY, &mut raw) })?;
+            Ok((found, raw))
+        })
     }
 
     fn control(&self, operation: &'static str, command: libc::c_int, raw: *mut libc::msqid_ds) -> Result<()> {

@@ -26,6 +26,7 @@ mod refusal;
 pub mod semaphore;
 pub mod shared_memory;
 mod stat_any;
+mod values;
 
 pub use attach::{How, boundary_bytes};
 pub use file_key::{FileKey, FileKeyError};

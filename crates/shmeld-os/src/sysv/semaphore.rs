@@ -23,13 +23,10 @@ use rustix::io::Errno;
 pub use super::operation::{Operation, VALUE_MAX};
 use super::permissions::{label, mode_bits};
 use super::shared_memory::{time, time_unless_never};
+use super::stat_any::unless_allowed;
 use super::{Key, Permissions, refusal};
 use crate::fs::Time;
 use crate::{Error, Result, clock, explain, sys};
-
-/// No set has so many semaphores, whatever kernel.sem is set to: the kernel keeps at least 32 bytes for each, and all of a set in less than
-/// 2 GiB (`sem_alloc`).
-const IN_SET_MAX: usize = 1 << 26;
 
 unsafe extern "C" {
     /// In glibc and musl alike; the libc crate does not name it.
@@ -40,6 +37,9 @@ unsafe extern "C" {
         limit: *const libc::timespec,
     ) -> libc::c_int;
 }
+
+/// `SEM_STAT_ANY`, which the libc crate does not name: of the set at a place of the kernel's table, what /proc/sysvipc/sem shows to everybody.
+const SEM_STAT_ANY: libc::c_int = 20;
 
 /// What the kernel says about a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,7 +143,7 @@ impl SemaphoreSet {
     /// How many semaphores has what has this key now, without a story.
     pub(super) fn semaphores_of(key: Key) -> Option<u64> {
         let id = (!key.is_private()).then(|| raw_get(key, 0, 0).ok()).flatten()?;
-        Self::from_id(id).stat().ok().map(|stat| stat.semaphores)
+        Self::from_id(id).stat_of_any().ok().map(|stat| stat.semaphores)
     }
 
     /// The number.
@@ -188,89 +188,6 @@ impl SemaphoreSet {
         }
     }
 
-    /// `semctl(id, index, GETVAL)`.
-    ///
-    /// # Errors
-    /// EINVAL for an index beyond the set or a set that is gone; EIDRM; EACCES.
-    ///
-    /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
-    #[doc(alias = "GETVAL")]
-    pub fn value(&self, index: u16) -> Result<u16> {
-        self.ask("semctl(GETVAL)", index, libc::GETVAL)
-            .map(|value| value as u16)
-    }
-
-    /// `semctl(id, GETALL)`: all values at one moment.
-    ///
-    /// # Errors
-    /// As for [`SemaphoreSet::value`]; EIDRM also if another set has the number since; ENOMEM without 128 MiB of address space.
-    ///
-    /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
-    #[doc(alias = "GETALL")]
-    pub fn values(&self) -> Result<Vec<u16>> {
-        let fail = |errno| self.fail("semctl(GETALL)", errno);
-        let semaphores = self.stat()?.semaphores;
-        // Address space only: memory comes for what is written.
-        let mut values: Vec<u16> = Vec::new();
-        values
-            .try_reserve_exact(IN_SET_MAX)
-            .map_err(|_| fail(Errno::NOMEM))?;
-        let count = usize::try_from(semaphores).unwrap_or(IN_SET_MAX);
-        values.resize(count.min(IN_SET_MAX), 0);
-        // SAFETY: GETALL writes one 16-bit number for each semaphore of the set that has this number now. That may be another one than `stat`
-        // saw, and larger; but no set has more semaphores than there is room for.
-        sys::check(unsafe { libc::semctl(self.id, 0, libc::GETALL, values.as_mut_ptr()) }).map_err(fail)?;
-        if self.stat()?.semaphores != semaphores {
-            return Err(fail(Errno::IDRM));
-        }
-        Ok(values.as_slice().to_vec())
-    }
-
-    /// `semctl(id, index, GETPID)`: the process that operated on it last; 0 if none did, or it is in a namespace we do not see.
-    ///
-    /// # Errors
-    /// As for [`SemaphoreSet::value`].
-    ///
-    /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
-    #[doc(alias = "GETPID")]
-    pub fn last_pid(&self, index: u16) -> Result<u32> {
-        self.ask("semctl(GETPID)", index, libc::GETPID)
-            .map(libc::c_int::unsigned_abs)
-    }
-
-    /// `semctl(id, index, GETNCNT)` and `semctl(id, index, GETZCNT)`: how many wait for more, and how many for zero.
-    ///
-    /// # Errors
-    /// As for [`SemaphoreSet::value`].
-    ///
-    /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
-    #[doc(alias = "GETNCNT")]
-    #[doc(alias = "GETZCNT")]
-    pub fn waiting(&self, index: u16) -> Result<(u32, u32)> {
-        let for_more = self.ask("semctl(GETNCNT)", index, libc::GETNCNT)?;
-        let for_zero = self.ask("semctl(GETZCNT)", index, libc::GETZCNT)?;
-        Ok((for_more.unsigned_abs(), for_zero.unsigned_abs()))
-    }
-
-    /// `semctl(id, index, SETVAL, value)`: sets a value, and makes *every* process forget what it would undo on this semaphore.
-    ///
-    /// # Errors
-    /// ERANGE beyond [`VALUE_MAX`]; else as for [`SemaphoreSet::value`].
-    ///
-    /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
-    #[doc(alias = "SETVAL")]
-    pub fn set_value(&self, index: u16, value: u16) -> Result<()> {
-        // SAFETY: SETVAL takes a number.
-        sys::check(unsafe { libc::semctl(self.id, index.into(), libc::SETVAL, libc::c_int::from(value)) })
-            .map_err(|errno| self.fail("semctl(SETVAL)", errno))?;
-        explain!(
-            "semctl(SETVAL)",
-            self.label,
-            format_args!("semaphore {index} becomes {value}")
-        );
-        Ok(())
-    }
-
     /// `semctl(id, IPC_STAT)`: what the kernel knows about it.
     ///
     /// # Errors
@@ -283,6 +200,18 @@ impl SemaphoreSet {
         Ok(SetStat::from(&raw))
     }
 
+    /// The same, and `semctl(place, SEM_STAT_ANY)` where the mode does not let us read: what `ipcs` shows to everybody.
+    ///
+    /// # Errors
+    /// As for [`SemaphoreSet::stat`]; EACCES only from kernels before 4.17, or if a security module says so.
+    ///
+    /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
+    #[doc(alias = "SEM_STAT_ANY")]
+    pub fn stat_of_any(&self) -> Result<SetStat> {
+        let raw = self.raw_stat_of_any()?;
+        Ok(SetStat::from(&raw))
+    }
+
     /// `semctl(id, IPC_SET)`: gives it to another user or group; `None` leaves it.
     ///
     /// # Errors
@@ -291,7 +220,7 @@ impl SemaphoreSet {
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     #[doc(alias = "IPC_SET")]
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
-        let mut raw = self.raw_stat()?;
+        let mut raw = self.raw_stat_of_any()?;
         raw.sem_perm.uid = uid.unwrap_or(raw.sem_perm.uid);
         raw.sem_perm.gid = gid.unwrap_or(raw.sem_perm.gid);
         self.control("semctl(IPC_SET)", libc::IPC_SET, &mut raw)
@@ -310,7 +239,7 @@ impl SemaphoreSet {
     // The type of a mode differs in width from machine to machine.
     #[allow(clippy::unnecessary_cast)]
     pub fn set_mode(&self, mode: u32) -> Result<()> {
-        let mut raw = self.raw_stat()?;
+        let mut raw = self.raw_stat_of_any()?;
         raw.sem_perm.mode = (mode & 0o777) as _;
         self.control("semctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
         explain!(
@@ -345,6 +274,17 @@ impl SemaphoreSet {
         Ok(raw)
     }
 
+    /// The same where the mode lets nobody read, its owner included: IPC_SET sets owner and mode together, so the other one must be known.
+    fn raw_stat_of_any(&self) -> Result<libc::semid_ds> {
+        unless_allowed(self.raw_stat(), self.id, |place| {
+            // SAFETY: as in `raw_stat`.
+            let mut raw: libc::semid_ds = unsafe { mem::zeroed() };
+            // SAFETY: `raw` is valid and exclusive.
+            let found = sys::check(unsafe { libc::semctl(place, 0, SEM_STAT_ANY, &raw mut raw) })?;
+            Ok((found, raw))
+        })
+    }
+
     fn control(&self, operation: &'static str, command: libc::c_int, raw: *mut libc::semid_ds) -> Result<()> {
         // SAFETY: `raw` is null for the one command that ignores it, else valid and exclusive.
         sys::check(unsafe { libc::semctl(self.id, 0, command, raw) })
@@ -352,18 +292,12 @@ impl SemaphoreSet {
         Ok(())
     }
 
-    fn ask(&self, operation: &'static str, index: u16, command: libc::c_int) -> Result<libc::c_int> {
-        // SAFETY: these commands take no further argument.
-        sys::check(unsafe { libc::semctl(self.id, index.into(), command) })
-            .map_err(|errno| self.fail(operation, errno))
-    }
-
     /// What messages call it.
     pub(super) fn label(&self) -> &str {
         &self.label
     }
 
-    fn fail(&self, operation: &'static str, errno: Errno) -> Error {
+    pub(super) fn fail(&self, operation: &'static str, errno: Errno) -> Error {
         Error::new(operation, self.label.clone(), errno)
     }
 }

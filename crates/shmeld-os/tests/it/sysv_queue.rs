@@ -136,7 +136,14 @@ fn modes_keep_other_users_out() {
         let outcome = own.receive(Which::Oldest, &mut [0; 8], within(0));
         assert_refused(outcome, Errno::ACCESS, "closed to this user");
         assert_refused(own.stat(), Errno::ACCESS, "closed to this user");
+        assert_eq!(
+            own.stat_of_any().expect("what ipcs shows").permissions.mode,
+            0o622
+        );
         assert_refused(own.remove(), Errno::PERM, "its owner");
+        let shut = queue(Key::PRIVATE, 0);
+        shut.set_mode(0o600).expect("ours");
+        assert_eq!(shut.stat().expect("open again").permissions.mode, 0o600);
     });
     own.set_mode(0o644).expect("ours");
     as_user(NOBODY, || {

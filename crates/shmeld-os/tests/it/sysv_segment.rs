@@ -259,6 +259,10 @@ fn modes_keep_other_users_out() {
             "closed to this user",
         );
     });
+    // Why a size is refused is told where the mode does not let this user ask for the size.
+    let larger = as_user(NOBODY, || Segment::open(key, 4097));
+    let error = assert_refused(larger, Errno::INVAL, "never grows");
+    assert!(error.to_string().contains("it has 4096"), "{error}");
     own.set_mode(0o644).expect("ours");
     as_user(NOBODY, || {
         let found = Segment::open(key, 0).expect("found");
@@ -299,6 +303,8 @@ fn owner_who_shut_himself_out_can_open_the_mode_again() {
         let own = segment(Key::PRIVATE, 4096, 0o600);
         own.set_mode(0).expect("ours");
         assert_refused(own.stat(), Errno::ACCESS, "closed to this user");
+        let shown = own.stat_of_any().expect("what ipcs shows");
+        assert_eq!((shown.bytes, shown.permissions.mode), (4096, 0));
         own.set_mode(0o640).expect("still ours");
         let permissions = own.stat().expect("open again").permissions;
         assert_eq!(

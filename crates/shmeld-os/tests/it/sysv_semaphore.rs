@@ -132,7 +132,16 @@ fn modes_keep_other_users_out() {
             "closed to this user",
         );
         assert_refused(own.stat(), Errno::ACCESS, "closed to this user");
+        assert_eq!(
+            own.stat_of_any().expect("what ipcs shows").permissions.mode,
+            0o600
+        );
         assert_refused(own.value(0), Errno::ACCESS, "closed to this user");
+        let error = assert_refused(SemaphoreSet::open(key, 2), Errno::INVAL, "never grows");
+        assert!(error.to_string().contains("it has 1"), "{error}");
+        let shut = set(Key::PRIVATE, 1, 0);
+        shut.set_mode(0o600).expect("ours");
+        assert_eq!(shut.stat().expect("open again").permissions.mode, 0o600);
     });
     own.set_mode(0o444).expect("ours");
     as_user(NOBODY, || {
