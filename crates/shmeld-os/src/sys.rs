@@ -10,7 +10,11 @@ pub(crate) fn last_errno() -> Errno {
     // SAFETY: the C library returns a pointer to this thread's own error number, valid while it lives.
     let number = unsafe { libc::__errno_location() };
     // SAFETY: as above; only this thread accesses it.
-    Errno::from_raw_os_error(unsafe { *number })
+    match unsafe { *number } {
+        // A function of the C library that fails without saying why.
+        0 => Errno::IO,
+        number => Errno::from_raw_os_error(number),
+    }
 }
 
 /// Turns -1 into the reason.
@@ -44,3 +48,17 @@ pub(crate) fn close(descriptor: OwnedFd) -> Result<(), Errno> {
 pub(crate) use libc::{off_t as Offset, pread, pwrite};
 #[cfg(not(target_env = "musl"))]
 pub(crate) use libc::{off64_t as Offset, pread64 as pread, pwrite64 as pwrite};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failure_without_a_reason_is_no_panic() {
+        // SAFETY: a pointer to this thread's own error number.
+        let number = unsafe { libc::__errno_location() };
+        // SAFETY: as above; only this thread accesses it.
+        unsafe { *number = 0 };
+        assert_eq!(check(-1), Err(Errno::IO));
+    }
+}

@@ -1,15 +1,12 @@
 //! The number under which strangers find the same System V object.
-#![allow(unsafe_code)] // ftok(3) has no safe wrapper
 
-use std::ffi::CString;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::str::FromStr;
 
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
-use crate::{Error, Result, explain, sys};
+use crate::{Error, Result, explain};
 
 /// `key_t`: a number that processes agree on, as the name of an object.
 ///
@@ -30,7 +27,8 @@ impl Key {
 
     /// `ftok(path, project)`: a key made of 16 bits of the file's inode number, 8 bits of its device and the project number.
     ///
-    /// Different files can give the same key, and a file that was replaced gives another one than before.
+    /// Different files can give the same key, and a file that was replaced gives another one than before. The key 0xffffffff is one like all
+    /// others here; programs in C take it for a failure of `ftok`, and need another project number.
     ///
     /// # Errors
     /// What `stat` says of the path; EINVAL for project 0, which POSIX leaves undefined, and for a path with a NUL.
@@ -42,16 +40,24 @@ impl Key {
         if project == 0 {
             return Err(fail(Errno::INVAL));
         }
-        let name = CString::new(path.as_os_str().as_bytes()).map_err(|_| fail(Errno::INVAL))?;
-        // SAFETY: `name` is a valid C string for the call.
-        let key =
-            sys::check(unsafe { libc::ftok(name.as_ptr(), libc::c_int::from(project)) }).map_err(fail)?;
-        let why = format_args!(
-            "the key {} is made of this file's numbers and project {project}",
-            Self(key)
-        );
+        // Not the C library's function: it gives -1 for a file with such numbers, as for a failure.
+        let stat = retry_on_intr(|| rustix::fs::stat(path)).map_err(fail)?;
+        let key = Self::of_numbers(stat.st_ino, stat.st_dev, project);
+        let warning = if key == Self::MINUS_ONE {
+            "; programs in C take this key for a failure of ftok: choose another project"
+        } else {
+            ""
+        };
+        let why = format_args!("the key {key} is made of this file's numbers and project {project}{warning}");
         explain!("ftok", path.display(), why);
-        Ok(Self(key))
+        Ok(key)
+    }
+
+    const MINUS_ONE: Self = Self(-1);
+
+    fn of_numbers(inode: u64, device: u64, project: u8) -> Self {
+        let of_file = (device & 0xff) << 16 | inode & 0xffff;
+        Self::new(u32::from(project) << 24 | u32::try_from(of_file).unwrap_or_default())
     }
 
     /// The 32 bits.
@@ -112,6 +118,13 @@ mod tests {
         assert_eq!(Key::new(u32::MAX).to_string(), "0xffffffff");
         assert_eq!(Key::new(u32::MAX).bits(), u32::MAX);
         assert!(Key::new(0).is_private());
+    }
+
+    /// The C library gives -1 for such a file and no reason, which was a panic here.
+    #[test]
+    fn key_of_a_file_can_have_all_bits() {
+        assert_eq!(Key::of_numbers(0x1234_ffff, 0xabff, 255), Key::new(u32::MAX));
+        assert_eq!(Key::of_numbers(0x000a_0001, 0x0103, 0x41), Key::new(0x4103_0001));
     }
 
     #[test]

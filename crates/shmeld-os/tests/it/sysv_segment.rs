@@ -1,5 +1,9 @@
 //! System V segments: every reason that can be provoked, told apart; attaching; what Linux does with removed ones.
 
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use shmeld_os::mapping::Mapping;
 use shmeld_os::sysv::shared_memory::Segment;
 use shmeld_os::sysv::{How, Key, boundary_bytes};
@@ -332,6 +336,7 @@ fn squatter_is_known_by_the_uid_of_the_creator() {
 }
 
 #[test]
+#[allow(unsafe_code)]
 fn keys_of_files_are_the_c_librarys() {
     let directory = Directory::new("ftok");
     let path = directory.join("file");
@@ -340,6 +345,27 @@ fn keys_of_files_are_the_c_librarys() {
     std::fs::write(&path, "").expect("a new file");
     let key = Key::of_file(&path, 0x41).expect("it exists");
     assert_eq!(key.bits() >> 24, 0x41);
+    for path in [
+        &*path,
+        &directory,
+        Path::new("/proc/self/stat"),
+        Path::new("/dev/null"),
+    ] {
+        let name = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+        for project in [1, 0x41, 255] {
+            // SAFETY: a valid C string.
+            let c = unsafe { libc::ftok(name.as_ptr(), project.into()) };
+            assert_eq!(
+                Key::of_file(path, project).expect("it exists").bits(),
+                c.cast_unsigned()
+            );
+        }
+    }
+    assert_refused(
+        Key::of_file(Path::new("a\0b"), 1),
+        Errno::INVAL,
+        "other than zero",
+    );
     assert_eq!(key, Key::of_file(&path, 0x41).expect("the same"));
     assert_ne!(key, Key::of_file(&directory, 0x41).expect("another"));
     if !is_root_or_skip() {
