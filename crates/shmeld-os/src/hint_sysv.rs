@@ -133,6 +133,7 @@ pub(crate) static TABLE: &[Row] = rows! {
     "msgrcv" FAULT, NO_POINTERS;
     "msgrcv" IDRM, REMOVED_WHILE_WAITING;
     "msgrcv" INTR, REPEATED;
+    TOLD "msgrcv" INVAL, "a type below 1", type_below_one;
     "msgrcv" INVAL, GONE, |_| no_such_number("-q");
     "msgrcv" NOSYS, "unreachable: this crate copies no message without taking it";
     "msgrcv" TIMEDOUT, TIME_IS_UP;

@@ -37,16 +37,18 @@ pub enum Which {
     Oldest,
     /// The oldest of this type, which is greater than zero.
     Type(i64),
-    /// The oldest of the lowest type that is at most this.
+    /// The oldest of the lowest type that is at most this, which is greater than zero.
     UpTo(i64),
 }
 
 impl Which {
-    fn raw(self) -> i64 {
+    /// As C passes it; the type itself if it is none, which would mean something else to the kernel: 0 the oldest, -5 at most 5.
+    fn raw(self) -> Result<i64, i64> {
         match self {
-            Self::Oldest => 0,
-            Self::Type(kind) => kind,
-            Self::UpTo(kind) => -kind,
+            Self::Oldest => Ok(0),
+            Self::Type(kind) if kind >= 1 => Ok(kind),
+            Self::UpTo(kind) if kind >= 1 => Ok(-kind),
+            Self::Type(kind) | Self::UpTo(kind) => Err(kind),
         }
     }
 }
@@ -188,7 +190,7 @@ impl MessageQueue {
     ///
     /// # Errors
     /// [`ErrorKind::TimedOut`](crate::ErrorKind::TimedOut): nothing came. E2BIG: it is longer than `buffer`, and stays. EIDRM if the queue was
-    /// removed while we waited, EINVAL if before; EACCES.
+    /// removed while we waited, EINVAL if before, or for a type below 1; EACCES.
     ///
     /// See [msgop(2)](https://man7.org/linux/man-pages/man2/msgop.2.html).
     #[doc(alias = "msgrcv")]
@@ -198,7 +200,10 @@ impl MessageQueue {
         buffer: &mut [u8],
         deadline: Option<Instant>,
     ) -> Result<(usize, i64)> {
-        let which = libc::c_long::try_from(which.raw()).map_err(|_| self.fail("msgrcv", Errno::INVAL))?;
+        let raw_which = which
+            .raw()
+            .map_err(|kind| refusal::of_type("msgrcv", &self.label, kind))?;
+        let which = libc::c_long::try_from(raw_which).map_err(|_| self.fail("msgrcv", Errno::INVAL))?;
         let mut raw = vec![0u8; size_of::<libc::c_long>() + buffer.len()];
         let count = self.patiently("msgrcv", Errno::NOMSG, deadline, |flags| {
             // SAFETY: `raw` has room for a type and for as many bytes after it as the length says.

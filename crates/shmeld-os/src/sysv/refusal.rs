@@ -104,15 +104,31 @@ pub(super) fn is_on_a_boundary(address: usize, round: bool) -> bool {
 
 /// What `msgsnd(queue, kind, message)` was refused with.
 pub(super) fn of_msgsnd(error: Error, queue: &MessageQueue, kind: i64, bytes: usize) -> Error {
-    if error.errno() != Errno::INVAL || queue.stat().is_err() {
+    if error.errno() != Errno::INVAL {
         return error;
     }
     if kind < 1 {
-        let object = format!("{} (type {kind})", error.object());
-        return told("msgsnd", object, Errno::INVAL, text::type_below_one);
+        return of_type("msgsnd", error.object(), kind);
+    }
+    // Whoever may send need not be allowed to read.
+    if queue
+        .stat_of_any()
+        .is_err_and(|error| error.errno() != Errno::ACCESS)
+    {
+        return error;
     }
     let object = format!("{} ({bytes} bytes)", error.object());
     told("msgsnd", object, Errno::INVAL, text::too_long_a_message)
+}
+
+/// A type that no message has.
+pub(super) fn of_type(call: &'static str, label: &str, kind: i64) -> Error {
+    told(
+        call,
+        format!("{label} (type {kind})"),
+        Errno::INVAL,
+        text::type_below_one,
+    )
 }
 
 /// What an IPC_SET of owner or group was refused with, right after an IPC_STAT of the same object.

@@ -36,6 +36,20 @@ fn refused_messages_are_told_apart() {
         let error = assert_refused(own.send(kind, b"x", within(0)), Errno::INVAL, "greater than zero");
         assert!(error.to_string().contains(&format!("(type {kind})")), "{error}");
     }
+    // To the kernel, type 0 means any, -5 at most 5, and the negative of the smallest number was a panic.
+    own.send(5, b"kept", within(0)).expect("room");
+    for kind in [0, -5, i64::MIN] {
+        for which in [Which::Type(kind), Which::UpTo(kind)] {
+            let outcome = own.receive(which, &mut [0; 8], within(0));
+            let error = assert_refused(outcome, Errno::INVAL, "greater than zero");
+            assert!(error.to_string().contains(&format!("(type {kind})")), "{error}");
+        }
+    }
+    assert_eq!(
+        own.receive(Which::Oldest, &mut [0; 8], within(0))
+            .expect("it stayed"),
+        (4, 5)
+    );
     let long = vec![0; 1 << 20];
     let error = assert_refused(own.send(1, &long, within(0)), Errno::INVAL, "kernel.msgmax");
     assert!(error.to_string().contains("(1048576 bytes)"), "{error}");
@@ -133,6 +147,10 @@ fn modes_keep_other_users_out() {
             "closed to this user",
         );
         own.send(1, b"x", within(0)).expect("it may send");
+        // Why a message is refused is told to those who may not read, too.
+        assert_refused(own.send(0, b"x", within(0)), Errno::INVAL, "greater than zero");
+        let long = own.send(1, &[0; 1 << 20], within(0));
+        assert_refused(long, Errno::INVAL, "kernel.msgmax");
         let outcome = own.receive(Which::Oldest, &mut [0; 8], within(0));
         assert_refused(outcome, Errno::ACCESS, "closed to this user");
         assert_refused(own.stat(), Errno::ACCESS, "closed to this user");
