@@ -84,6 +84,7 @@ pub(crate) static TABLE: &[Row] = rows! {
     "shmctl" FAULT, NO_POINTERS;
     "shmctl" IDRM, REMOVED_MEANWHILE;
     TOLD "shmctl(IPC_SET" INVAL, "no user or group of this namespace has this number", no_such_user;
+    TOLD "shmctl(IPC_SET" OVERFLOW, "who would have to stay owner or group is not known in this namespace", unknown_owner;
     "shmctl" INVAL, GONE, |_| no_such_number("-m");
     "shmctl(IPC_STAT" OVERFLOW, "unreachable: the kernel's record has room for every user";
     "shmctl" PERM, OWNERS, |error| owners_only(error, "-m");
@@ -110,6 +111,7 @@ pub(crate) static TABLE: &[Row] = rows! {
     "semctl" FAULT, NO_POINTERS;
     "semctl" IDRM, REMOVED_MEANWHILE;
     TOLD "semctl(IPC_SET" INVAL, "no user or group of this namespace has this number", no_such_user;
+    TOLD "semctl(IPC_SET" OVERFLOW, "who would have to stay owner or group is not known in this namespace", unknown_owner;
     "semctl" INVAL, "nothing has this number, or an index beyond the set", |_| no_such_number("-s");
     "semctl(GETALL" NOMEM, KERNEL_MEMORY;
     "semctl" PERM, OWNERS, |error| owners_only(error, "-s");
@@ -141,6 +143,7 @@ pub(crate) static TABLE: &[Row] = rows! {
     "msgctl" FAULT, NO_POINTERS;
     "msgctl" IDRM, REMOVED_MEANWHILE;
     TOLD "msgctl(IPC_SET" INVAL, "no user or group of this namespace has this number", no_such_user;
+    TOLD "msgctl(IPC_SET" OVERFLOW, "who would have to stay owner or group is not known in this namespace", unknown_owner;
     "msgctl" INVAL, GONE, |_| no_such_number("-q");
     "msgctl" PERM, OWNERS, |error| owners_only(error, "-q");
 };

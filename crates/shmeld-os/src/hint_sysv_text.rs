@@ -113,6 +113,12 @@ pub(crate) fn no_such_user(_: &Error) -> String {
     "see /proc/self/uid_map and gid_map for the numbers that this user namespace knows".into()
 }
 
+pub(crate) fn unknown_owner(_: &Error) -> String {
+    "owner, group and mode are set together, and this user namespace does not know what would have to stay: give a new owner and group, or change \
+     it outside of this container"
+        .into()
+}
+
 pub(crate) fn no_semaphores(_: &Error) -> String {
     "nothing has this key yet, and a new set has at least one semaphore".into()
 }

@@ -19,7 +19,7 @@ use std::{mem, ptr};
 
 use rustix::io::Errno;
 
-use super::permissions::{label, mode_bits};
+use super::permissions::{label, mode_bits, owner_to_set};
 use super::shared_memory::{time, time_unless_never};
 use super::stat_any::unless_allowed;
 use super::{Key, Permissions, refusal};
@@ -272,14 +272,15 @@ impl MessageQueue {
     /// `msgctl(id, IPC_SET)`: gives it to another user or group; `None` leaves it.
     ///
     /// # Errors
-    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone.
+    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone, or for a user that this namespace does not know; EOVERFLOW
+    /// if one of both is to stay that it does not know.
     ///
     /// See [msgctl(2)](https://man7.org/linux/man-pages/man2/msgctl.2.html).
     #[doc(alias = "IPC_SET")]
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let mut raw = self.raw_stat_of_any()?;
-        raw.msg_perm.uid = uid.unwrap_or(raw.msg_perm.uid);
-        raw.msg_perm.gid = gid.unwrap_or(raw.msg_perm.gid);
+        (raw.msg_perm.uid, raw.msg_perm.gid) =
+            owner_to_set("msgctl(IPC_SET)", &self.label, &raw.msg_perm, uid, gid)?;
         self.control("msgctl(IPC_SET)", libc::IPC_SET, &mut raw)
             .map_err(|error| refusal::of_owner(error, uid, gid))?;
         explain!("msgctl(IPC_SET)", self.label, "another owner; the creator stays");
@@ -297,6 +298,8 @@ impl MessageQueue {
     #[allow(clippy::unnecessary_cast)]
     pub fn set_mode(&self, mode: u32) -> Result<()> {
         let mut raw = self.raw_stat_of_any()?;
+        (raw.msg_perm.uid, raw.msg_perm.gid) =
+            owner_to_set("msgctl(IPC_SET)", &self.label, &raw.msg_perm, None, None)?;
         raw.msg_perm.mode = (mode & 0o777) as _;
         self.control("msgctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
         explain!(

@@ -1,6 +1,7 @@
 //! Who made a System V object, whom it belongs to, and whom it admits.
 
-use super::Key;
+use super::{Key, refusal};
+use crate::{Result, process, users};
 
 /// `struct ipc_perm`.
 ///
@@ -41,11 +42,47 @@ pub(super) fn mode_bits(mode: u32) -> libc::c_int {
     (mode & 0o777).cast_signed()
 }
 
+/// The uid and gid of an IPC_SET, which has no way to leave one as it is. In a user namespace IPC_STAT shows one number for all users that it
+/// does not know: setting that would give the object to the user who has it here.
+pub(super) fn owner_to_set(
+    operation: &'static str,
+    label: &str,
+    present: &libc::ipc_perm,
+    uid: Option<u32>,
+    gid: Option<u32>,
+) -> Result<(libc::uid_t, libc::gid_t)> {
+    if uid.is_none() && stands_for_others(present.uid, users::unmapped_uid(), process::effective_uid()) {
+        return Err(refusal::of_unknown_owner(operation, label, "uid", present.uid));
+    }
+    if gid.is_none() && stands_for_others(present.gid, users::unmapped_gid(), process::effective_gid()) {
+        return Err(refusal::of_unknown_owner(operation, label, "gid", present.gid));
+    }
+    Ok((uid.unwrap_or(present.uid), gid.unwrap_or(present.gid)))
+}
+
+/// Whether a number says nothing about who is meant. Our own one does: the kernel lets owners change what they own.
+fn stands_for_others(id: u32, unmapped: Option<u32>, own: u32) -> bool {
+    unmapped == Some(id) && id != own
+}
+
 /// What a call without a key is about.
 pub(super) fn label(key: Key, id: libc::c_int) -> String {
     if key.is_private() {
         format!("#{id}")
     } else {
         key.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn number_of_all_unknown_users_says_nothing_unless_it_is_our_own() {
+        assert!(stands_for_others(65534, Some(65534), 0));
+        assert!(!stands_for_others(65534, Some(65534), 65534));
+        assert!(!stands_for_others(65534, None, 0), "all users are known");
+        assert!(!stands_for_others(1000, Some(65534), 0));
     }
 }

@@ -142,6 +142,12 @@ pub(super) fn of_owner(error: Error, uid: Option<u32>, gid: Option<u32>) -> Erro
     told(error.operation(), object, Errno::INVAL, text::no_such_user)
 }
 
+/// An IPC_SET that would have to keep an owner or group which is not known here.
+pub(super) fn of_unknown_owner(call: &'static str, label: &str, which: &str, id: u32) -> Error {
+    let object = format!("{label} ({which} {id} stands for all that this namespace does not know)");
+    told(call, object, Errno::OVERFLOW, text::unknown_owner)
+}
+
 fn told(call: &'static str, object: String, errno: Errno, cure: Text) -> Error {
     let error = Error::new(call, object, errno);
     let hint = cure(&error);

@@ -19,7 +19,7 @@ use std::{mem, ptr};
 use rustix::io::Errno;
 
 use super::attach::{How, attach};
-use super::permissions::{label, mode_bits};
+use super::permissions::{label, mode_bits, owner_to_set};
 use super::stat_any::unless_allowed;
 use super::{Key, Permissions, refusal};
 use crate::fs::Time;
@@ -188,14 +188,15 @@ impl Segment {
     /// `shmctl(id, IPC_SET)`: gives it to another user or group; `None` leaves it.
     ///
     /// # Errors
-    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone.
+    /// EPERM unless we are its owner, its creator or root; EINVAL if it is gone, or for a user that this namespace does not know; EOVERFLOW
+    /// if one of both is to stay that it does not know.
     ///
     /// See [shmctl(2)](https://man7.org/linux/man-pages/man2/shmctl.2.html).
     #[doc(alias = "IPC_SET")]
     pub fn set_owner(&self, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
         let mut raw = self.raw_stat_of_any()?;
-        raw.shm_perm.uid = uid.unwrap_or(raw.shm_perm.uid);
-        raw.shm_perm.gid = gid.unwrap_or(raw.shm_perm.gid);
+        (raw.shm_perm.uid, raw.shm_perm.gid) =
+            owner_to_set("shmctl(IPC_SET)", &self.label, &raw.shm_perm, uid, gid)?;
         self.control("shmctl(IPC_SET)", libc::IPC_SET, &mut raw)
             .map_err(|error| refusal::of_owner(error, uid, gid))?;
         explain!("shmctl(IPC_SET)", self.label, "another owner; the creator stays");
@@ -213,6 +214,8 @@ impl Segment {
     #[allow(clippy::unnecessary_cast)]
     pub fn set_mode(&self, mode: u32) -> Result<()> {
         let mut raw = self.raw_stat_of_any()?;
+        (raw.shm_perm.uid, raw.shm_perm.gid) =
+            owner_to_set("shmctl(IPC_SET)", &self.label, &raw.shm_perm, None, None)?;
         raw.shm_perm.mode = (mode & 0o777) as _;
         self.control("shmctl(IPC_SET)", libc::IPC_SET, &mut raw)?;
         explain!(

@@ -25,6 +25,7 @@ mod sigbus;
 mod support;
 mod sysv_limits;
 mod sysv_objects;
+mod sysv_owner;
 mod sysv_queue;
 mod sysv_reuse;
 mod sysv_segment;

@@ -4,7 +4,8 @@
 //! tests that start it.
 
 use crate::{
-    lease, listing, semaphore, shared_memory, sigbus, sysv_limits, sysv_reuse, sysv_segment, sysv_semaphore,
+    lease, listing, semaphore, shared_memory, sigbus, sysv_limits, sysv_owner, sysv_reuse, sysv_segment,
+    sysv_semaphore,
 };
 
 #[test]
@@ -39,6 +40,9 @@ fn play() {
         "attach_a_segment" => sysv_segment::attach_a_segment(arguments[0]),
         "hold_units" => sysv_semaphore::hold_units(arguments[0]),
         "hold_units_and_fork" => sysv_semaphore::hold_units_and_fork(arguments[0]),
+        "change_objects_of_strangers" => {
+            sysv_owner::change_objects_of_strangers(arguments[0], arguments[1], arguments[2]);
+        }
         "read_values_of_changing_sets" => sysv_reuse::read_values_of_changing_sets(),
         "read_values_of_a_huge_set" => sysv_reuse::read_values_of_a_huge_set(),
         "attach_changing_segments" => sysv_reuse::attach_changing_segments(),
