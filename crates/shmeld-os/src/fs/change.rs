@@ -144,11 +144,23 @@ pub fn remove_directory(dir: impl AsFd, name: &[u8]) -> Result<()> {
 /// See [fchmod(2)](https://man7.org/linux/man-pages/man2/fchmod.2.html).
 #[doc(alias = "fchmod")]
 pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
-    retry_on_intr(|| rustix::fs::fchmod(&fd, Mode::from_raw_mode(mode)))
-        .map_err(|errno| fail_on("fchmod", &fd, errno))
+    change_mode(fd.as_fd(), mode).map_err(|errno| fail_on("fchmod", &fd, errno))
 }
 
-/// `fchown(fd, uid, gid)`: gives a file to another user or group; `None` leaves it.
+/// The two ways to change by a descriptor: directly, and where it is one of `O_PATH`, through its entry in /proc.
+pub(crate) fn change_mode(file: BorrowedFd<'_>, mode: u32) -> Result<(), Errno> {
+    let mode = Mode::from_raw_mode(mode);
+    match retry_on_intr(|| rustix::fs::fchmod(file, mode)) {
+        Err(Errno::BADF) => {
+            let entry = format!("/proc/self/fd/{}", file.as_raw_fd());
+            retry_on_intr(|| rustix::fs::chmod(entry.as_str(), mode))
+        }
+        outcome => outcome,
+    }
+}
+
+/// `fchownat(fd, "", uid, gid, AT_EMPTY_PATH)`, which is `fchown` for descriptors of `O_PATH` too: gives a file to another user or group;
+/// `None` leaves it.
 ///
 /// # Errors
 /// EPERM unless we are root, or its owner and a member of that group; EINVAL for a number that this user namespace does not know.
@@ -157,7 +169,8 @@ pub fn set_mode(fd: impl AsFd, mode: u32) -> Result<()> {
 #[doc(alias = "fchown")]
 pub fn set_owner(fd: impl AsFd, uid: Option<u32>, gid: Option<u32>) -> Result<()> {
     let (uid, gid) = (uid.map(Uid::from_raw), gid.map(Gid::from_raw));
-    retry_on_intr(|| rustix::fs::fchown(&fd, uid, gid)).map_err(|errno| fail_on("fchown", &fd, errno))
+    retry_on_intr(|| rustix::fs::chownat(&fd, "", uid, gid, AtFlags::EMPTY_PATH))
+        .map_err(|errno| fail_on("fchown", &fd, errno))
 }
 
 /// `futimens(fd, {UTIME_OMIT, modified})`: sets the modification time; the access time stays.

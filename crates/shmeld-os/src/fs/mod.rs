@@ -52,6 +52,6 @@ pub use stat::{
 };
 pub use walk::{open_beneath_by_walk, open_beneath_for};
 
-pub(crate) use change::link_by_descriptor;
+pub(crate) use change::{change_mode, link_by_descriptor};
 pub(crate) use data::wait_until_writable;
 pub(crate) use stat::is_tmpfs;

@@ -9,6 +9,7 @@
 //! Objects live until they are unlinked, not until their makers end. Queues belong to the IPC namespace,
 //! the other two to whatever is mounted on `/dev/shm`: sharing one does not share the other.
 
+mod find;
 pub mod mqueue;
 mod notify;
 mod queue_root;

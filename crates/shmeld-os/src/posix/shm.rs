@@ -162,7 +162,7 @@ impl SharedMemory {
         Ok(memory)
     }
 
-    fn checked(descriptor: OwnedFd, label: String) -> Result<Self> {
+    pub(super) fn checked(descriptor: OwnedFd, label: String) -> Result<Self> {
         let memory = SharedMemory {
             file: File::from(descriptor),
             label,
@@ -216,8 +216,7 @@ impl SharedMemory {
     /// See [fchmod(2)](https://man7.org/linux/man-pages/man2/fchmod.2.html).
     #[doc(alias = "fchmod")]
     pub fn set_mode(&self, mode: u32) -> Result<()> {
-        retry_on_intr(|| rustix::fs::fchmod(&self.file, Mode::from_raw_mode(mode)))
-            .map_err(|errno| self.fail("fchmod", errno))?;
+        fs::change_mode(self.as_fd(), mode).map_err(|errno| self.fail("fchmod", errno))?;
         explain!(
             "fchmod",
             self.label,
@@ -322,7 +321,7 @@ pub(super) fn path_of(file_name: &str) -> PathBuf {
     PathBuf::from(DIRECTORY).join(file_name)
 }
 
-fn open(name: &ObjectName, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+pub(super) fn open(name: &ObjectName, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     retry_on_intr(|| rustix::fs::open(path_of(name.as_str()), flags, mode))
         .map_err(|errno| Error::new("shm_open", name.to_string(), errno))
 }

@@ -11,6 +11,7 @@ mod confine;
 mod explain;
 mod facts;
 mod files;
+mod find;
 mod futex;
 mod lease;
 mod limits;
