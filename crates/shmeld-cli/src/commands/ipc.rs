@@ -87,6 +87,11 @@ pub(super) fn event(name: &str, address: &Address, rest: Value) -> Value {
     object
 }
 
+/// The segment whatever its mode is, to describe it and to change its mode and owner.
+pub(super) fn find(address: &Address) -> Result<Segment, shmeld::Error> {
+    Segment::find(address)
+}
+
 /// The segment, for reading or for both.
 pub(super) fn open(address: &Address, writable: bool) -> Result<Segment, shmeld::Error> {
     Segment::open(address, 0, writable)

@@ -21,7 +21,7 @@ pub(super) fn resize(talk: &Talk<'_>, args: &ResizeArgs) -> u8 {
 }
 
 pub(super) fn chmod(talk: &Talk<'_>, args: &ChmodArgs) -> u8 {
-    talk.code(ipc::open(&args.address, false).and_then(|segment| {
+    talk.code(ipc::find(&args.address).and_then(|segment| {
         segment.set_mode(args.mode)?;
         let mode = format!("{:04o}", args.mode);
         let text = format!(
@@ -34,7 +34,7 @@ pub(super) fn chmod(talk: &Talk<'_>, args: &ChmodArgs) -> u8 {
 
 pub(super) fn chown(talk: &Talk<'_>, args: &ChownArgs) -> u8 {
     let Owner { uid, gid } = args.owner;
-    talk.code(ipc::open(&args.address, false).and_then(|segment| {
+    talk.code(ipc::find(&args.address).and_then(|segment| {
         segment.set_owner(uid, gid)?;
         let words = [
             uid.map(|uid| format!("uid {uid}")),

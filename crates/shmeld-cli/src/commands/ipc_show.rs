@@ -15,7 +15,7 @@ use crate::values::{count_bytes, show_size};
 /// Runs the command: all that can be shown is shown, whatever happens to the others.
 pub(super) fn run(talk: &Talk<'_>, args: &ShowArgs) -> u8 {
     let codes = args.addresses.iter().enumerate().map(|(index, address)| {
-        talk.code(ipc::open(address, false).and_then(|segment| {
+        talk.code(ipc::find(address).and_then(|segment| {
             let description = segment.describe()?;
             let lasting = segment.lasting_address();
             let gap = if index > 0 { "\n" } else { "" };

@@ -124,7 +124,7 @@ fn segments_of_others_are_closed_where_their_mode_says_so() {
             .expect_code(0);
         let closed = |words: &[&str]| world.ipc(words).as_user(NOBODY).run().expect_code(3);
         for words in [
-            &["show", &address][..],
+            &["open", &address][..],
             &["read", &address],
             &["write", &address],
             &["attach", &address, "--for", "0"],
@@ -134,6 +134,13 @@ fn segments_of_others_are_closed_where_their_mode_says_so() {
                 .expect_said("permission denied (EACCES)")
                 .expect_said("hint: ");
         }
+        // What ls and ipcs show to everybody.
+        let shown = world
+            .ipc(&["show", &address])
+            .as_user(NOBODY)
+            .run()
+            .expect_code(0);
+        assert!(shown.stdout_text().contains("0600"), "{}", shown.stdout_text());
         // May be read: then it is, and nothing else.
         world.ipc_done(&["chmod", &address, "644"]);
         let read = world
@@ -188,9 +195,9 @@ fn owner_who_shut_himself_out_is_helped() {
     nobody(&["rm", made.stdout_text().trim_end()]).expect_code(0);
     nobody(&["chmod", &places.sysv(), "600"]).expect_code(0);
     nobody(&["read", &places.sysv()]).expect_code(0);
-    // The hint is a command that works.
+    // The hint is a command that works; so does our own.
     let path = format!("/dev/shm{}", places.name);
-    let refused = nobody(&["chmod", &places.posix(), "600"]).expect_code(3);
+    let refused = nobody(&["read", &places.posix()]).expect_code(3);
     refused.expect_line(&format!(
         "hint: its mode shuts out its own owner, who can change it: chmod 600 {path}"
     ));
@@ -200,6 +207,9 @@ fn owner_who_shut_himself_out_is_helped() {
         .as_user(NOBODY)
         .run()
         .expect_code(0);
+    nobody(&["read", &places.posix()]).expect_code(0);
+    nobody(&["chmod", &places.posix(), "0"]).expect_code(0);
+    nobody(&["chmod", &places.posix(), "600"]).expect_code(0);
     nobody(&["read", &places.posix()]).expect_code(0);
     nobody(&["rm", &places.sysv(), &places.posix()]).expect_code(0);
     places.assert_empty();

@@ -84,7 +84,12 @@ fn create_sysv(place: &SysvAddress, creation: Creation) -> Result<(sysv::Segment
                 creation.mode,
             )?)
         },
-        || sysv::Segment::open(key, size(creation.bytes)),
+        || {
+            let segment = sysv::Segment::open(key, size(creation.bytes))?;
+            // Finding asks for no right; whoever creates it wants to use it.
+            segment.stat()?;
+            Ok(segment)
+        },
     )
 }
 

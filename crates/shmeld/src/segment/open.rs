@@ -82,7 +82,8 @@ impl Description {
 impl Segment {
     /// `shmget` or `shm_open`: finds a segment of at least `bytes` bytes.
     ///
-    /// A System V segment is not opened by that, and its mode is looked at when it is used; a POSIX one is, for writing too if `writable`.
+    /// A System V segment is not held open by that, and only that its mode lets us read is looked at; a POSIX one is, for writing too if
+    /// `writable`.
     ///
     /// # Errors
     /// What the kernel says; [`SegmentError::TooSmall`], but EINVAL from `shmget` by key, which looks at the size itself.
@@ -90,7 +91,12 @@ impl Segment {
         let segment = Self {
             address: address.clone(),
             object: match address {
-                Address::Sysv(place) => Object::Sysv(open_sysv(place, bytes)?),
+                Address::Sysv(place) => {
+                    let segment = open_sysv(place, bytes)?;
+                    // Finding it asks for no right.
+                    segment.stat()?;
+                    Object::Sysv(segment)
+                }
                 Address::Posix(name) => Object::Posix(SharedMemory::open(name, writable)?),
             },
         };
@@ -99,6 +105,20 @@ impl Segment {
             segment.check_size("open", bytes)?;
         }
         Ok(segment)
+    }
+
+    /// `shmget` or `open(O_PATH)`: finds a segment whatever its mode is, to describe it and to change its mode and owner.
+    ///
+    /// # Errors
+    /// As for [`Segment::open`]; a POSIX segment that is found so cannot be read, written, attached or resized: EBADF.
+    pub fn find(address: &Address) -> Result<Self> {
+        Ok(Self {
+            address: address.clone(),
+            object: match address {
+                Address::Sysv(place) => Object::Sysv(open_sysv(place, 0)?),
+                Address::Posix(name) => Object::Posix(SharedMemory::find(name)?),
+            },
+        })
     }
 
     pub(super) fn check_size(&self, operation: &'static str, wanted: u64) -> Result<()> {
@@ -131,15 +151,15 @@ impl Segment {
         }
     }
 
-    /// `shmctl(IPC_STAT)` or `fstat`: what the kernel knows about it.
+    /// `shmctl(IPC_STAT)`, or SHM_STAT_ANY where the mode does not let us read, or `fstat`: what the kernel knows about it.
     ///
     /// # Errors
-    /// EINVAL for a System V segment that is gone; EACCES for one whose mode does not let us read.
+    /// EINVAL for a System V segment that is gone. What `ipcs` shows to everybody needs no right to read.
     pub fn describe(&self) -> Result<Description> {
         Ok(match &self.object {
             Object::Sysv(segment) => Description::Sysv {
                 id: segment.id(),
-                stat: segment.stat()?,
+                stat: segment.stat_of_any()?,
                 occupied: segment.occupied(),
             },
             Object::Posix(memory) => Description::Posix { stat: memory.stat()? },
