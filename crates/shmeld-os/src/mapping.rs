@@ -29,6 +29,9 @@ use rustix::mm::{Advice, MapFlags, ProtFlags};
 
 use crate::{Error, Result, explain, fs, process, sigbus, sys};
 
+/// The largest pages that a machine has: 16 GiB, on POWER.
+const HUGE_PAGE_BYTES_MAX: usize = if usize::BITS < 64 { 1 << 30 } else { 16 << 30 };
+
 /// A shared mapping of the first bytes of a file, or an [attached](crate::sysv::shared_memory::Segment::attach) segment; removed on drop.
 ///
 /// A forked child does not inherit it (`MADV_DONTFORK`): neither the memory nor the leases that its open
@@ -135,9 +138,7 @@ impl Mapping {
             label: object.to_owned(),
             pid: Some(process::pid()),
         };
-        // SAFETY: exactly the memory that the caller has just got; DONTFORK changes nothing in this process.
-        unsafe { rustix::mm::madvise(start.as_ptr().cast(), bytes, Advice::LinuxDontFork) }
-            .map_err(|errno| Error::new("madvise", object, errno))?;
+        keep_from_children(start, bytes).map_err(|errno| Error::new("madvise", object, errno))?;
         Ok(mapping)
     }
 
@@ -295,6 +296,22 @@ impl Mapping {
         );
         // SAFETY: offset <= bytes was asserted, so the result lies in the mapping or one past its end.
         unsafe { self.as_ptr().add(offset) }
+    }
+}
+
+/// Memory of huge pages (SHM_HUGETLB) ends where its last one does, and the kernel, which does not tell how large they are, takes such memory as
+/// a whole or not at all: EINVAL for an end within a page.
+fn keep_from_children(start: NonNull<u8>, bytes: usize) -> Result<(), Errno> {
+    let mut page_bytes = rustix::param::page_size();
+    loop {
+        let whole = bytes.checked_next_multiple_of(page_bytes).ok_or(Errno::INVAL)?;
+        // SAFETY: the memory that the caller has just got, up to its end: of the ends that are tried, the first that is one of a page of this
+        // memory is the end of its last page, since sizes of pages are powers of two and smaller ones divide larger ones. Before that the
+        // kernel refuses at its first look, which is at this memory. DONTFORK changes nothing in this process.
+        match unsafe { rustix::mm::madvise(start.as_ptr().cast(), whole, Advice::LinuxDontFork) } {
+            Err(Errno::INVAL) if page_bytes < HUGE_PAGE_BYTES_MAX => page_bytes *= 2,
+            outcome => return outcome,
+        }
     }
 }
 

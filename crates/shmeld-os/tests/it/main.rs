@@ -24,6 +24,7 @@ mod semaphore;
 mod shared_memory;
 mod sigbus;
 mod support;
+mod sysv_huge;
 mod sysv_limits;
 mod sysv_objects;
 mod sysv_owner;
