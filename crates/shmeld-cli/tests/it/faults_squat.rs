@@ -27,7 +27,7 @@ fn set_or_segment_of_another_user_is_neither_adopted_nor_read_nor_removed() {
     set.set_mode(0o600).unwrap();
     for program in [desk.post(1).arg("secret"), desk.read()] {
         let refused = program.as_user(NOBODY).run().expect_code(3);
-        refused.expect_said("the set of semaphores under this key does not let us look at it (EACCES)");
+        refused.expect_said("the set of semaphores under this key belongs to uid 0, not to us");
     }
     set.remove().unwrap();
     let segment = Segment::create_new(desk.key, 5000, 0o666).unwrap();

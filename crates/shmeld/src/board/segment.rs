@@ -126,7 +126,7 @@ pub(super) fn find(key: Key, is_trusted: impl Fn(u32) -> bool) -> Result<Option<
         Err(error) => return Err(error.into()),
     };
     let what = SEGMENT;
-    match segment.stat() {
+    match segment.stat_of_any() {
         Ok(stat) if is_trusted(stat.permissions.creator_uid) => Ok(Some((segment, stat))),
         Ok(stat) => {
             let uid = Some(stat.permissions.creator_uid);

@@ -71,7 +71,7 @@ impl Set {
 
     fn checked(set: SemaphoreSet, key: Key) -> Result<Option<Self>> {
         let what = SET;
-        let stat = match set.stat() {
+        let stat = match set.stat_of_any() {
             Ok(stat) => stat,
             Err(error) if is_gone(&error) => return Ok(None),
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
