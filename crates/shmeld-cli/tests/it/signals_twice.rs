@@ -1,6 +1,7 @@
 //! Commands that have made something with a name, told to end once and, while they clean up, once more; by a terminal that goes away,
 //! too. Nothing is left, and the exit code is that of the signal.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -100,7 +101,7 @@ fn poster_that_reads_its_message_ends_and_has_made_nothing() {
         let poster = desk.post(1).after(&script).start();
         let name = format!("/proc/{}/comm", poster.pid());
         eventually("the shell has become the poster", || {
-            std::fs::read_to_string(&name).is_ok_and(|name| name.trim() == "shmeld")
+            fs::read_to_string(&name).is_ok_and(|name| name.trim() == "shmeld")
         });
         let signals = format!("/proc/{}/status", poster.pid());
         eventually("it hears signals", || hears_signals(&signals));
@@ -112,7 +113,7 @@ fn poster_that_reads_its_message_ends_and_has_made_nothing() {
 
 /// Whether the process of this `/proc/PID/status` has a handler for SIGTERM, the last that is set.
 fn hears_signals(status: &str) -> bool {
-    let status = std::fs::read_to_string(status).unwrap_or_default();
+    let status = fs::read_to_string(status).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
     let caught = caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     caught.is_some_and(|mask| mask & 1 << (15 - 1) != 0)
@@ -130,6 +131,15 @@ fn poster_started_by_nohup_goes_on_without_its_terminal() {
 }
 
 /// Nobody has heard where the new segment is: it would be nobody's.
+/// Waits until a process is blocked on its standard output.
+#[track_caller]
+fn await_blocked(process: &Running) {
+    let path = format!("/proc/{}/syscall", process.pid());
+    // write(1, ...), proc_pid_syscall(5).
+    let is_blocked = || fs::read_to_string(&path).is_ok_and(|call| call.starts_with("1 0x1 "));
+    eventually("the process is blocked", is_blocked);
+}
+
 #[test]
 fn segment_whose_address_nobody_takes_is_removed_with_the_signal() {
     let world = World::new("twice-create");
@@ -139,7 +149,7 @@ fn segment_whose_address_nobody_takes_is_removed_with_the_signal() {
             let (_reader, writer) = full_pipe(0);
             let create = world.ipc(&["create", &address, "--size", "4096"]);
             let creator = create.stdout(writer).start();
-            creator.wait_for_stderr("created");
+            await_blocked(&creator);
             tell_twice(&creator, signal, code);
             places.assert_empty();
         }
@@ -148,7 +158,7 @@ fn segment_whose_address_nobody_takes_is_removed_with_the_signal() {
         let (_reader, writer) = full_pipe(0);
         let opener = world.ipc(&["create", &places.posix(), "--size", "4096"]);
         let opener = opener.stdout(writer).start();
-        opener.wait_for_stderr("opened");
+        await_blocked(&opener);
         tell_twice(&opener, signal, code);
         world.ipc_done(&["rm", &places.posix()]);
     }
@@ -183,7 +193,7 @@ fn mind_meld_told_twice_leaves_nothing() {
 /// A directory in which a demonstration finds room for its stage.
 fn stages(world: &World) -> (PathBuf, String) {
     let stages = world.root().join("stages");
-    std::fs::create_dir(&stages).unwrap();
+    fs::create_dir(&stages).unwrap();
     let export = format!("export TMPDIR='{}'", stages.display());
     (stages, export)
 }
