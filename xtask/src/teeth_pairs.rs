@@ -17,7 +17,7 @@ pub struct Pair {
 }
 
 /// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 41] = [
+pub const PAIRS: [Pair; 43] = [
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -316,6 +316,22 @@ pub const PAIRS: [Pair; 41] = [
         file: "crates/shmeld-core/src/offset.rs",
         sound: ".is_some_and(|end| end <= region_bytes)",
         broken: ".is_some_and(|_| true)",
+    },
+    Pair {
+        protection: "one of several rescuers of a dead writer",
+        package: "shmeld-core",
+        test: "it::seq_locked::of_two_rescuers_of_a_dead_writer_one_writes",
+        file: "crates/shmeld-core/src/seq_locked.rs",
+        sound: "if seen.is_multiple_of(2) || !words.exchange_if(SEQUENCE, seen, inside, Ordering::Acquire) {",
+        broken: "words.store(SEQUENCE, inside, Ordering::Relaxed);\n    if seen.is_multiple_of(2) {",
+    },
+    Pair {
+        protection: "a second signal waits for what is cleaned up",
+        package: "shmeld-cli",
+        test: "it::signals_twice::poster_told_twice_leaves_nothing",
+        file: "crates/shmeld-cli/src/commands/board.rs",
+        sound: "program.interrupt_and_clean_up()",
+        broken: "program.interrupt()",
     },
     Pair {
         protection: "owner check of the mind meld's object",
