@@ -12,7 +12,7 @@ use shmeld_os::sysv::shared_memory::Segment;
 use shmeld_os::sysv::{How, Key};
 use shmeld_os::{Errno, Error};
 
-use crate::support::{Helper, skip};
+use crate::support::{Helper, forbid_call, skip};
 use crate::sysv_objects::{Own, Removable};
 
 const ROUND: Duration = Duration::from_millis(500);
@@ -201,4 +201,22 @@ pub fn ask_for_the_number_of_an_attached_segment() {
     assert_eq!(own.stat().expect("still there").bytes, 4096);
     drop(memory);
     assert_eq!(again().id(), own.id());
+}
+
+/// Nothing is left of an attachment that cannot be measured.
+#[test]
+fn attachment_whose_size_is_not_told_is_detached_again() {
+    let own = Own(Segment::create_new(Key::PRIVATE, 4096, 0o600).expect("a new segment"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            if forbid_call(libc::SYS_shmctl, None, libc::EIDRM) {
+                let error = own.attach(How::default()).expect_err("shmctl is forbidden");
+                assert_eq!(
+                    (error.operation(), error.errno()),
+                    ("shmctl(IPC_STAT)", Errno::IDRM)
+                );
+            }
+        });
+    });
+    assert_eq!(own.stat().expect("ours").attached, 0);
 }
