@@ -121,7 +121,8 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// A segment that `shmat` has just put at `start`. It cannot shrink, so it needs no guard.
+    /// A segment that `shmat` has just put at `start`. It cannot shrink, so it has no guard. One that was made with SHM_NORESERVE can lack memory
+    /// (docs/SYSV.md): that ends the process, where the guard would let callers take zeros for its bytes that never had to ask.
     pub(crate) fn attached(start: NonNull<u8>, bytes: usize, read_only: bool, object: &str) -> Result<Self> {
         Self::own(start, bytes, read_only, Origin::Attached, object)
     }
