@@ -66,12 +66,15 @@ impl Memory {
         self.mapping.detach()
     }
 
-    /// `mincore`: which pages are in memory.
+    /// `mincore`: which pages of `len` bytes at `at` are in memory.
     ///
     /// # Errors
     /// As for [`Mapping::pages_in_memory`].
-    pub fn pages_in_memory(&self) -> shmeld_os::Result<Vec<u8>> {
-        self.mapping.pages_in_memory()
+    ///
+    /// # Panics
+    /// If the range is outside.
+    pub fn pages_in_memory(&self, at: usize, len: usize) -> shmeld_os::Result<Vec<u8>> {
+        self.mapping.pages_in_memory(at, len)
     }
 
     /// Copies `bytes` to `at`.

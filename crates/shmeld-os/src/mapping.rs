@@ -288,7 +288,7 @@ impl Mapping {
     }
 
     /// The address of a range that must lie within the mapping.
-    fn window(&self, offset: usize, len: usize) -> *mut u8 {
+    pub(crate) fn window(&self, offset: usize, len: usize) -> *mut u8 {
         let end = offset.checked_add(len);
         assert!(
             end.is_some_and(|end| end <= self.bytes),

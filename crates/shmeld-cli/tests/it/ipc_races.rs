@@ -1,6 +1,7 @@
 //! `shmeld ipc` while others change the same segment or file.
 
 use std::fs::OpenOptions;
+use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -8,7 +9,7 @@ use shmeld_os::posix::shm::SharedMemory;
 
 use crate::ipc_world::Places;
 use crate::processes::Program;
-use crate::world::{World, eventually, has_or_skip};
+use crate::world::{World, eventually, has_or_skip, skip};
 
 /// A growth found no room and cut the segment back to the size that it had seen first: 40 MiB that another process had made and filled
 /// meanwhile were gone.
@@ -100,6 +101,59 @@ fn file_that_shrinks_while_it_is_written_into_a_segment_is_an_error_that_says_wh
         world.ipc_done(&["rm", &address]);
     }
     places.assert_empty();
+    world.finish();
+}
+
+/// A reader who knew at its beginning which pages were untouched told them as zeros at its end: a message was missing that an earlier byte had
+/// announced.
+#[test]
+fn reader_finds_what_an_earlier_byte_announces() {
+    let (world, places) = (World::new("announced"), Places::new());
+    let address = places.sysv();
+    world.ipc_done(&["create", &address, "--size", "8M"]);
+    let write = |offset: usize, bytes: &[u8]| {
+        let write = world.ipc(&["write", &address, "--offset", &offset.to_string()]);
+        write.input(bytes).run().expect_code(0);
+    };
+    write(0, &[b'.'; 3 << 20]);
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let reading = world.ipc(&["read", &address]).stdout(writer).start();
+    // Some has come: the rest waits for room in the pipe.
+    reader.read_exact(&mut [0]).unwrap();
+    write(6 << 20, b"message");
+    write(2 << 20, b"!");
+    let mut rest = Vec::new();
+    reader.read_to_end(&mut rest).unwrap();
+    reading.finish().expect_code(0);
+    let found = |at: usize, len: usize| rest[at - 1..at - 1 + len].escape_ascii().to_string();
+    assert_eq!(rest.len() + 1, 8 << 20);
+    assert_eq!((&*found(2 << 20, 1), &*found(6 << 20, 7)), ("!", "message"));
+    world.ipc_done(&["rm", &address]);
+    places.assert_empty();
+    world.finish();
+}
+
+/// A number that leads to a smaller segment since: as many bytes came as its predecessor had, or the reader died of a range outside.
+#[test]
+fn segment_that_is_read_is_the_one_that_is_described() {
+    if !has_or_skip("strace") || !has_or_skip("ipcmk") {
+        return;
+    }
+    let world = World::new("number");
+    let script = "id=$(ipcmk -M 1000000 | sed 's/.* //') && test -w /proc/sys/kernel/shm_next_id || exit 9
+        strace -D -f -qq -o /dev/null -e inject=shmat:delay_enter=1000000 \"$0\" ipc read \"sysv:#$id\" | wc -c & sleep 0.3
+        ipcrm -m $id; echo $id > /proc/sys/kernel/shm_next_id; ipcmk -M 4096 > /dev/null; wait";
+    let shmeld = world.ipc(&[]).words()[0].clone();
+    let unshare = world
+        .tool("unshare")
+        .args(["--ipc", "sh", "-c", script])
+        .args([shmeld]);
+    let outcome = unshare.run();
+    if outcome.code == Some(0) {
+        assert_eq!(outcome.stdout_text().trim(), "4096");
+    } else {
+        skip("unshare --ipc, and the sysctl kernel.shm_next_id");
+    }
     world.finish();
 }
 

@@ -32,19 +32,26 @@ impl Segment {
 }
 
 impl Mapping {
-    /// `mincore(start, len)`: which pages are in memory, in order; bit 0 of each byte says so. What is on a swap device is not, and of memory
-    /// in large pages only what this process has touched is.
+    /// `mincore(start + offset, len)`: which pages of these bytes are in memory, in order; bit 0 of each byte says so. What is on a swap device
+    /// is not, and of memory in large pages only what this process has touched is.
     ///
     /// # Errors
     /// Practically never.
     ///
+    /// # Panics
+    /// If the range is not within the mapping.
+    ///
     /// See [mincore(2)](https://man7.org/linux/man-pages/man2/mincore.2.html).
     #[doc(alias = "mincore")]
-    pub fn pages_in_memory(&self) -> Result<Vec<u8>> {
-        let mut pages = vec![0; self.len().div_ceil(rustix::param::page_size())];
-        // SAFETY: the range is what was mapped, from a page's begin; the kernel writes one byte for each page of it, of which `pages` has as
-        // many. Nothing is dereferenced.
-        sys::check(unsafe { libc::mincore(self.as_ptr().cast(), self.len(), pages.as_mut_ptr()) })
+    pub fn pages_in_memory(&self, offset: usize, len: usize) -> Result<Vec<u8>> {
+        let page_bytes = rustix::param::page_size();
+        let before = offset % page_bytes;
+        let len = len.saturating_add(before);
+        let start = self.window(offset - before, len);
+        let mut pages = vec![0; len.div_ceil(page_bytes)];
+        // SAFETY: `window` proved that the range lies in the mapping, and it begins with a page; the kernel writes one byte for each page of it,
+        // of which `pages` has as many. Nothing is dereferenced.
+        sys::check(unsafe { libc::mincore(start.cast(), len, pages.as_mut_ptr()) })
             .map_err(|errno| Error::new("mincore", self.label(), errno))?;
         Ok(pages)
     }

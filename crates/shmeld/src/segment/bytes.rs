@@ -6,16 +6,13 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek};
 
-use shmeld_core::Memory;
 use shmeld_os::fs::{self, FileKind};
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::sysv::shared_memory as sysv;
-use shmeld_os::sysv::{How, boundary_bytes};
 use shmeld_os::{Errno, Error as OsError};
 
+use super::attached::{Attached, position};
 use super::open::Object;
 use super::span::{Beyond, Span};
-use super::untouched::Untouched;
 use super::{Destination, Segment, SegmentError};
 use crate::file::single_output::SingleOutput;
 use crate::file::{Interrupt, OutputOptions};
@@ -26,29 +23,14 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// The bytes of a segment, wherever they are.
 enum Bytes<'s> {
-    Attached(Memory, Untouched),
+    Attached(Attached<'s>),
     Open(&'s SharedMemory),
 }
-
-/// Of more pages than this (64 GiB of the usual size) nobody asks which are there: a byte comes back for each.
-const PAGES_ASKED_MAX: usize = 1 << 24;
 
 impl Segment {
     fn bytes(&self, read_only: bool) -> Result<Bytes<'_>> {
         Ok(match &self.object {
-            Object::Sysv(segment) => {
-                let how = How {
-                    read_only,
-                    ..How::default()
-                };
-                let memory = Memory::from(segment.attach(how)?);
-                let untouched = if read_only {
-                    untouched(segment, &memory)
-                } else {
-                    Untouched::Unknown
-                };
-                Bytes::Attached(memory, untouched)
-            }
+            Object::Sysv(segment) => Bytes::Attached(Attached::new(segment, read_only)?),
             Object::Posix(memory) => Bytes::Open(memory),
         })
     }
@@ -69,8 +51,9 @@ impl Segment {
         options: OutputOptions,
         interrupt: &Interrupt,
     ) -> Result<Span> {
+        // First: an attached segment keeps its number, so that what is described is what is read.
+        let mut source = self.bytes(true)?;
         let description = self.describe()?;
-        let source = self.bytes(true)?;
         let span =
             Span::new(offset, bytes, description.bytes()).map_err(|beyond| self.beyond("read", beyond))?;
         let mut output =
@@ -214,13 +197,13 @@ struct Stretch {
 
 impl Bytes<'_> {
     /// What begins at `at`, which lies before `end`.
-    fn stretch(&self, at: u64, end: u64) -> Result<Stretch> {
+    fn stretch(&mut self, at: u64, end: u64) -> Result<Stretch> {
         let memory = match self {
-            Self::Attached(_, untouched) => {
-                let (is_hole, end) = untouched.stretch(at, end);
+            Self::Attached(attached) => {
+                let (is_hole, end) = attached.stretch(at, end);
                 return Ok(Stretch { end, is_hole });
             }
-            Self::Open(memory) => memory,
+            Self::Open(memory) => *memory,
         };
         Ok(match fs::span_at(memory, at, end)? {
             // What has been cut off meanwhile looks like a hole too. Reading tells.
@@ -236,8 +219,8 @@ impl Bytes<'_> {
     /// 0 if there is nothing any more.
     fn read(&self, at: u64, buffer: &mut [u8]) -> Result<usize> {
         match self {
-            Self::Attached(memory, _) => {
-                memory.read(position(at), buffer);
+            Self::Attached(attached) => {
+                attached.memory().read(position(at), buffer);
                 Ok(buffer.len())
             }
             Self::Open(memory) => Ok(memory.read_at(buffer, at)?),
@@ -247,7 +230,7 @@ impl Bytes<'_> {
     /// `false` if there is no room any more: a descriptor would make the segment longer again, at our expense.
     fn write(&self, at: u64, bytes: &[u8]) -> Result<bool> {
         match self {
-            Self::Attached(memory, _) => memory.write(position(at), bytes),
+            Self::Attached(attached) => attached.memory().write(position(at), bytes),
             Self::Open(memory) => {
                 let mut done = 0;
                 while done < bytes.len() {
@@ -260,20 +243,6 @@ impl Bytes<'_> {
         }
         Ok(true)
     }
-}
-
-/// What an attached segment has before it is read.
-fn untouched(segment: &sysv::Segment, memory: &Memory) -> Untouched {
-    let page_bytes = boundary_bytes();
-    let is_asked = memory.len() / page_bytes < PAGES_ASKED_MAX;
-    // In this order: see there.
-    let seen = is_asked.then(|| memory.pages_in_memory().ok()).flatten();
-    Untouched::new(seen, page_bytes as u64, segment.occupied())
-}
-
-/// A place within an attached segment: it is memory, so its numbers fit.
-fn position(at: u64) -> usize {
-    usize::try_from(at).unwrap_or(usize::MAX)
 }
 
 fn chunk_bytes(left: u64) -> usize {

@@ -20,6 +20,7 @@
 //! What the families share has one form here; where they differ, an error says so. Not here: queues and semaphores, and lists of objects.
 
 mod address;
+mod attached;
 mod attachment;
 mod bytes;
 mod change;

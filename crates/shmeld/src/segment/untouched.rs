@@ -24,9 +24,7 @@ impl Untouched {
     pub(super) fn new(seen: Option<Vec<u8>>, page_bytes: u64, occupied: Option<Occupied>) -> Self {
         let (resident_bytes, seen) = match (occupied, seen) {
             // Both are counted under one lock, and a page on its way is counted twice rather than never.
-            (Some(occupied), _) if occupied.resident_bytes == 0 && occupied.swapped_bytes == 0 => {
-                return Self::All;
-            }
+            (Some(occupied), _) if is_nothing(occupied) => return Self::All,
             (Some(occupied), Some(seen)) if occupied.swapped_bytes == 0 => (occupied.resident_bytes, seen),
             _ => return Self::Unknown,
         };
@@ -47,12 +45,40 @@ impl Untouched {
             Self::Unknown => return (false, end),
             Self::Pages { touched, page_bytes } => (touched, *page_bytes),
         };
-        let first = at / page_bytes;
-        let mut pages = touched.iter().skip(usize::try_from(first).unwrap_or(usize::MAX));
-        let is_touched = pages.next().is_none_or(|page| page & 1 != 0);
-        let more = pages.take_while(|page| (**page & 1 != 0) == is_touched).count() as u64;
-        (!is_touched, end.min((first + 1 + more) * page_bytes))
+        let first = usize::try_from(at / page_bytes).unwrap_or(usize::MAX);
+        alike(touched.get(first..).unwrap_or_default(), page_bytes, at, end)
     }
+
+    /// The same of a stretch that nobody had touched, by a second look: `seen` at the pages from the one of `at` on, before `occupied` was
+    /// counted. `None` if what was known before no longer helps.
+    pub(super) fn still(
+        &self,
+        at: u64,
+        end: u64,
+        seen: Option<Vec<u8>>,
+        occupied: Option<Occupied>,
+    ) -> Option<(bool, u64)> {
+        let occupied = occupied?;
+        match (self, seen) {
+            _ if is_nothing(occupied) => Some((true, end)),
+            (Self::Pages { page_bytes, .. }, Some(seen)) if occupied.swapped_bytes == 0 => {
+                Some(alike(&seen, *page_bytes, at, end))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_nothing(occupied: Occupied) -> bool {
+    occupied.resident_bytes == 0 && occupied.swapped_bytes == 0
+}
+
+/// Whether the first of these pages, the one of `at`, is untouched, and up to where, at most `end`, its successors are like it.
+fn alike(pages: &[u8], page_bytes: u64, at: u64, end: u64) -> (bool, u64) {
+    let mut pages = pages.iter().map(|page| page & 1 != 0);
+    let is_touched = pages.next().unwrap_or(true);
+    let more = pages.take_while(|page| *page == is_touched).count() as u64;
+    (!is_touched, end.min((at / page_bytes + 1 + more) * page_bytes))
 }
 
 #[cfg(test)]
@@ -107,5 +133,27 @@ mod tests {
         assert_eq!(pages.stretch(500, 550), (false, 550));
         assert_eq!(Untouched::All.stretch(7, 9), (true, 9));
         assert_eq!(Untouched::Unknown.stretch(7, 9), (false, 9));
+    }
+
+    #[test]
+    fn second_look_finds_what_came_since_the_first() {
+        let pages = Untouched::Pages {
+            touched: vec![1, 0, 0, 0],
+            page_bytes: 100,
+        };
+        let still = |seen: &[u8], occupied| pages.still(150, 400, Some(seen.to_vec()), occupied);
+        assert_eq!(still(&[0, 0, 0], occupied(1, 0)), Some((true, 400)));
+        assert_eq!(still(&[0, 1, 0], occupied(2, 0)), Some((true, 200)));
+        assert_eq!(still(&[1, 1, 0], occupied(3, 0)), Some((false, 300)));
+        // Everything was taken away meanwhile.
+        assert_eq!(still(&[1, 0, 0], occupied(0, 0)), Some((true, 400)));
+        // Something is swapped out now, or nothing is told any more.
+        assert_eq!(still(&[0, 0, 0], occupied(1, 1)), None);
+        assert_eq!(still(&[0, 0, 0], None), None);
+        assert_eq!(pages.still(150, 400, None, occupied(1, 0)), None);
+        // Which pages are there was never compared with how many there are.
+        let all = |occupied| Untouched::All.still(7, 9, Some(vec![0]), occupied);
+        assert_eq!(all(occupied(0, 0)), Some((true, 9)));
+        assert_eq!(all(occupied(1, 0)), None);
     }
 }
