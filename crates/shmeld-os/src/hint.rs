@@ -47,9 +47,15 @@ static HINTS: &[(&str, Errno, Text)] = &[
             .into()
     }),
     ("fchown", Errno::PERM, |_| {
-        "only root gives a queue to any group; other users give it to groups of which they are members: id -G \
-         lists them"
+        "only root gives it to another user, or to any group; its owner gives it to groups of which that owner is a \
+         member: id -G lists them"
             .into()
+    }),
+    ("fchmod", Errno::PERM, |error| {
+        format!(
+            "only its owner and root can change the mode of {}",
+            error.object()
+        )
     }),
     ("fsetxattr", Errno::OPNOTSUPP, |_| {
         "without access control lists on /dev/shm no other user can be let in: run the server as your own user or \
@@ -321,6 +327,7 @@ mod tests {
             ("mq_open", Errno::NOSYS, "CONFIG_POSIX_MQUEUE"),
             ("mq_open", Errno::ACCESS, "another user"),
             ("fchown", Errno::PERM, "id -G"),
+            ("fchmod", Errno::PERM, "only its owner"),
             ("fsetxattr", Errno::OPNOTSUPP, "CONFIG_TMPFS_POSIX_ACL"),
             ("mq_unlink", Errno::ACCESS, "only its owner"),
             ("shm_open", Errno::OPNOTSUPP, "mount -t tmpfs"),

@@ -3,7 +3,7 @@
 use crate::content;
 use crate::faults_host::can_or_skip;
 use crate::ipc_world::Places;
-use crate::world::{NOBODY, World, has_or_skip, is_root_or_skip};
+use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
 
 #[test]
 fn mistakes_about_sizes_are_told_apart() {
@@ -166,7 +166,9 @@ fn segments_of_others_are_closed_where_their_mode_says_so() {
             &["chown", &address, "65534"],
             &["rm", &address],
         ] {
-            closed(words).expect_said("operation not permitted (EPERM)");
+            closed(words)
+                .expect_said("operation not permitted (EPERM)")
+                .expect_said("hint: only ");
         }
         assert_eq!(world.ipc(&["read", &address]).run().stdout, b"root's own");
         world.ipc_done(&["rm", &address]);
@@ -195,6 +197,16 @@ fn owner_who_shut_himself_out_is_helped() {
     nobody(&["rm", made.stdout_text().trim_end()]).expect_code(0);
     nobody(&["chmod", &places.sysv(), "600"]).expect_code(0);
     nobody(&["read", &places.sysv()]).expect_code(0);
+    // Who has it attached is told too, whatever the mode is.
+    let nobodys = nobody(&["create", "sysv:0", "--size", "1"]).expect_code(0);
+    let nobodys = nobodys.stdout_text().trim_end().to_owned();
+    let attached = world.ipc(&["attach", &nobodys]).start();
+    eventually("it is attached", || world.ipc_shown(&nobodys)["attached"] == 1);
+    nobody(&["chmod", &nobodys, "0"]).expect_code(0);
+    let removed = nobody(&["rm", &nobodys]).expect_code(0);
+    removed.expect_said(&format!("marked {nobodys} for removal: 1 attached"));
+    attached.signal("TERM");
+    attached.finish().expect_code(143);
     // The hint is a command that works; so does our own.
     let path = format!("/dev/shm{}", places.name);
     let refused = nobody(&["read", &places.posix()]).expect_code(3);

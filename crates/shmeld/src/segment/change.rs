@@ -22,7 +22,7 @@ pub enum Removal {
         /// How many.
         attached: u64,
     },
-    /// A System V segment that goes with its last attachment, if it is not gone: its mode hides it from its owner.
+    /// A System V segment that goes with its last attachment, if it is not gone: this kernel lets its mode hide it from its owner.
     Unseen,
     /// A POSIX segment without a name, if it is open or mapped anywhere.
     Unnamed,
@@ -108,7 +108,7 @@ impl Segment {
             Address::Sysv(place) => {
                 let segment = open_sysv(place, 0)?;
                 segment.remove()?;
-                Ok(after_removal(&segment.stat()))
+                Ok(after_removal(&segment.stat_of_any()))
             }
         }
     }
@@ -126,9 +126,10 @@ pub(super) fn check_room(label: &str, needed: u64) -> Result<()> {
     }
 }
 
-/// A segment that is still there after IPC_RMID is marked.
+/// A segment that is still there after IPC_RMID is marked; one that is not is another one, under the same number.
 fn after_removal(stat: &shmeld_os::Result<SegmentStat>) -> Removal {
     match stat {
+        Ok(stat) if !stat.is_marked => Removal::Gone,
         Ok(stat) => Removal::Marked {
             attached: stat.attached,
         },
