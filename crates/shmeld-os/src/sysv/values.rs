@@ -1,14 +1,14 @@
 //! The values of the semaphores of a set, one by one and all at once.
-#![allow(unsafe_code)] // semctl(2)
+#![allow(unsafe_code)] // semctl(2), and memory that ends before what nobody may write
+
+use std::ffi::c_void;
+use std::{ptr, slice};
 
 use rustix::io::Errno;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use super::semaphore::SemaphoreSet;
 use crate::{Result, explain, sys};
-
-/// No set has so many semaphores, whatever kernel.sem is set to: the kernel keeps at least 32 bytes for each, and all of a set in less than
-/// 2 GiB (`sem_alloc`).
-const IN_SET_MAX: usize = 1 << 26;
 
 impl SemaphoreSet {
     /// `semctl(id, index, GETVAL)`.
@@ -26,27 +26,24 @@ impl SemaphoreSet {
     /// `semctl(id, GETALL)`: all values at one moment.
     ///
     /// # Errors
-    /// As for [`SemaphoreSet::value`]; EIDRM also if another set has the number since; ENOMEM without 128 MiB of address space.
+    /// As for [`SemaphoreSet::value`]; EIDRM also if another set has the number since; ENOMEM.
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     #[doc(alias = "GETALL")]
     pub fn values(&self) -> Result<Vec<u16>> {
         let fail = |errno| self.fail("semctl(GETALL)", errno);
         let semaphores = self.stat()?.semaphores;
-        // Address space only: memory comes for what is written.
-        let mut values: Vec<u16> = Vec::new();
-        values
-            .try_reserve_exact(IN_SET_MAX)
-            .map_err(|_| fail(Errno::NOMEM))?;
-        let count = usize::try_from(semaphores).unwrap_or(IN_SET_MAX);
-        values.resize(count.min(IN_SET_MAX), 0);
+        let count = usize::try_from(semaphores).map_err(|_| fail(Errno::NOMEM))?;
+        let room = Room::new(count).map_err(fail)?;
         // SAFETY: GETALL writes one 16-bit number for each semaphore of the set that has this number now. That may be another one than `stat`
-        // saw, and larger; but no set has more semaphores than there is room for.
-        sys::check(unsafe { libc::semctl(self.id(), 0, libc::GETALL, values.as_mut_ptr()) }).map_err(fail)?;
+        // saw, and larger; then it ends with EFAULT where the room does.
+        let outcome = sys::check(unsafe { libc::semctl(self.id(), 0, libc::GETALL, room.start) });
+        outcome.map_err(|errno| fail(if errno == Errno::FAULT { Errno::IDRM } else { errno }))?;
         if self.stat()?.semaphores != semaphores {
             return Err(fail(Errno::IDRM));
         }
-        Ok(values.as_slice().to_vec())
+        // SAFETY: the room has so many numbers, zeros until the call; they are this process's own, and nobody writes them any more.
+        Ok(unsafe { slice::from_raw_parts(room.start.cast::<u16>(), count) }.to_vec())
     }
 
     /// `semctl(id, index, GETPID)`: the process that operated on it last; 0 if none did, or it is in a namespace we do not see.
@@ -98,5 +95,40 @@ impl SemaphoreSet {
         // SAFETY: these commands take no further argument.
         sys::check(unsafe { libc::semctl(self.id(), index.into(), command) })
             .map_err(|errno| self.fail(operation, errno))
+    }
+}
+
+/// Memory for values that ends with a page which nobody may write: a copy of too many ends there, and overwrites nothing.
+struct Room {
+    start: *mut c_void,
+    /// With that page.
+    bytes: usize,
+}
+
+impl Room {
+    fn new(values: usize) -> Result<Self, Errno> {
+        let page_bytes = rustix::param::page_size();
+        let writable = values
+            .checked_mul(size_of::<u16>())
+            .and_then(|bytes| bytes.checked_next_multiple_of(page_bytes))
+            .ok_or(Errno::NOMEM)?;
+        let bytes = writable.checked_add(page_bytes).ok_or(Errno::NOMEM)?;
+        let protection = ProtFlags::READ | ProtFlags::WRITE;
+        // SAFETY: no address is asked for, so no memory in use is affected.
+        let start =
+            unsafe { rustix::mm::mmap_anonymous(ptr::null_mut(), bytes, protection, MapFlags::PRIVATE) }?;
+        let room = Self { start, bytes };
+        // SAFETY: a page before the end of what was mapped.
+        let end = unsafe { start.byte_add(writable) };
+        // SAFETY: the last page of what has just come, of which nobody else knows.
+        unsafe { rustix::mm::mprotect(end, page_bytes, MprotectFlags::empty()) }?;
+        Ok(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        // SAFETY: exactly what `mmap` made; what was in it has been copied.
+        let _ = unsafe { rustix::mm::munmap(self.start, self.bytes) };
     }
 }
