@@ -59,6 +59,14 @@ pub fn segments_max() -> Option<u64> {
     setting("kernel/shmmni")
 }
 
+/// `/proc/sys/kernel/shm_rmid_forced`: whether a segment goes once its maker has ended and nobody has it attached. `false` as well if that
+/// cannot be read.
+///
+/// See [proc_sys_kernel(5)](https://man7.org/linux/man-pages/man5/proc_sys_kernel.5.html).
+pub fn segments_end_with_their_makers() -> bool {
+    setting("kernel/shm_rmid_forced").is_some_and(|forced: u64| forced != 0)
+}
+
 /// How many System V semaphores there may be: the four numbers of `/proc/sys/kernel/sem`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SemaphoreLimits {

@@ -1,7 +1,7 @@
 //! `shmeld ipc create` and `shmeld ipc open`.
 
 use serde_json::Value;
-use shmeld::os::{ErrorKind, process};
+use shmeld::os::{ErrorKind, limits, process};
 use shmeld::segment::{Address, Creation, Description, Made, Segment, SysvAddress};
 
 use super::ipc::{Talk, event};
@@ -22,7 +22,7 @@ pub(super) fn create(talk: &Talk<'_>, args: &CreateArgs) -> u8 {
         Made::New => told_as_new(talk, &segment).and_then(|code| match interrupt.check() {
             // Nobody waits for it any more, and nobody may have heard where it is.
             Err(stopped) => Segment::remove(&segment.lasting_address()).and(Err(stopped)),
-            Ok(()) => Ok(code),
+            Ok(()) => Ok(code.max(kept(talk, segment.address()))),
         }),
         Made::Found => tell(talk, &segment, "opened").and_then(|code| interrupt.check().map(|()| code)),
     }))
@@ -48,6 +48,21 @@ fn told_as_new(talk: &Talk<'_>, segment: &Segment) -> Result<u8, shmeld::Error> 
         talk.program.complain(&text, None);
     }
     told
+}
+
+/// Some machines keep no segment that nobody has attached beyond the end of its maker, which is this command.
+fn kept(talk: &Talk<'_>, address: &Address) -> u8 {
+    if matches!(address, Address::Posix(_)) || !limits::segments_end_with_their_makers() {
+        return exit::DONE;
+    }
+    talk.program.complain(
+        &format!("{address} goes at the end of this command, unless somebody has it attached"),
+        Some(
+            "this machine keeps no such segments (kernel.shm_rmid_forced is 1): let the program make it that attaches it, take a POSIX \
+             segment, or: sysctl -w kernel.shm_rmid_forced=0",
+        ),
+    );
+    exit::NOT_DELIVERED
 }
 
 fn has_no_key(address: &Address) -> bool {

@@ -157,6 +157,25 @@ fn segment_that_is_read_is_the_one_that_is_described() {
     world.finish();
 }
 
+/// It was "created", exit code 0, and gone.
+#[test]
+fn segment_that_does_not_outlive_its_maker_is_told_as_such() {
+    let world = World::new("forced");
+    let create = world.ipc(&["create", "sysv:0x1", "--size", "10"]).words();
+    let script = "echo 1 > /proc/sys/kernel/shm_rmid_forced || exit 9; exec \"$0\" \"$@\"";
+    let unshare = world.tool("unshare").args(["--ipc", "sh", "-c", script]);
+    let outcome = unshare.args(create).run();
+    if outcome.stdout.is_empty() {
+        skip("unshare --ipc, and the sysctl kernel.shm_rmid_forced");
+    } else {
+        outcome
+            .expect_code(1)
+            .expect_said("sysv:0x00000001 goes at the end of this command")
+            .expect_said("sysctl -w kernel.shm_rmid_forced=0");
+    }
+    world.finish();
+}
+
 fn set_size(path: &Path, bytes: u64) {
     let file = OpenOptions::new().write(true).open(path).unwrap();
     file.set_len(bytes).unwrap();

@@ -50,8 +50,11 @@ impl<'s> Attached<'s> {
             return (false, end);
         }
         let end = end.min(at.saturating_add(HOLE_BYTES_MAX));
-        // In this order: see `Untouched::new`.
-        let seen = self.memory.pages_in_memory(position(at), position(end - at)).ok();
+        // In this order: see `Untouched::new`. Where nobody had touched any page the count alone tells whether that is still so.
+        let seen = match self.untouched {
+            Untouched::Pages { .. } => self.memory.pages_in_memory(position(at), position(end - at)).ok(),
+            _ => None,
+        };
         let still = self.untouched.still(at, end, seen, self.segment.occupied());
         still.unwrap_or_else(|| {
             self.untouched = self.look();
