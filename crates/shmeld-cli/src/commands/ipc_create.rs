@@ -17,7 +17,7 @@ pub(super) fn create(talk: &Talk<'_>, args: &CreateArgs) -> u8 {
         exclusive: args.exclusive,
     };
     let interrupt = talk.program.interrupt_and_clean_up();
-    let created = Segment::create(&args.address, creation);
+    let created = Segment::create(&args.address, creation, &interrupt);
     talk.code(created.and_then(|(segment, made)| match made {
         Made::New => told_as_new(talk, &segment).and_then(|code| match interrupt.check() {
             // Nobody waits for it any more, and nobody may have heard where it is.

@@ -61,6 +61,36 @@ fn resize_that_is_stopped_leaves_the_size_as_it_was() {
     world.finish();
 }
 
+/// A signal was heard once all of the memory was there: seconds, and the memory of everybody.
+#[test]
+fn creation_that_is_stopped_takes_no_more_memory() {
+    if !has_or_skip("strace") {
+        return;
+    }
+    let (world, places) = (World::new("uncreated"), Places::new());
+    let calls = world.output("calls");
+    let strace = [
+        "strace",
+        "-D",
+        "-f",
+        "-qq",
+        "-o",
+        calls.to_str().unwrap(),
+        "-e",
+        "inject=fallocate:delay_enter=500000:when=2",
+    ];
+    let create = world.ipc(&["create", &places.posix(), "--size", "40M"]);
+    let creating = create.wrapped(&strace).start();
+    let reserved = || std::fs::read_to_string(&calls).unwrap_or_default();
+    eventually("the first step is done", || reserved().contains("fallocate("));
+    creating.signal("TERM");
+    creating.finish().expect_code(143);
+    places.assert_empty();
+    let steps = reserved().matches("fallocate(").count();
+    assert!(steps <= 2, "{steps} of 5 steps are done");
+    world.finish();
+}
+
 /// Half of a file had become the whole of what was written, and the exit code was 0.
 #[test]
 fn file_that_shrinks_while_it_is_written_into_a_segment_is_an_error_that_says_what_arrived() {

@@ -7,6 +7,7 @@ use shmeld_os::{Errno, ErrorKind, ObjectName};
 use super::change::check_room;
 use super::open::{Object, key_of, size};
 use super::{Address, Segment, SegmentError, SysvAddress};
+use crate::file::Interrupt;
 use crate::{Error, Result};
 
 /// How often opening and creating may alternate when others create and remove the segment meanwhile.
@@ -39,8 +40,9 @@ impl Segment {
     /// A new POSIX segment gets its name when it has its size, its memory and its mode: a crash leaves nothing.
     ///
     /// # Errors
-    /// What the kernel says; [`SegmentError::NotPossible`] for a number, which only the kernel gives; [`SegmentError::TooSmall`].
-    pub fn create(address: &Address, creation: Creation) -> Result<(Self, Made)> {
+    /// What the kernel says; [`SegmentError::NotPossible`] for a number, which only the kernel gives; [`SegmentError::TooSmall`];
+    /// [`Error::Interrupted`] while the memory of a POSIX segment is reserved.
+    pub fn create(address: &Address, creation: Creation, interrupt: &Interrupt) -> Result<(Self, Made)> {
         let (object, made) = match address {
             Address::Sysv(place @ SysvAddress::Id(_)) => return Err(not_by_number(place).into()),
             Address::Sysv(place) => {
@@ -48,7 +50,7 @@ impl Segment {
                 (Object::Sysv(segment), made)
             }
             Address::Posix(name) => {
-                let (memory, made) = create_posix(name, creation)?;
+                let (memory, made) = create_posix(name, creation, interrupt)?;
                 (Object::Posix(memory), made)
             }
         };
@@ -93,7 +95,11 @@ fn create_sysv(place: &SysvAddress, creation: Creation) -> Result<(sysv::Segment
     )
 }
 
-fn create_posix(name: &ObjectName, creation: Creation) -> Result<(SharedMemory, Made)> {
+fn create_posix(
+    name: &ObjectName,
+    creation: Creation,
+    interrupt: &Interrupt,
+) -> Result<(SharedMemory, Made)> {
     let create = || {
         if SharedMemory::stat_name(name).is_ok() {
             // Cheaper than to reserve the memory first; publishing decides.
@@ -101,7 +107,8 @@ fn create_posix(name: &ObjectName, creation: Creation) -> Result<(SharedMemory, 
         }
         check_room(&name.to_string(), creation.bytes)?;
         let memory = SharedMemory::create_unnamed()?;
-        memory.reserve(creation.bytes)?;
+        let grown = memory.grow(creation.bytes, || interrupt.check().is_ok());
+        grown.map_err(|error| interrupt.check().err().unwrap_or(Error::Os(error)))?;
         memory.set_mode(creation.mode)?;
         memory.publish(name)?;
         Ok(memory)

@@ -6,10 +6,11 @@
 //! * [`Attachment`]: one that is memory of this process.
 //!
 //! ```
+//! use shmeld::file::Interrupt;
 //! use shmeld::segment::{Creation, How, Removal, Segment};
 //!
 //! let creation = Creation { bytes: 27, mode: 0o660, exclusive: false };
-//! let (segment, _) = Segment::create(&"sysv:0".parse()?, creation)?; // 0: without a key
+//! let (segment, _) = Segment::create(&"sysv:0".parse()?, creation, &Interrupt::default())?; // 0: without a key
 //! let attachment = segment.attach(How::default())?;
 //! attachment.write(0, b"hello")?;
 //! assert_eq!(segment.describe()?.attached(), Some(1));

@@ -26,7 +26,7 @@ impl Place {
             mode: 0o600,
             exclusive: true,
         };
-        let (segment, made) = Segment::create(&self.0, creation).unwrap();
+        let (segment, made) = Segment::create(&self.0, creation, &Interrupt::default()).unwrap();
         assert_eq!(made, Made::New);
         self.0 = segment.lasting_address();
         segment
@@ -148,9 +148,9 @@ fn segment_that_many_create_at_once_is_made_by_one() {
                 mode: 0o600,
                 exclusive: false,
             };
+            let create = || Segment::create(&place.0, creation, &Interrupt::default());
             let made: Vec<Made> = std::thread::scope(|scope| {
-                let threads =
-                    [(); 4].map(|()| scope.spawn(|| Segment::create(&place.0, creation).unwrap().1));
+                let threads = [(); 4].map(|()| scope.spawn(|| create().unwrap().1));
                 threads.into_iter().map(|thread| thread.join().unwrap()).collect()
             });
             assert_eq!(
