@@ -75,7 +75,7 @@ impl SemaphoreSet {
     /// `semctl(id, index, SETVAL, value)`: sets a value, and makes *every* process forget what it would undo on this semaphore.
     ///
     /// # Errors
-    /// ERANGE beyond [`VALUE_MAX`]; else as for [`SemaphoreSet::value`].
+    /// ERANGE beyond [`VALUE_MAX`](super::semaphore::VALUE_MAX); else as for [`SemaphoreSet::value`].
     ///
     /// See [semctl(2)](https://man7.org/linux/man-pages/man2/semctl.2.html).
     #[doc(alias = "SETVAL")]
