@@ -48,30 +48,29 @@ fn remove_stale(key: Key, patience: &Patience) -> Result<()> {
             return Ok(());
         };
         let is_late = Instant::now() >= end;
-        if stat.attached > 0 {
-            if is_late {
-                let attached = stat.attached;
+        let is_used = stat.attached > 0;
+        match if is_used { None } else { content(&segment, &stat)? } {
+            Some(Content::Other) => {
+                let bytes = stat.bytes;
+                return Err(BoardError::OtherSegment { key, bytes }.into());
+            }
+            Some(Content::Blank) if !is_late => {}
+            Some(_) => {
+                tracing::info!(target: "shmeld::board", "board {key}: a segment of {} bytes that a dead poster left is replaced", stat.bytes);
+                return unless_gone(segment.remove());
+            }
+            None if is_late => {
+                let attached = stat.attached.max(1);
                 return Err(BoardError::SegmentInUse { key, attached }.into());
             }
-        } else {
-            match content(&segment, &stat)? {
-                Some(Content::Other) => {
-                    let bytes = stat.bytes;
-                    return Err(BoardError::OtherSegment { key, bytes }.into());
-                }
-                Some(Content::Blank) if !is_late => {}
-                Some(_) => {
-                    tracing::info!(target: "shmeld::board", "board {key}: a segment of {} bytes that a dead poster left is replaced", stat.bytes);
-                    return unless_gone(segment.remove());
-                }
-                None => return Ok(()),
-            }
+            None => {}
         }
         patience.sleep(POLL)?;
     }
 }
 
-/// What a segment was made for; `None` if it is gone. A poster makes it with one mode, a page at least, and writes the marks first.
+/// What a segment was made for; `None` if it is gone, or somebody attached it since `stat`. A poster makes it with one mode, a page at least, and
+/// writes the marks first.
 fn content(segment: &Segment, stat: &SegmentStat) -> Result<Option<Content>> {
     if stat.permissions.mode != MODE || stat.bytes < SEGMENT_BYTES_MIN as u64 {
         return Ok(Some(Content::Other));
@@ -84,8 +83,10 @@ fn content(segment: &Segment, stat: &SegmentStat) -> Result<Option<Content>> {
     let behind = last_at + MARK_BYTES..memory.len();
     let is_zero = || memory.len() <= BLANK_BYTES_MAX && is_zero(&memory, between) && is_zero(&memory, behind);
     let content = layout::content(mark(&memory, 0), mark(&memory, last_at), is_zero);
+    // After the look: who wrote the mark that we saw, and lives, has it attached as we have.
+    let is_ours_alone = segment.stat().is_ok_and(|stat| stat.attached == 1);
     memory.detach()?;
-    Ok(Some(content))
+    Ok(is_ours_alone.then_some(content))
 }
 
 /// Whether a message for readers with semaphores is in it.
@@ -170,5 +171,29 @@ pub(super) fn unless_gone(outcome: shmeld_os::Result<()>) -> Result<()> {
     match outcome {
         Err(error) if !is_gone(&error) => Err(error.into()),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use shmeld_os::process;
+
+    use super::*;
+
+    /// Of two posters that began together, one looked at the number of attachments, the other attached and wrote, the first one saw the mark of
+    /// a dead poster and removed what was posted. (Second review of issue 6; strace can make either as slow as it takes.)
+    #[test]
+    fn segment_that_somebody_attached_meanwhile_is_not_that_of_a_dead_poster() {
+        let key = Key::new(0x5400_0000 | process::pid() & 0xff_ffff);
+        let segment = Segment::create_new(key, SEGMENT_BYTES_MIN, MODE).expect("a segment");
+        let before = segment.stat().expect("there");
+        let user = attach(&segment, false).expect("attached").expect("there");
+        user.write(layout::text_mark_at(user.len()), &layout::TEXT_MARK);
+        let while_used = content(&segment, &before);
+        drop(user);
+        let afterwards = content(&segment, &before);
+        segment.remove().expect("removed");
+        assert_eq!(while_used.expect("looked at"), None);
+        assert_eq!(afterwards.expect("looked at"), Some(Content::Text));
     }
 }
