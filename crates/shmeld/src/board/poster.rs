@@ -11,6 +11,7 @@ use super::layout::{self, HEADER_BYTES, MESSAGE_BYTES_MAX};
 use super::owner::Owner;
 use super::patience::{Patience, SLICE};
 use super::set::{Set, Step};
+use super::standing::State;
 use super::{PostOptions, check_user, segment};
 use crate::{Error, Result};
 
@@ -149,13 +150,13 @@ impl Board {
     fn claim(key: Key, patience: &Patience) -> Result<Self> {
         loop {
             if let Some(set) = Set::find_or_make(key)?
-                && set.claim()? == Step::Done
+                && let Some(found) = set.claim()?
             {
                 return Ok(Self {
                     set,
                     segment: None,
                     memory: None,
-                    is_others: true,
+                    is_others: found != State::New,
                     is_open: false,
                     is_removed: false,
                     owner: Owner::this_process(),
@@ -264,10 +265,35 @@ impl Drop for Board {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     use super::*;
     use crate::board::{ReadOptions, read, textbook};
+    use crate::file::Interrupt;
+
+    /// Told to stop before it had begun, a poster gave a set back that it had just made, as if others were inside: the set stayed. (Second review
+    /// of issue 6.)
+    #[test]
+    fn poster_that_is_stopped_early_leaves_no_set_that_it_has_made() {
+        let options = options(1);
+        let wish = Arc::new(AtomicBool::new(true));
+        let stopped = PostOptions {
+            interrupt: Interrupt::from_flag(wish),
+            ..options.clone()
+        };
+        let outcome = post(b"hello", stopped.clone());
+        assert!(matches!(outcome, Err(Error::Interrupted)), "{outcome:?}");
+        assert!(Set::find(options.key).expect("ours").is_none(), "a set is left");
+        // What a dead poster left is given back as it was.
+        let set = Set::find_or_make(options.key).expect("made").expect("there");
+        assert_eq!(set.claim().expect("free"), Some(State::New));
+        set.give_back();
+        assert!(matches!(post(b"hello", stopped), Err(Error::Interrupted)));
+        assert!(Set::find(options.key).expect("ours").is_some());
+        set.remove().expect("removed");
+    }
 
     fn options(number: u32) -> PostOptions {
         PostOptions {

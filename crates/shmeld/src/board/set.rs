@@ -96,35 +96,38 @@ impl Set {
         self.key
     }
 
-    /// Poster: takes the board if nobody has it.
+    /// Poster: takes the board if nobody has it. What it was before; `None` if it is gone, or became another one this moment.
     ///
     /// # Errors
     /// Somebody has it.
-    pub(super) fn claim(&self) -> Result<Step> {
+    pub(super) fn claim(&self) -> Result<Option<State>> {
         let claim = [
             Operation::zero(POSTER).at_once(),
             Operation::add(POSTER, 1).undone(),
         ];
-        let step = match self.state()? {
-            None => Step::Gone,
-            Some(State::New) => {
+        let Some(state) = self.state()? else {
+            return Ok(None);
+        };
+        let step = match state {
+            State::New => {
                 let unused = [OPEN, INSIDE, ARRIVED, DONE].map(|index| Operation::zero(index).at_once());
                 let mark = [Operation::add(DONE, MARK)];
                 self.operate(&[&unused[..], &mark, &claim].concat(), None)?
             }
-            Some(State::Board(_)) => {
+            State::Board(_) => {
                 let closed = [Operation::zero(OPEN).at_once()];
                 self.operate(&[&marked()[..], &closed, &claim].concat(), None)?
             }
         };
         match step {
             Step::Done => {
-                self.tell("POSTER from 0 to 1: ours until we end; the kernel takes it back if we die")
+                self.tell("POSTER from 0 to 1: ours until we end; the kernel takes it back if we die");
+                return Ok(Some(state));
             }
             Step::NotYet => self.check_unposted()?,
             Step::Gone => {}
         }
-        Ok(step)
+        Ok(None)
     }
 
     /// Why the board could not be taken; if it can by now, nothing.
