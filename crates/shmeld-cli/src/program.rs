@@ -31,7 +31,7 @@ pub mod exit {
 
 /// How long a signal may go unnoticed while the output is a pipe.
 const UNNOTICED_MAX: Duration = Duration::from_secs(1);
-/// How long a command may clean up after the second signal: a demonstration waits so long for a server that it has told to end.
+/// How long a command may clean up: a demonstration waits so long for a server that it has told to end.
 const CLEAN_UP_MAX: Duration = Duration::from_secs(10);
 
 /// What a command knows about the process it runs in.
@@ -115,8 +115,9 @@ impl Program {
     }
 
     /// A wish to stop that SIGINT, SIGTERM and SIGHUP set, for commands that remove what they have made before they end: a second signal
-    /// does not keep them from it, unless it takes too long. One that nobody notices for a second, because the command is blocked on its
-    /// standard input or output, takes these away from it.
+    /// does not keep them from it. A command that is blocked on its standard input or output loses these: a second after a signal that nobody
+    /// notices, a second after one that comes again, ten seconds after one that was noticed. If it has not ended another ten seconds later,
+    /// it is ended where it stands.
     #[must_use]
     pub fn interrupt_and_clean_up(&self) -> Interrupt {
         let Ok((signals, _writer)) = signals_as_pipe(&endings()) else {
@@ -139,20 +140,21 @@ impl Program {
 
     /// Sees to it that the process ends after a signal, but not before it has cleaned up.
     fn insist(&self, mut signals: PipeReader, interrupt: &Interrupt) {
-        let mut next = || signals.read_exact(&mut [0]).is_ok();
-        if !next() {
+        if signals.read_exact(&mut [0]).is_err() {
             return;
         }
         std::thread::sleep(UNNOTICED_MAX);
-        if interrupt.is_unnoticed() {
-            // A blocked call is begun anew after the signal, and then does not wait any more. It is also the second signal for what follows.
-            let _ = process::silence_standard_streams();
-            let _ = process::signal_main_thread(self.last_signal());
+        // Whoever has noticed cleans up by now, and may be blocked in what it says of that.
+        if !interrupt.is_unnoticed()
+            && poll(&[signals.as_fd()], Some(CLEAN_UP_MAX)).is_ok_and(|again| again[0])
+        {
+            std::thread::sleep(UNNOTICED_MAX);
         }
-        if next() {
-            std::thread::sleep(CLEAN_UP_MAX);
-            std::process::exit(i32::from(self.signal_code()));
-        }
+        // A blocked call is begun anew after the signal, and then does not wait any more.
+        let _ = process::silence_standard_streams();
+        let _ = process::signal_main_thread(self.last_signal());
+        std::thread::sleep(CLEAN_UP_MAX);
+        std::process::exit(i32::from(self.signal_code()));
     }
 
     /// Something to poll that can be read once SIGINT, SIGTERM or SIGHUP has come. To be asked for after [`Program::interrupt`], whose flag

@@ -2,6 +2,7 @@
 //! too. Nothing is left, and the exit code is that of the signal.
 
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -90,6 +91,31 @@ fn poster_whose_words_nobody_takes_leaves_nothing() {
     desk.finish();
 }
 
+/// One that told its steps, and whose words nobody took any more, was blocked in the words about its removals: it hung with a closed board, and
+/// the second signal ended it there. (Second review of issue 6.)
+#[test]
+fn poster_that_is_blocked_while_it_cleans_up_leaves_nothing() {
+    let desk = Desk::new("twice-words");
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut filler = writer.try_clone().unwrap();
+    let poster = desk.post(1).args(["--explain", "hello"]).after("exec 2>&1");
+    let poster = poster.stdout(writer).start();
+    eventually("it is posted", || desk.values()[1] == 1);
+    let (told, pages) = std::sync::mpsc::channel();
+    let filler = std::thread::spawn(move || {
+        while filler.write_all(&[b'x'; 4096]).is_ok() {
+            let _ = told.send(());
+        }
+    });
+    // Until it is blocked as well.
+    while pages.recv_timeout(Duration::from_millis(300)).is_ok() {}
+    tell_twice(&poster, "TERM", 143);
+    desk.assert_nothing_left();
+    drop(reader);
+    filler.join().unwrap();
+    desk.finish();
+}
+
 #[test]
 fn poster_that_reads_its_message_ends_and_has_made_nothing() {
     let desk = Desk::new("twice-input");
@@ -130,7 +156,6 @@ fn poster_started_by_nohup_goes_on_without_its_terminal() {
     desk.finish();
 }
 
-/// Nobody has heard where the new segment is: it would be nobody's.
 /// Waits until a process is blocked on its standard output.
 #[track_caller]
 fn await_blocked(process: &Running) {
@@ -140,6 +165,7 @@ fn await_blocked(process: &Running) {
     eventually("the process is blocked", is_blocked);
 }
 
+/// Nobody has heard where the new segment is: it would be nobody's.
 #[test]
 fn segment_whose_address_nobody_takes_is_removed_with_the_signal() {
     let world = World::new("twice-create");
