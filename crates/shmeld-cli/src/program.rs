@@ -128,8 +128,14 @@ impl Program {
         let interrupt = Interrupt::from_flag(flag);
         let (program, wish) = (self.clone(), interrupt.clone());
         let watch = move || program.insist(signals, &wish);
-        // Without this thread a command that is blocked has to be killed.
-        let _ = std::thread::Builder::new().name("watch".to_owned()).spawn(watch);
+        if std::thread::Builder::new()
+            .name("watch".to_owned())
+            .spawn(watch)
+            .is_err()
+        {
+            // Nobody frees a command that is blocked: what it has made is left rather than that it cannot be ended.
+            end_at_second_signal();
+        }
         interrupt
     }
 
@@ -209,6 +215,16 @@ impl Program {
             })
             .map_err(|error| refused("pthread_create", "signals", &error))?;
         Ok(())
+    }
+}
+
+/// The second SIGINT or SIGTERM from now on ends the process at once.
+fn end_at_second_signal() {
+    let told = Arc::new(AtomicBool::new(false));
+    for signal in [SIGINT, SIGTERM] {
+        // Order matters, as in `Program::interrupt`.
+        let _ = signal_hook::flag::register_conditional_default(signal, told.clone());
+        let _ = signal_hook::flag::register(signal, told.clone());
     }
 }
 

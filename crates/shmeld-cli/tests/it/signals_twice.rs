@@ -17,7 +17,7 @@ use crate::content;
 use crate::desk::{Desk, LONG_BYTES};
 use crate::ipc_world::Places;
 use crate::processes::{Running, full_pipe};
-use crate::world::{World, eventually};
+use crate::world::{World, eventually, has_or_skip, is_root_or_skip};
 
 /// What can end a command, with the exit code.
 const SIGNALS: [(&str, i32); 3] = [("HUP", 129), ("INT", 130), ("TERM", 143)];
@@ -134,6 +134,37 @@ fn poster_that_reads_its_message_ends_and_has_made_nothing() {
         tell_twice(&poster, signal, code);
         desk.assert_nothing_left();
     }
+    desk.finish();
+}
+
+/// Nothing watches a poster whose user may have no more threads: blocked, it could only be killed. (Second review of issue 6.)
+#[test]
+fn second_signal_ends_a_poster_that_has_no_thread_to_watch_it() {
+    let desk = Desk::new("twice-threads");
+    if !is_root_or_skip() || !has_or_skip("prlimit") || !has_or_skip("setpriv") {
+        return;
+    }
+    let fifo = desk.world().root().join("fifo");
+    desk.world().tool("mkfifo").arg(&fifo).run().expect_code(0);
+    content::set_mode(&fifo, 0o666);
+    let script = format!("exec <>'{}'", fifo.display());
+    // Nobody else here has this user.
+    let poster = desk
+        .post(1)
+        .wrapped(&["prlimit", "--nproc=1", "--"])
+        .after(&script);
+    let poster = poster.as_user(54_321).start();
+    let signals = format!("/proc/{}/status", poster.pid());
+    eventually("it hears signals", || hears_signals(&signals));
+    // The handlers are there before all that they do.
+    std::thread::sleep(Duration::from_millis(300));
+    for _ in 0..2 {
+        poster.signal("TERM");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let start = Instant::now();
+    assert_eq!(poster.finish().code, None, "ended by the signal");
+    assert!(start.elapsed() < SOON, "{:?}", start.elapsed());
     desk.finish();
 }
 
