@@ -2,6 +2,7 @@
 //!
 //! * [`mod@file`]: a server that offers a directory and a client that fetches from it;
 //! * [`board`]: a message that one process posts and others read;
+//! * [`image`]: images between processes: one asks by name, the other answers with pixels;
 //! * [`segment`]: segments of either family: making, showing, reading, writing, changing and removing them;
 //! * [`Shared`]: a typed region of shared memory for plain old data; [`SeqLocked`]: a value there that does not tear;
 //! * [`ServerName`]: the name both sides agree on;
@@ -13,6 +14,7 @@
 pub mod board;
 mod error;
 pub mod file;
+pub mod image;
 mod name;
 pub mod segment;
 
