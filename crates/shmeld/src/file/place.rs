@@ -14,13 +14,13 @@ use super::output::OutputOptions;
 
 /// A directory to create names in, and its path for messages.
 #[derive(Debug, Clone)]
-pub(super) struct Place {
+pub(crate) struct Place {
     pub(super) directory: Rc<OwnedFd>,
     pub(super) path: PathBuf,
 }
 
 impl Place {
-    pub(super) fn open(path: &Path) -> Result<Self, Error> {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let path = if path.as_os_str().is_empty() {
             Path::new(".")
         } else {
@@ -32,7 +32,7 @@ impl Place {
         })
     }
 
-    pub(super) fn join(&self, name: &[u8]) -> PathBuf {
+    pub(crate) fn join(&self, name: &[u8]) -> PathBuf {
         let name = OsStr::from_bytes(name);
         if name.is_empty() {
             self.path.clone()

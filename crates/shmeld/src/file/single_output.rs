@@ -8,6 +8,8 @@ use shmeld_os::Error as OsError;
 use shmeld_os::fs::Time;
 
 use super::output::{OutputFile, OutputOptions};
+#[cfg(feature = "codecs")]
+pub(crate) use super::place::Place;
 use super::record::{Entry, EntryKind};
 use super::target::create_at;
 use crate::Result;
@@ -36,23 +38,25 @@ impl SingleOutput {
         mode: u32,
         options: OutputOptions,
     ) -> Result<Self> {
-        let entry = Entry {
-            kind: EntryKind::File,
-            mode: mode & 0o666,
-            size: bytes,
-            modified: Time {
-                seconds: 0,
-                nanoseconds: 0,
-            },
-            uid: 0,
-            gid: 0,
-            name: Vec::new(),
-            text: Vec::new(),
-        };
+        let entry = entry_of(bytes, mode);
         let output = match destination {
             Destination::File(path) => create_at(path, &entry, options)?,
             Destination::Stream(file) => OutputFile::stream(file.clone(), options),
         };
+        Ok(Self { output, entry })
+    }
+
+    /// As [`SingleOutput::create`], for a name in a directory that is open: one component, which the caller has checked.
+    #[cfg(feature = "codecs")]
+    pub(crate) fn create_in(
+        place: &Place,
+        name: &[u8],
+        bytes: u64,
+        mode: u32,
+        options: OutputOptions,
+    ) -> Result<Self> {
+        let entry = entry_of(bytes, mode);
+        let output = OutputFile::create(place, name, &entry, options)?;
         Ok(Self { output, entry })
     }
 
@@ -71,5 +75,21 @@ impl SingleOutput {
     /// It is whole: it gets its name.
     pub(crate) fn finish(self) -> Result<()> {
         self.output.finish(&self.entry)
+    }
+}
+
+fn entry_of(bytes: u64, mode: u32) -> Entry {
+    Entry {
+        kind: EntryKind::File,
+        mode: mode & 0o666,
+        size: bytes,
+        modified: Time {
+            seconds: 0,
+            nanoseconds: 0,
+        },
+        uid: 0,
+        gid: 0,
+        name: Vec::new(),
+        text: Vec::new(),
     }
 }

@@ -3,9 +3,11 @@
 /// The most pixels of an image: 16,384 by 16,384.
 pub const PIXELS_MAX: u64 = 1 << 28;
 /// The most bytes of an image: [`PIXELS_MAX`] with four channels.
-pub const BYTES_MAX: u64 = 4 * PIXELS_MAX;
+pub const BYTES_MAX: u64 = 1 << 30;
 /// The most channels of a pixel: red, green, blue, alpha.
 pub const CHANNELS_MAX: u64 = 4;
+
+const _: () = assert!(BYTES_MAX == CHANNELS_MAX * PIXELS_MAX);
 
 /// The shape of an image: rows of pixels of one to four channels of 8 bits, interleaved, without gaps.
 ///
