@@ -121,21 +121,35 @@ pub fn release(fd: impl AsFd, range: Range, object: &str) -> Result<()> {
 /// See [fcntl_locking(2)](https://man7.org/linux/man-pages/man2/F_OFD_GETLK.2const.html).
 #[doc(alias = "F_OFD_GETLK")]
 pub fn probe(fd: impl AsFd, range: Range, kind: Kind, object: &str) -> Result<Option<Kind>> {
-    match lock_call(fd.as_fd(), libc::F_OFD_GETLK, kind.as_raw(), range) {
-        Ok(found) if found == libc::F_UNLCK => Ok(None),
-        Ok(found) if found == Kind::Read.as_raw() => Ok(Some(Kind::Read)),
-        Ok(_) => Ok(Some(Kind::Write)),
-        Err(errno) => Err(Error::new("fcntl(F_OFD_GETLK)", object, errno)),
-    }
+    Ok(find(fd, range, kind, object)?.map(|(kind, _)| kind))
 }
 
-/// One lock call; returns the type that the kernel left in the structure.
+/// As [`probe`], and says where that lock begins too: one that was taken at a place of its holder's own choice tells this holder from the
+/// next one.
+///
+/// # Errors
+/// Practically never.
+///
+/// See [fcntl_locking(2)](https://man7.org/linux/man-pages/man2/F_OFD_GETLK.2const.html).
+#[doc(alias = "F_OFD_GETLK")]
+pub fn find(fd: impl AsFd, range: Range, kind: Kind, object: &str) -> Result<Option<(Kind, u64)>> {
+    let found = lock_call(fd.as_fd(), libc::F_OFD_GETLK, kind.as_raw(), range)
+        .map_err(|errno| Error::new("fcntl(F_OFD_GETLK)", object, errno))?;
+    let start = u64::try_from(found.l_start).unwrap_or_default();
+    Ok(match found.l_type.into() {
+        libc::F_UNLCK => None,
+        kind if kind == Kind::Read.as_raw() => Some((Kind::Read, start)),
+        _ => Some((Kind::Write, start)),
+    })
+}
+
+/// One lock call; returns what the kernel left in the structure.
 fn lock_call(
     fd: BorrowedFd<'_>,
     command: libc::c_int,
     kind: libc::c_int,
     range: Range,
-) -> Result<libc::c_int, Errno> {
+) -> Result<libc::flock, Errno> {
     let invalid = |_| Errno::OVERFLOW;
     // SAFETY: all bytes zero is a valid `flock`: it consists of integers. l_pid must be zero for OFD locks.
     let mut lock: libc::flock = unsafe { std::mem::zeroed() };
@@ -148,5 +162,5 @@ fn lock_call(
         // valid and exclusive for the call; the descriptor is borrowed, so it is open.
         unsafe { libc::fcntl(fd.as_raw_fd(), command, &raw mut lock) }
     })?;
-    Ok(lock.l_type.into())
+    Ok(lock)
 }

@@ -10,11 +10,13 @@
 //! | [`posix::mqueue`] | message queues |
 //! | [`posix::shm`] | shared memory objects |
 //! | [`posix::semaphore`] | named semaphores |
+//! | [`posix::kernel_semaphore`] | named semaphores that others write, operated by system calls alone |
 //! | [`sysv`] | shared memory, semaphores and message queues by key |
 //! | [`mapping`] | mapped memory, moved by the kernel instead of dereferenced |
 //! | [`sigbus`] | the guard against memory that vanishes |
 //! | [`futex`] | sleeping on a word, waking who sleeps |
 //! | [`lease`] | locks that die with their holder |
+//! | [`mappers`] | which processes have a file mapped |
 //! | [`event`] | waiting for several descriptors |
 //! | [`confine`] | giving up, for good, what a process does not need |
 //! | [`fs`] | files and directories, by descriptor |
@@ -37,6 +39,7 @@ pub mod futex;
 pub mod lease;
 pub mod limits;
 pub mod listing;
+pub mod mappers;
 pub mod mapping;
 pub mod name;
 pub mod posix;

@@ -19,14 +19,16 @@
 //! assert_eq!(mapping.fill_from(4096, 4096, &file, 0), Err(Errno::FAULT));
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
-#![allow(unsafe_code)] // mmap(2), munmap(2), and pread(2)/pwrite(2) on raw addresses
+#![allow(unsafe_code)] // mmap(2), munmap(2), and pread(2), pwrite(2), futex(2) on raw addresses
 
 use std::os::fd::{AsFd, AsRawFd};
 use std::ptr::{self, NonNull};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::mm::{Advice, MapFlags, ProtFlags};
 
+use crate::futex::{self, Faulted, Wake};
 use crate::{Error, Result, explain, fs, process, sigbus, sys};
 
 /// The largest pages that a machine has: 16 GiB, on POWER.
@@ -285,6 +287,57 @@ impl Mapping {
                 Err(errno) => return Err(errno),
             }
         }
+    }
+
+    /// `futex(FUTEX_WAIT, word, expected, timeout)` on the word at `offset`: sleeps while it has the value expected.
+    ///
+    /// # Panics
+    /// If the word is not within the mapping, or not aligned.
+    ///
+    /// See [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html).
+    #[doc(alias = "FUTEX_WAIT")]
+    pub fn futex_wait(&self, offset: usize, expected: u32, timeout: Duration) -> Wake {
+        futex::wait(self.window(offset, 4).cast_const().cast(), expected, timeout)
+    }
+
+    /// `futex(FUTEX_WAKE_OP)`: the kernel adds `number` to the word at `offset` at once and in one piece, then wakes one who sleeps there.
+    ///
+    /// No instruction of ours touches the word, so where the peer has taken the memory away this is an answer and no signal. The addition
+    /// is ordered like an atomic one of the strictest kind.
+    ///
+    /// # Errors
+    /// [`Faulted`] if the word's memory is gone.
+    ///
+    /// # Panics
+    /// If the word is not within the mapping, or not aligned; or if the mapping is read-only.
+    ///
+    /// See [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html).
+    #[doc(alias = "FUTEX_WAKE_OP")]
+    pub fn futex_add(&self, offset: usize, number: i8) -> Result<(), Faulted> {
+        assert!(!self.read_only, "an addition to memory that is read-only");
+        let word = self.window(offset, 4).cast::<u32>();
+        assert!(word.is_aligned(), "a futex word is aligned");
+        // Twelve bits, in which the kernel extends the sign.
+        let number = i32::from(number) & 0xfff;
+        // A second wake depends on the value before; "less than -2048" is as good as never, and costs an extra wake where it is true.
+        let operation = libc::FUTEX_OP_ADD << 28 | libc::FUTEX_OP_CMP_LT << 24 | number << 12 | 0x800;
+        let sleepers_max: libc::c_int = 1;
+        let further_sleepers_max: libc::c_long = 0;
+        // SAFETY: the kernel changes the four bytes at `word`, which `window` proved to lie in the mapping; no reference to them exists,
+        // and others change them too. It checks the page itself and answers EFAULT.
+        sys::retry(|| unsafe {
+            libc::syscall(
+                libc::SYS_futex,
+                word,
+                libc::FUTEX_WAKE_OP,
+                sleepers_max,
+                further_sleepers_max,
+                word,
+                operation,
+            )
+        })
+        .map(drop)
+        .map_err(|_| Faulted)
     }
 
     /// The address of a range that must lie within the mapping.

@@ -11,6 +11,9 @@ use rustix::io::Errno;
 
 use crate::Error;
 
+/// The longest name of a file on tmpfs.
+const KERNEL_BYTES_MAX: usize = 255;
+
 /// The name of a POSIX message queue, shared memory object or named semaphore, without its slash.
 ///
 /// One path component of 1 to [`ObjectName::BYTES_MAX`] bytes without control characters, not `.` or `..`.
@@ -55,6 +58,21 @@ impl ObjectName {
             return Err(NameError::TooLong);
         }
         Ok(ObjectName(bare.to_owned()))
+    }
+
+    /// This name between two parts of ours: `SEG_` and `_HEAD` make `SEG_frames_HEAD`. It may be longer than [`ObjectName::BYTES_MAX`].
+    ///
+    /// # Panics
+    /// If the parts are no part of a name, or leave the kernel's 255 bytes: they are fixed texts of the caller.
+    #[must_use]
+    pub fn between(&self, prefix: &'static str, suffix: &'static str) -> Self {
+        let has_room = prefix.len() + suffix.len() <= KERNEL_BYTES_MAX - Self::BYTES_MAX;
+        let is_sound = |part: &str| !part.chars().any(|letter| letter == '/' || is_unprintable(letter));
+        assert!(
+            has_room && is_sound(prefix) && is_sound(suffix),
+            "{prefix:?}, {suffix:?}"
+        );
+        ObjectName(format!("{prefix}{}{suffix}", self.0))
     }
 
     /// The name without its slash, as it appears in `/dev/shm`.
@@ -219,6 +237,13 @@ mod tests {
         assert!(ObjectName::new(&"x".repeat(200)).is_ok());
         assert_eq!(ObjectName::new(&"x".repeat(201)), Err(NameError::TooLong));
         assert!(ObjectName::new("...").is_ok());
+    }
+
+    #[test]
+    fn a_name_between_two_parts_may_be_longer_than_a_name() {
+        let name = ObjectName::new(&"x".repeat(200)).expect("valid");
+        let whole = name.between("sem.SEM_", "_REQ");
+        assert_eq!((whole.as_str().len(), &whole.as_str()[..9]), (212, "sem.SEM_x"));
     }
 
     #[test]

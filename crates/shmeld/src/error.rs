@@ -12,6 +12,7 @@ use shmeld_os::{ErrorKind, users};
 use crate::ServerName;
 use crate::board::BoardError;
 use crate::file::Status;
+use crate::image::ImageError;
 use crate::segment::SegmentError;
 
 /// How many servers a hint names.
@@ -127,6 +128,9 @@ pub enum Error {
     /// At a message board.
     #[error(transparent)]
     Board(#[from] BoardError),
+    /// On a channel of images.
+    #[error(transparent)]
+    Image(#[from] ImageError),
     /// The caller's own wish: a signal, for example.
     #[error("interrupted")]
     Interrupted,
@@ -176,6 +180,7 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::Board(error) => error.exit_code(),
+            Self::Image(error) => error.exit_code(),
             Self::Os(_)
             | Self::NoServer { .. }
             | Self::AlreadyRunning { .. }
@@ -203,6 +208,7 @@ impl Error {
             Self::Os(error) => error.hint(),
             Self::Segment(error) => error.hint(),
             Self::Board(error) => error.hint(),
+            Self::Image(error) => error.hint(),
             Self::NoServer { name, others, .. } if others.is_empty() => Some(format!(
                 "start one: shm_server DIR --name {name}; or wait longer: --wait forever"
             )),

@@ -35,7 +35,7 @@
 mod error;
 mod layout;
 mod owner;
-mod patience;
+pub(crate) mod patience;
 mod poster;
 mod reader;
 mod segment;

@@ -6,13 +6,13 @@ use crate::Result;
 use crate::file::Interrupt;
 
 /// The longest wait before the wish to stop, and whether the other side lives, are looked at.
-pub(super) const SLICE: Duration = Duration::from_millis(200);
+pub(crate) const SLICE: Duration = Duration::from_millis(200);
 /// How often something is looked for that no semaphore tells of.
-pub(super) const POLL: Duration = Duration::from_millis(20);
+pub(crate) const POLL: Duration = Duration::from_millis(20);
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(crate) struct Patience {
     start: Instant,
     deadline: Option<Instant>,
     interrupt: Interrupt,
@@ -20,7 +20,7 @@ pub(super) struct Patience {
 
 impl Patience {
     /// `None`, and what the clock cannot reach, is for ever.
-    pub(super) fn new(timeout: Option<Duration>, interrupt: Interrupt) -> Self {
+    pub(crate) fn new(timeout: Option<Duration>, interrupt: Interrupt) -> Self {
         let start = Instant::now();
         Self {
             start,
@@ -33,7 +33,7 @@ impl Patience {
     ///
     /// # Errors
     /// The caller wants to stop.
-    pub(super) fn slice(&self) -> Result<Instant> {
+    pub(crate) fn slice(&self) -> Result<Instant> {
         self.interrupt.check()?;
         let end = Instant::now() + SLICE;
         Ok(self.deadline.map_or(end, |deadline| deadline.min(end)))
@@ -43,7 +43,7 @@ impl Patience {
     ///
     /// # Errors
     /// The caller wants to stop.
-    pub(super) fn grace(&self) -> Result<Instant> {
+    pub(crate) fn grace(&self) -> Result<Instant> {
         self.interrupt.check()?;
         Ok(Instant::now() + SLICE)
     }
@@ -52,7 +52,7 @@ impl Patience {
     ///
     /// # Errors
     /// The caller wants to stop.
-    pub(super) fn sleep(&self, duration: Duration) -> Result<()> {
+    pub(crate) fn sleep(&self, duration: Duration) -> Result<()> {
         let left = self
             .deadline
             .map(|end| end.saturating_duration_since(Instant::now()));
@@ -61,12 +61,12 @@ impl Patience {
     }
 
     /// Whether the time is up.
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// How long it has been.
-    pub(super) fn waited(&self) -> Duration {
+    pub(crate) fn waited(&self) -> Duration {
         self.start.elapsed()
     }
 }
