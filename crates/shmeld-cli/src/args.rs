@@ -9,6 +9,7 @@ use shmeld::os::ObjectName;
 
 use crate::args_board::BoardArgs;
 use crate::args_demo::DemoArgs;
+use crate::args_image::ImageArgs;
 use crate::args_ipc::IpcArgs;
 use crate::values::{
     RegionSize, Wait, parse_duration, parse_group, parse_region, parse_region_size, parse_size, parse_wait,
@@ -46,6 +47,8 @@ pub enum Command {
     Status(StatusArgs),
     /// Post a message under a System V key, or read one
     Board(BoardArgs),
+    /// Ask another process for images, or provide them
+    Image(ImageArgs),
     /// Make, show, use and remove segments of shared memory, System V and POSIX
     #[command(after_long_help = EXIT_CODES)]
     Ipc(IpcArgs),

@@ -1,6 +1,6 @@
 //! The commands `shmeld`, `shm_server` and `shm_client`: three names for one set of commands.
 //!
-//! * [`args`]: the command line, [`args_board`], [`args_ipc`] and [`args_demo`] its larger parts;
+//! * [`args`]: the command line, [`args_board`], [`args_image`], [`args_ipc`] and [`args_demo`] its larger parts;
 //! * [`values`]: sizes, durations, keys, modes and owners as people write them;
 //! * [`program`]: what every command does first and last: umask, signals, guard, exit code;
 //! * [`narrate`]: what the library tells, for people: messages and `--explain`;
@@ -23,6 +23,7 @@
 pub mod args;
 pub mod args_board;
 pub mod args_demo;
+pub mod args_image;
 pub mod args_ipc;
 pub mod commands;
 pub mod narrate;

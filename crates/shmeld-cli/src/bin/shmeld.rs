@@ -4,7 +4,9 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use shmeld_cli::args::{Command, Shmeld};
-use shmeld_cli::commands::{bench, bench_lock_step, board, cp, demo, documents, get, ipc, ls, serve, status};
+use shmeld_cli::commands::{
+    bench, bench_lock_step, board, cp, demo, documents, get, image, ipc, ls, serve, status,
+};
 use shmeld_cli::program::{Program, finish};
 use shmeld_cli::values::RegionSize;
 
@@ -17,6 +19,7 @@ fn main() -> ExitCode {
         Command::Ls(args) => ls::run(&program, &args),
         Command::Status(args) => status::run(&program, &args),
         Command::Board(args) => board::run(&program, &args),
+        Command::Image(args) => image::run(&program, &args),
         Command::Ipc(args) => ipc::run(&program, &args),
         Command::Demo(args) => demo::run(&program, &args),
         Command::Bench(args) => bench::run(&program, &args),

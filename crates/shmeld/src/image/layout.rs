@@ -10,6 +10,7 @@
 
 use super::geometry::Geometry;
 use super::names::NAME_BYTES_MAX;
+use super::shape::Shape;
 
 /// The bytes of HEAD in a request.
 pub(super) const REQUEST_BYTES: usize = 8;
@@ -96,14 +97,16 @@ pub(super) fn answer(head: &[u8; ANSWER_BYTES]) -> Result<Answer, String> {
             .min(REFUSAL_BYTES_MAX);
         return Ok(Answer::Refusal { text_bytes });
     }
-    let geometry = Geometry::new(width, height, channels).map_err(|error| error.to_string())?;
-    if geometry.bytes() != bytes {
-        return Err(format!(
-            "{bytes} bytes for {width} by {height} pixels of {channels} channels, which are {}",
-            geometry.bytes()
-        ));
-    }
-    Ok(Answer::Image(geometry))
+    let shape = Shape {
+        bytes,
+        width,
+        height,
+        channels,
+    };
+    shape
+        .check()
+        .map(Answer::Image)
+        .map_err(|error| error.to_string())
 }
 
 #[cfg(test)]

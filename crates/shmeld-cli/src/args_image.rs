@@ -1,0 +1,129 @@
+//! The options of `shmeld image`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
+use shmeld::image::{ChannelName, Format};
+
+use crate::values::{Wait, parse_wait};
+
+/// What every command says about exit codes, in the words of a channel of images.
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 an image was not delivered; 2 usage; 3 system, a channel in use, or no other side within --timeout; \
+4 the other side died, was silent or broke the protocol; 130, 143 ended by a signal.";
+
+/// Ask another process for images by name, or provide them, through a channel of shared memory.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    #[command(subcommand)]
+    pub command: ImageCommand,
+}
+
+/// The two sides.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Ask for images and write them as files
+    ///
+    /// The requester makes the channel: two segments of POSIX shared memory and two named semaphores, which it removes when it ends. The
+    /// provider may be started before or after it.
+    #[command(after_long_help = EXIT_CODES)]
+    Request(RequestArgs),
+    /// Provide the images of a directory
+    ///
+    /// For the name cat it looks for cat, then for cat.png and other formats that it can decode. It serves one requester after the other
+    /// until it is stopped.
+    #[command(after_long_help = EXIT_CODES)]
+    Provide(ProvideArgs),
+}
+
+/// What both sides have.
+#[derive(Debug, Args)]
+pub struct ImageTalkArgs {
+    /// Print one JSON object a line on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Print nothing but errors
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Tell each step of the conversation as it happens, and why
+    #[arg(long)]
+    pub explain: bool,
+}
+
+/// Options of `image request`.
+#[derive(Debug, Args)]
+pub struct RequestArgs {
+    /// Name of the channel; each / becomes _
+    pub channel: ChannelName,
+    /// Names of images, without extension
+    #[arg(required_unless_present = "names_from")]
+    pub names: Vec<OsString>,
+    /// Read names from this file, one a line (- is standard input)
+    #[arg(long, value_name = "F", value_hint = ValueHint::FilePath)]
+    pub names_from: Option<PathBuf>,
+    /// Choose among the names by chance, each time anew
+    #[arg(long)]
+    pub random: bool,
+    /// How many images to ask for, going through the names again and again; once through them if absent
+    #[arg(short = 'n', long, value_name = "N")]
+    pub count: Option<u64>,
+    /// The directory for the files; made if absent
+    #[arg(short, long, value_name = "DIR", default_value = ".", default_value_if("print", "true", None), value_hint = ValueHint::DirPath)]
+    pub output: Option<PathBuf>,
+    /// What kind of files; raw is the pixels alone, with bytes, width, height and channels in NAME.raw.json
+    #[arg(long, default_value = "png")]
+    pub format: PictureFormat,
+    /// Print name, bytes, width, height and channels of each image on standard output; with -o write files too
+    #[arg(long)]
+    pub print: bool,
+    /// How long to wait for each image: 500ms, 10s, 2m or forever
+    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
+    pub timeout: Wait,
+    /// Let other users of this machine open the channel: each of them can read the images, and answer
+    #[arg(long)]
+    pub public: bool,
+    /// Take the channel away from whoever uses it
+    #[arg(long)]
+    pub force: bool,
+    #[command(flatten)]
+    pub talk: ImageTalkArgs,
+}
+
+/// Options of `image provide`.
+#[derive(Debug, Args)]
+pub struct ProvideArgs {
+    /// Name of the channel; each / becomes _
+    pub channel: ChannelName,
+    /// The directory with the images
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
+    /// End after so many answers
+    #[arg(short = 'n', long, value_name = "N")]
+    pub count: Option<u64>,
+    /// How long to wait for the next request: 500ms, 10s, 2m or forever
+    #[arg(long, value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
+    pub timeout: Wait,
+    /// Accept the channel of this user as well as one's own and root's; may be given several times
+    #[arg(long, value_name = "UID")]
+    pub requester_uid: Vec<u32>,
+    #[command(flatten)]
+    pub talk: ImageTalkArgs,
+}
+
+/// What kind of files `image request` writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PictureFormat {
+    Png,
+    Jpg,
+    Raw,
+}
+
+impl From<PictureFormat> for Format {
+    fn from(format: PictureFormat) -> Self {
+        match format {
+            PictureFormat::Png => Self::Png,
+            PictureFormat::Jpg => Self::Jpg,
+            PictureFormat::Raw => Self::Raw,
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! `shmeld image request`.
+
+use std::ffi::OsString;
+use std::io::{BufReader, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use shmeld::file::{Interrupt, OutputOptions};
+use shmeld::image::{Choice, Geometry, ImageError, PictureFolder, Requester, RequesterOptions, read_names};
+use shmeld::os::name::escape;
+use shmeld::os::process;
+use shmeld::{Error, Result};
+
+use super::image::Say;
+use crate::args_image::RequestArgs;
+use crate::program::{Program, exit, refused};
+
+pub(super) fn run(program: &Program, args: &RequestArgs, interrupt: &Interrupt) -> Result<u8> {
+    let names = names(args)?;
+    let folder = match &args.output {
+        None => None,
+        Some(directory) => Some(PictureFolder::open(
+            directory,
+            args.format.into(),
+            output_options(program),
+        )?),
+    };
+    let options = RequesterOptions {
+        public: args.public,
+        force: args.force,
+    };
+    let mut asking = Asking {
+        args,
+        interrupt,
+        say: Say {
+            program,
+            talk: &args.talk,
+        },
+        requester: Requester::create(&args.channel, options)?,
+        folder,
+        pixels: Vec::new(),
+        images: 0,
+        failed: 0,
+        code: exit::DONE,
+    };
+    let outcome = Choice::new(&names, args.count, args.random).try_for_each(|name| asking.fetch(name?));
+    let Asking {
+        say,
+        images,
+        failed,
+        mut code,
+        requester,
+        ..
+    } = asking;
+    // The names are gone before the last word is spoken.
+    drop(requester);
+    if let Err(error) = outcome {
+        code = code.max(program.fail(&error));
+    }
+    say.summary(images, failed, code);
+    Ok(code)
+}
+
+/// One run of the command.
+struct Asking<'a> {
+    args: &'a RequestArgs,
+    interrupt: &'a Interrupt,
+    say: Say<'a>,
+    requester: Requester,
+    folder: Option<PictureFolder>,
+    pixels: Vec<u8>,
+    images: u64,
+    failed: u64,
+    code: u8,
+}
+
+impl Asking<'_> {
+    /// Asks for one image; an error ends the run.
+    fn fetch(&mut self, name: &[u8]) -> Result<()> {
+        match self.request(name) {
+            Ok(geometry) => self.deliver(name, geometry),
+            // These are about this image; without a provider the next one would take as long to fail.
+            Err(Error::Image(
+                error @ (ImageError::Refused { .. }
+                | ImageError::Name { .. }
+                | ImageError::Broken { .. }
+                | ImageError::NoMemory { .. }),
+            )) => {
+                self.fail(
+                    name,
+                    &error.to_string(),
+                    error.hint().as_deref(),
+                    error.exit_code(),
+                );
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The provider may die and be started again: as long as there is time, the next one is asked.
+    fn request(&mut self, name: &[u8]) -> Result<Geometry> {
+        let start = Instant::now();
+        loop {
+            let timeout = self
+                .args
+                .timeout
+                .0
+                .map(|timeout| timeout.saturating_sub(start.elapsed()));
+            let outcome = self
+                .requester
+                .request(name, &mut self.pixels, timeout, self.interrupt);
+            match outcome {
+                Err(Error::Image(ImageError::ProviderDied { .. })) if timeout != Some(Duration::ZERO) => {
+                    self.say.note(&format!(
+                        "channel {}: the provider died; asking the next one for {}",
+                        self.args.channel,
+                        escape(name)
+                    ));
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn deliver(&mut self, name: &[u8], geometry: Geometry) -> Result<()> {
+        let mut path = None;
+        if let Some(folder) = &mut self.folder {
+            match folder.write(name, geometry, &self.pixels) {
+                Ok(picture) => {
+                    if let Some(loss) = picture.loss {
+                        self.say.note(&format!("image {}: {loss}", escape(name)));
+                    }
+                    path = Some(picture.path.display().to_string());
+                }
+                Err(error) => {
+                    self.fail(name, &error.to_string(), None, exit::NOT_DELIVERED);
+                    return Ok(());
+                }
+            }
+        }
+        self.images += 1;
+        if self.args.print && !self.args.talk.json {
+            return print(name, geometry);
+        }
+        let path = path.as_deref().map(|path| ("path", path));
+        self.say.image("image", name, geometry, path);
+        Ok(())
+    }
+
+    fn fail(&mut self, name: &[u8], reason: &str, hint: Option<&str>, code: u8) {
+        self.failed += 1;
+        self.code = self.code.max(code);
+        self.say.failure(name, reason, hint, true);
+    }
+}
+
+fn print(name: &[u8], geometry: Geometry) -> Result<()> {
+    let (bytes, width, height) = (geometry.bytes(), geometry.width(), geometry.height());
+    let line = format!(
+        "{} {bytes} {width} {height} {}",
+        escape(name),
+        geometry.channels()
+    );
+    let printed = writeln!(std::io::stdout(), "{line}");
+    printed.map_err(|error| refused("write", "standard output", &error).into())
+}
+
+/// From here on the process has the user's umask again: what is made now gets its mode at once.
+fn output_options(program: &Program) -> OutputOptions {
+    // Objects of the channel get their mode by fchmod, whatever the umask is.
+    let process_umask = program.umask & 0o077;
+    process::set_umask(process_umask);
+    OutputOptions {
+        umask: program.umask,
+        process_umask: Some(process_umask),
+        ..OutputOptions::default()
+    }
+}
+
+/// The names on the command line and in the list.
+fn names(args: &RequestArgs) -> Result<Vec<Vec<u8>>> {
+    let mut names: Vec<Vec<u8>> = args.names.iter().cloned().map(OsString::into_vec).collect();
+    let Some(list) = &args.names_from else {
+        return Ok(names);
+    };
+    let label = list.display().to_string();
+    let read = if list == Path::new("-") {
+        read_names(std::io::stdin().lock())
+    } else {
+        let file = std::fs::File::open(list).map_err(|error| refused("open", &label, &error))?;
+        read_names(BufReader::new(file))
+    };
+    names.extend(read.map_err(|error| Error::Usage(format!("{label}: {error}")))?);
+    if names.is_empty() {
+        return Err(Error::Usage(format!("{label}: there is no name in it")));
+    }
+    Ok(names)
+}
