@@ -13,6 +13,7 @@ mod facts;
 mod files;
 mod find;
 mod futex;
+mod kernel_semaphore;
 mod lease;
 mod limits;
 mod listing;

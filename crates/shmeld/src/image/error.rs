@@ -5,8 +5,6 @@ use std::time::Duration;
 use shmeld_os::ObjectName;
 use shmeld_os::name::escape;
 
-use super::ChannelName;
-
 /// Why an image did not come, or a channel cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -15,7 +13,7 @@ pub enum ImageError {
     #[error("channel {channel}: in use by {holder}")]
     InUse {
         /// The channel.
-        channel: ChannelName,
+        channel: String,
         /// Who has it, in words.
         holder: String,
     },
@@ -23,7 +21,7 @@ pub enum ImageError {
     #[error("channel {channel}: {object} belongs to uid {uid}, not to us")]
     Foreign {
         /// The channel.
-        channel: ChannelName,
+        channel: String,
         /// The object.
         object: ObjectName,
         /// Its owner.
@@ -33,7 +31,7 @@ pub enum ImageError {
     #[error("channel {channel}: no provider (waited {:.1} s)", .waited.as_secs_f64())]
     NoProvider {
         /// The channel.
-        channel: ChannelName,
+        channel: String,
         /// How long the requester waited.
         waited: Duration,
     },
@@ -41,7 +39,7 @@ pub enum ImageError {
     #[error("channel {channel}: no answer, although a provider took the request (waited {:.1} s)", .waited.as_secs_f64())]
     Silent {
         /// The channel.
-        channel: ChannelName,
+        channel: String,
         /// How long the requester waited.
         waited: Duration,
     },
@@ -49,13 +47,13 @@ pub enum ImageError {
     #[error("channel {channel}: the provider died")]
     ProviderDied {
         /// The channel.
-        channel: ChannelName,
+        channel: String,
     },
     /// Nobody asked for an image.
     #[error("channel {channel}: no request (waited {:.1} s)", .waited.as_secs_f64())]
     NoRequest {
         /// The channel.
-        channel: ChannelName,
+        channel: String,
         /// How long the provider waited.
         waited: Duration,
     },
@@ -77,7 +75,7 @@ pub enum ImageError {
     #[error("channel {channel}: the peer broke the protocol: {what}")]
     Broken {
         /// The channel.
-        channel: ChannelName,
+        channel: String,
         /// How.
         what: String,
     },

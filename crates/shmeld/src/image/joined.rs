@@ -93,7 +93,7 @@ impl Joined {
         check_owner(channel, channel.data(), data.stat()?.uid, &self.uids)?;
         self.objects.head = head;
         self.objects.data = data;
-        Ok(self.objects.are_named()?)
+        self.objects.are_named()
     }
 
     /// Notices the death of a requester of ours. Its successor makes the channel anew, which is noticed too: nothing else is to be done.
@@ -145,7 +145,7 @@ fn check_owner(channel: &ChannelName, object: &ObjectName, uid: u32, uids: &[u32
         return Ok(());
     }
     Err(ImageError::Foreign {
-        channel: channel.clone(),
+        channel: channel.to_string(),
         object: object.clone(),
         uid,
     }

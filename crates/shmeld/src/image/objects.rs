@@ -90,7 +90,7 @@ pub(super) fn blame(channel: &ChannelName, error: shmeld_os::Error) -> Error {
 
 pub(super) fn broken(channel: &ChannelName, what: String) -> Error {
     ImageError::Broken {
-        channel: channel.clone(),
+        channel: channel.to_string(),
         what,
     }
     .into()

@@ -85,7 +85,7 @@ fn look(channel: &ChannelName) -> Result<(Head, bool)> {
         let Some(stat) = Named::stat(name)? else { continue };
         if stat.uid != process::effective_uid() {
             return Err(ImageError::Foreign {
-                channel: channel.clone(),
+                channel: channel.to_string(),
                 object: name.clone(),
                 uid: stat.uid,
             }
@@ -141,7 +141,7 @@ fn in_use(channel: &ChannelName, head: Head) -> Error {
         _ => "a process that has its segment mapped",
     };
     ImageError::InUse {
-        channel: channel.clone(),
+        channel: channel.to_string(),
         holder: holder.to_owned(),
     }
     .into()

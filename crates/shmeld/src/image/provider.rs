@@ -232,7 +232,7 @@ impl Provider {
 
     fn no_request(&self, patience: &Patience) -> Error {
         ImageError::NoRequest {
-            channel: self.channel.clone(),
+            channel: self.channel.to_string(),
             waited: patience.waited(),
         }
         .into()

@@ -221,7 +221,7 @@ impl Exchange<'_> {
     }
 
     fn unanswered(&self, next: Next) -> Result<bool> {
-        let channel = self.channel.clone();
+        let channel = self.channel.to_string();
         let waited = self.patience.waited();
         Err(match next {
             Next::Wait | Next::AskAgain => return Ok(false),
