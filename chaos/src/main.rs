@@ -19,6 +19,7 @@ mod figures;
 mod flood;
 mod gate_race;
 mod honest;
+mod image_kills;
 mod judge;
 mod measure;
 mod program;
@@ -100,7 +101,12 @@ fn rows() -> Vec<Row> {
     rows.extend(duel::rows());
     rows.extend([flood::row(), gate_race::row(), crowd::row()]);
     rows.extend(symlink_race::rows());
-    rows.extend([restarts::row(), resume_kills::row(), board_kills::row()]);
+    rows.extend([
+        restarts::row(),
+        resume_kills::row(),
+        board_kills::row(),
+        image_kills::row(),
+    ]);
     rows.extend(scarcity::rows());
     rows
 }
