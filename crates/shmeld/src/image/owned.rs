@@ -2,7 +2,7 @@
 
 use shmeld_os::mappers::processes_mapping;
 use shmeld_os::posix::kernel_semaphore::KernelSemaphore;
-use shmeld_os::posix::shm::SharedMemory;
+use shmeld_os::posix::shm::{self, SharedMemory};
 use shmeld_os::{Errno, ErrorKind, ObjectName, explain, process};
 
 use super::hold::{self, Hold};
@@ -93,7 +93,7 @@ fn look(channel: &ChannelName) -> Result<(Head, bool)> {
         }
         has_data |= name == channel.data();
     }
-    let Some(head) = absent_is_none(Segment::open(channel.head()))? else {
+    let Some(head) = absent_is_none(Segment::open(channel.head()).map_err(with_cure))? else {
         return Ok((Head::Absent, has_data));
     };
     let head = if hold::has_requester(head.memory())? {
@@ -104,6 +104,21 @@ fn look(channel: &ChannelName) -> Result<(Head, bool)> {
         Head::Mapped
     };
     Ok((head, has_data))
+}
+
+/// A FIFO, a link or a directory under the name of a segment is of our own user, and still not ours to remove.
+fn with_cure(error: Error) -> Error {
+    match error {
+        Error::Os(error) if error.kind() == ErrorKind::Invalid => {
+            let object = error.object().trim_start_matches('/').to_owned();
+            let cure = format!(
+                "something else has that name: choose another channel, or remove it: rm {}/{object}",
+                shm::DIRECTORY
+            );
+            error.with_hint(cure).into()
+        }
+        error => error,
+    }
 }
 
 /// Removes all names, HEAD last; `false` if somebody else is about to do that or has done it.
