@@ -126,6 +126,18 @@ mod tests {
         assert_eq!(&request_head(5), b"\x05\0\0\0\0\0\0\0");
     }
 
+    #[test]
+    fn answer_in_the_document_is_the_one_that_is_written() {
+        let head = image_head(Geometry::new(2, 2, 3).unwrap());
+        let line = |(index, bytes): (usize, &[u8])| {
+            let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{:04x}  {}\n", 16 * index, hex.join(" "))
+        };
+        let dump: String = head.chunks(16).enumerate().map(line).collect();
+        let document = include_str!("../../../../docs/PROTOCOL.md");
+        assert!(document.contains(&dump), "the document should hold\n{dump}");
+    }
+
     /// Row R19 of the catalogue.
     #[test]
     fn numbers_that_cannot_be_true_are_no_image() {
