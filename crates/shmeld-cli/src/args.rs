@@ -52,7 +52,7 @@ pub enum Command {
     /// Make, show, use and remove segments of shared memory, System V and POSIX
     #[command(after_long_help = EXIT_CODES)]
     Ipc(IpcArgs),
-    /// Run one of the systems: file transfer, mind meld or message board, and tell each step
+    /// Run one of the systems: file transfer, mind meld, message board or images, and tell each step
     Demo(DemoArgs),
     /// Measure transfers on this machine
     Bench(BenchArgs),

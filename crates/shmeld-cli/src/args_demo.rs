@@ -15,18 +15,18 @@ const WAIT: &str = "30s";
 #[derive(Debug, Args)]
 pub struct DemoArgs {
     /// Which demonstration
-    #[arg(default_value = "transfer", value_parser = ["transfer", "meld", "board"])]
+    #[arg(default_value = "transfer", value_parser = ["transfer", "meld", "board", "image"])]
     pub which: String,
     /// transfer: the directory with the sample files and filelist.txt
     #[arg(long, value_name = "DIR", default_value = SAMPLES, value_hint = ValueHint::DirPath)]
     pub samples: PathBuf,
-    /// meld and board: only one of the two processes, for two terminals; either may be started first
+    /// meld and board (a, b), image (requester, provider): only one of the two processes, for two terminals; either may be started first
     #[arg(long, value_enum)]
     pub role: Option<DemoRole>,
     /// meld: the shared memory object in which both meet
     #[arg(long, value_name = "/NAME", default_value = OBJECT)]
     pub object: ObjectName,
-    /// meld, and board with --role: how long each process waits for the other: 500ms, 10s, 2m or forever
+    /// meld, and board and image with --role: how long each process waits for the other: 500ms, 10s, 2m or forever
     #[arg(long, value_name = "DUR", default_value = WAIT, value_parser = parse_wait)]
     pub wait: Wait,
     /// For `demo meld` without a role: end when standard input is closed
@@ -41,27 +41,37 @@ pub enum DemoRole {
     A,
     /// Finds what A has made
     B,
+    /// Asks for images
+    Requester,
+    /// Answers with images
+    Provider,
 }
 
 impl DemoArgs {
     /// The first option that changes nothing in this demonstration, and those in which it would.
     #[must_use]
     pub fn stray(&self) -> Option<(&'static str, &'static str)> {
-        let (is_meld, is_board) = (self.which == "meld", self.which == "board");
-        let waits = is_meld || (is_board && self.role.is_some());
-        let is_transfer = !is_meld && !is_board;
+        let which = self.which.as_str();
+        let (is_meld, is_image, is_transfer) = (which == "meld", which == "image", which == "transfer");
+        let waits = is_meld || (!is_transfer && self.role.is_some());
+        let is_letter = matches!(self.role, Some(DemoRole::A | DemoRole::B));
         let is_given = [
             (
                 !is_transfer && self.samples != Path::new(SAMPLES),
                 "--samples",
                 "transfer",
             ),
-            (is_transfer && self.role.is_some(), "--role", "meld and board"),
+            (is_letter && (is_transfer || is_image), "--role", "meld and board"),
+            (
+                self.role.is_some() && !is_letter && !is_image,
+                "--role requester or provider",
+                "image",
+            ),
             (!is_meld && !self.is_usual_object(), "--object", "meld"),
             (
                 !waits && Ok(self.wait) != parse_wait(WAIT),
                 "--wait",
-                "meld, and for board with --role",
+                "meld, and for board and image with --role",
             ),
         ];
         let stray = is_given.into_iter().find(|(is_stray, ..)| *is_stray);

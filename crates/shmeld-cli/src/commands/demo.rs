@@ -6,6 +6,7 @@ use std::time::Instant;
 use shmeld::ServerName;
 
 use super::demo_board;
+use super::demo_image;
 use super::demo_leftovers::Leftovers;
 use super::demo_material::{Fate, Material, Tree};
 use super::demo_meld;
@@ -31,6 +32,7 @@ pub fn run(program: &Program, args: &DemoArgs) -> u8 {
     match args.which.as_str() {
         "meld" => demo_meld::run(program, args),
         "board" => demo_board::run(program, args),
+        "image" => demo_image::run(program, args),
         _ => transfer(program, args),
     }
 }

@@ -68,7 +68,7 @@ fn play_role(program: &Program, args: &DemoArgs, role: DemoRole) -> u8 {
             timeout: args.wait,
             talk,
         }),
-        DemoRole::B => BoardCommand::Read(ReadArgs {
+        _ => BoardCommand::Read(ReadArgs {
             key,
             timeout: args.wait,
             talk,

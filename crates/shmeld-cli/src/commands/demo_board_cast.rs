@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use shmeld::file::Interrupt;
@@ -100,33 +100,17 @@ impl<'c> Cast<'c> {
         input: Option<&Path>,
         is_held: bool,
     ) -> Result<Actor<'c>, Trouble> {
-        let path = |ending: &str| self.stage.join(format!("{name}.{ending}"));
-        let create =
-            |path: &Path| File::create(path).map_err(|error| format!("create {}: {error}", path.display()));
-        let (log, output) = (path("log"), path("output"));
-        let stdin = match input {
+        let mut command = ourselves();
+        command.arg("board").args(arguments);
+        command.args(["--explain", "--timeout", TIMEOUT, "--key", &self.key.to_string()]);
+        command.stdin(match input {
             Some(path) => {
                 let file = File::open(path);
                 Stdio::from(file.map_err(|error| format!("open {}: {error}", path.display()))?)
             }
             None => Stdio::null(),
-        };
-        let stdout = if is_held {
-            Stdio::piped()
-        } else {
-            Stdio::from(create(&output)?)
-        };
-        let mut command = ourselves();
-        command.arg("board").args(arguments);
-        command.args(["--explain", "--timeout", TIMEOUT, "--key", &self.key.to_string()]);
-        command.stdin(stdin).stdout(stdout).stderr(create(&log)?);
-        Ok(Actor {
-            name: name.to_owned(),
-            child: Owned(spawn(&mut command, None)?.0),
-            log,
-            output,
-            interrupt: self.interrupt,
-        })
+        });
+        Actor::start(name, command, self.stage, self.interrupt, is_held)
     }
 
     /// What is there under the key.
@@ -157,7 +141,37 @@ impl Drop for Cast<'_> {
     }
 }
 
-impl Actor<'_> {
+impl<'c> Actor<'c> {
+    /// Starts a process that says what it says into files on the stage; its output goes nowhere at all if it `is_held`.
+    ///
+    /// # Errors
+    /// It could not be started.
+    pub fn start(
+        name: &str,
+        mut command: Command,
+        stage: &Path,
+        interrupt: &'c Interrupt,
+        is_held: bool,
+    ) -> Result<Self, Trouble> {
+        let path = |ending: &str| stage.join(format!("{name}.{ending}"));
+        let create =
+            |path: &Path| File::create(path).map_err(|error| format!("create {}: {error}", path.display()));
+        let (log, output) = (path("log"), path("output"));
+        command.stdout(if is_held {
+            Stdio::piped()
+        } else {
+            Stdio::from(create(&output)?)
+        });
+        command.stderr(create(&log)?);
+        Ok(Self {
+            name: name.to_owned(),
+            child: Owned(spawn(&mut command, None)?.0),
+            log,
+            output,
+            interrupt,
+        })
+    }
+
     /// Waits until it has said something.
     ///
     /// # Errors

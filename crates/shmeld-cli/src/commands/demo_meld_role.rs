@@ -88,7 +88,7 @@ pub fn run(program: &Program, role: DemoRole, args: &DemoArgs) -> u8 {
     let mut program = program.clone();
     program.name = match role {
         DemoRole::A => "meld A",
-        DemoRole::B => "meld B",
+        _ => "meld B",
     };
     narrate::install(program.name, Loudness::Explain);
     let meeting = Meeting {
@@ -99,7 +99,7 @@ pub fn run(program: &Program, role: DemoRole, args: &DemoArgs) -> u8 {
     };
     let outcome = object::check_user(meeting.name).and_then(|()| match role {
         DemoRole::A => meeting.play_a(),
-        DemoRole::B => meeting.play_b(),
+        _ => meeting.play_b(),
     });
     match outcome {
         Ok(()) => exit::DONE,

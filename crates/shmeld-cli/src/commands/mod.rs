@@ -15,6 +15,7 @@ pub mod demo;
 mod demo_board;
 mod demo_board_cast;
 mod demo_compare;
+mod demo_image;
 mod demo_leftovers;
 mod demo_material;
 mod demo_meld;

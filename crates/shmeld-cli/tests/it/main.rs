@@ -17,6 +17,7 @@ mod content;
 mod copy;
 mod crashes;
 mod demo_board;
+mod demo_image;
 mod desk;
 mod fake_server;
 mod faults_board;

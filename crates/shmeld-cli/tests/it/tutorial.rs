@@ -68,6 +68,8 @@ struct Stage {
     places: Places,
 }
 
+/// The channel of images on paper.
+const CHANNEL: &str = "camera";
 /// The key on paper.
 const KEY: &str = "0x1234";
 
@@ -87,6 +89,10 @@ impl Stage {
         format!("{}-object", self.world.name())
     }
 
+    fn channel(&self) -> String {
+        format!("{}-channel", &self.world.name()[1..])
+    }
+
     fn program(&self, words: &[String]) -> Program {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words[..] {
@@ -101,6 +107,12 @@ impl Stage {
             ["shmeld", "demo", "meld", ..] => {
                 let demo = self.world.shmeld("demo").args(&words[2..]);
                 return demo.args(["--object", &self.object()]);
+            }
+            ["shmeld", "image", ..] => {
+                let own = words[2..]
+                    .iter()
+                    .map(|word| word.replace(CHANNEL, &self.channel()));
+                return self.world.shmeld("image").args(own.collect::<Vec<_>>());
             }
             ["shmeld", command @ ("board" | "ipc"), ..] => {
                 let own = words[2..]
@@ -129,6 +141,7 @@ impl Stage {
             .collect::<String>()
             .replace(&format!(" --object {}", self.object()), "")
             .replace(&self.object(), "/shm-demo")
+            .replace(&self.channel(), CHANNEL)
             .replace(&self.places.key.to_string(), "0x00001234")
             .replace(&self.world.root().display().to_string(), "/home/me")
             .replace(&self.world.name()[1..], "shmeld")
@@ -193,6 +206,7 @@ fn is_like(expected: &[String], found: &[String]) -> bool {
 fn ready_word(words: &[String]) -> &'static str {
     match words[1].as_str() {
         "board" => "posted",
+        "image" => "providing",
         "ipc" => "can be read",
         _ => "serving",
     }

@@ -20,7 +20,7 @@ const LEASE_BYTE: u64 = 0;
 /// Where the bytes begin of which a provider chooses one.
 const IDENTITY_START: u64 = 1 << 20;
 /// What is mapped, so that the description lives on.
-const MAPPED_BYTES: usize = 1;
+const MAPPED_BYTES: usize = 8;
 
 /// See the module. Given up on drop.
 #[derive(Debug)]
@@ -51,7 +51,12 @@ impl Hold {
             if !lease::try_take(memory, Range::byte(*byte), Kind::Write, object)? {
                 return Ok(None);
             }
-            explain!("fcntl(F_OFD_SETLK)", format_args!("byte {byte} of {object}"), why);
+            if *byte == LEASE_BYTE {
+                explain!("fcntl(F_OFD_SETLK)", format_args!("byte 0 of {object}"), why);
+            } else {
+                let why = "a byte further on, of its own choice: it tells this provider from the next one";
+                explain!("fcntl(F_OFD_SETLK)", object, why);
+            }
         }
         let mapping = Mapping::read_only(memory, MAPPED_BYTES, object)?;
         Ok(Some(Self { _mapping: mapping }))

@@ -220,11 +220,11 @@ impl Provider {
             self.joined = None;
             return Ok(false);
         }
-        explain!(
-            "sem_post",
-            self.channel.answer(),
-            "DATA has the pixels, HEAD their shape: answer"
-        );
+        let what = match outcome {
+            Ok(_) => "DATA has the pixels, HEAD their shape: answer",
+            Err(_) => "DATA says why there is no image, HEAD how long that is: answer",
+        };
+        explain!("sem_post", self.channel.answer(), what);
         let posted = joined.objects.answer.post();
         posted.map_err(|error| blame(&self.channel, error))?;
         Ok(true)
