@@ -286,6 +286,14 @@ fn options_belong_to_demonstrations_that_have_them() {
             "transfer: --role is for demo meld and board",
         ),
         (&["--object", "/x"], "transfer: --object is for demo meld"),
+        (
+            &["image", "--role", "a"],
+            "image: --role is for demo meld and board",
+        ),
+        (
+            &["board", "--role", "provider"],
+            "board: --role requester or provider is for demo image",
+        ),
         (&["board", "--object", "/x"], "board: --object is for demo meld"),
         (
             &["meld", "--samples", "x"],
@@ -293,11 +301,11 @@ fn options_belong_to_demonstrations_that_have_them() {
         ),
         (
             &["--wait", "1s"],
-            "transfer: --wait is for demo meld, and for board with --role",
+            "transfer: --wait is for demo meld, and for board and image with --role",
         ),
         (
             &["board", "--wait", "1s"],
-            "board: --wait is for demo meld, and for board with --role",
+            "board: --wait is for demo meld, and for board and image with --role",
         ),
     ] {
         let outcome = world.shmeld("demo").args(words).run().expect_code(2);

@@ -5,6 +5,8 @@
 //   naive_image request CHANNEL [-n N] [-o DIR] NAME...    asks, writes DIR/NAME.bin, prints name and the four numbers
 //   naive_image provide CHANNEL [-n N]                     answers; SIGTERM ends it
 //
+// (A provider that ends after N answers removes the names before a requester that is as careless has read the last one: that one then waits
+// for ever. So it is stopped by SIGTERM where both sides are naive.)
 // An image is called SEED-WIDTHxHEIGHTxCHANNELS, and its pixels follow from that. For measurements: -k keeps the last image that was made.
 // Lies: --lie KIND, once for each request or answer; see lie_in_answer and lie_in_request.
 
