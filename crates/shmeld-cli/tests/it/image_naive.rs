@@ -21,9 +21,9 @@ fn naive_provider_serves_in_either_order_and_its_exit_is_no_harm() {
     // It comes second; at its end it removes the channel, which comes again for the next one.
     let requester = gallery.request().args(NAMES).args(["-n", "6"]).start();
     eventually("the channel is there", || gallery.left().len() == 4);
-    for _ in 0..2 {
+    for blocks in [false, true] {
         gallery
-            .start_naive_provider(&["-n", "3"])
+            .start_naive_provider(if blocks { &["-b", "-n", "3"] } else { &["-n", "3"] })
             .unwrap()
             .finish()
             .expect_code(0);
@@ -40,10 +40,11 @@ fn naive_requester_is_served_in_either_order_and_again() {
     provider.wait_for_stderr("providing");
     let output = gallery.world().output("");
     let output = output.to_str().unwrap();
-    for _ in 0..3 {
+    for blocks in [false, true, true] {
         let Some(requester) = gallery.naive_or_skip("request") else {
             return;
         };
+        let requester = if blocks { requester.arg("-b") } else { requester };
         let outcome = requester.args(["-o", output]).args(NAMES).run().expect_code(0);
         assert!(outcome.stdout_text().contains("2-640x480x3 921600 640 480 3"));
         NAMES.iter().for_each(|name| assert_naive_got(&gallery, name));

@@ -7,7 +7,8 @@
 //
 // (A provider that ends after N answers removes the names before a requester that is as careless has read the last one: that one then waits
 // for ever. So it is stopped by SIGTERM where both sides are naive.)
-// An image is called SEED-WIDTHxHEIGHTxCHANNELS, and its pixels follow from that. For measurements: -k keeps the last image that was made.
+// -b sleeps in sem_timedwait instead of polling each 100 ms. An image is called SEED-WIDTHxHEIGHTxCHANNELS, and its pixels follow from that.
+// For measurements: -k keeps the last image that was made.
 // Lies: --lie KIND, once for each request or answer; see lie_in_answer and lie_in_request.
 
 #include <fcntl.h>
@@ -26,6 +27,8 @@
 #include <vector>
 
 static volatile sig_atomic_t is_over = 0;
+// Whether it sleeps in the semaphore instead of looking at it each 100 ms.
+static bool blocks = false;
 
 static void nap() { usleep(100 * 1000); }
 
@@ -93,6 +96,10 @@ struct Channel {
     static bool wait(sem_t *semaphore) {
         while (!is_over) {
             if (sem_trywait(semaphore) == 0) return true;
+            if (!blocks) {
+                nap();
+                continue;
+            }
             timespec until;
             clock_gettime(CLOCK_REALTIME, &until);
             until.tv_nsec += 100 * 1000 * 1000;
@@ -235,6 +242,7 @@ int main(int argc, char **argv) {
         if (word == "-n") count = atol(argv[++i]);
         else if (word == "-o") directory = argv[++i];
         else if (word == "-k") keeps = true;
+        else if (word == "-b") blocks = true;
         else if (word == "--lie") lie = argv[++i];
         else names.push_back(word);
     }
