@@ -4,6 +4,7 @@
 mod document;
 mod endings;
 mod faults;
+mod image_channel;
 mod invented;
 mod library;
 mod lying_source;
