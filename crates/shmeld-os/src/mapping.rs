@@ -314,13 +314,29 @@ impl Mapping {
     /// See [futex(2)](https://man7.org/linux/man-pages/man2/futex.2.html).
     #[doc(alias = "FUTEX_WAKE_OP")]
     pub fn futex_add(&self, offset: usize, number: i8) -> Result<(), Faulted> {
-        assert!(!self.read_only, "an addition to memory that is read-only");
+        self.futex_operation(offset, libc::FUTEX_OP_ADD, number)
+    }
+
+    /// As [`futex_add`](Mapping::futex_add), but stores `number` whatever the word is.
+    ///
+    /// # Errors
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
+    #[doc(alias = "FUTEX_WAKE_OP")]
+    pub fn futex_set(&self, offset: usize, number: i8) -> Result<(), Faulted> {
+        self.futex_operation(offset, libc::FUTEX_OP_SET, number)
+    }
+
+    fn futex_operation(&self, offset: usize, operation: libc::c_int, number: i8) -> Result<(), Faulted> {
+        assert!(!self.read_only, "a change of memory that is read-only");
         let word = self.window(offset, 4).cast::<u32>();
         assert!(word.is_aligned(), "a futex word is aligned");
         // Twelve bits, in which the kernel extends the sign.
         let number = i32::from(number) & 0xfff;
         // A second wake depends on the value before; "less than -2048" is as good as never, and costs an extra wake where it is true.
-        let operation = libc::FUTEX_OP_ADD << 28 | libc::FUTEX_OP_CMP_LT << 24 | number << 12 | 0x800;
+        let operation = operation << 28 | libc::FUTEX_OP_CMP_LT << 24 | number << 12 | 0x800;
         let sleepers_max: libc::c_int = 1;
         let further_sleepers_max: libc::c_long = 0;
         // SAFETY: the kernel changes the four bytes at `word`, which `window` proved to lie in the mapping; no reference to them exists,

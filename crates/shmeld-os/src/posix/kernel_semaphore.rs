@@ -9,14 +9,14 @@
 //! | value  | waiters  | 128      | 0      |         128 ("shared") is written once and never read
 //!
 //! post      futex_add(value, 1): adds and wakes one, in one call
-//! take      value = pread; if it is not 0: futex_add(value, -1)
+//! take      value = pread; if it is not 0: futex_set(value, 0)
 //! wait      look often for a while; then futex_add(waiters, 1); futex_wait(value, 0); futex_add(waiters, -1); look again
 //! ```
 //! glibc changes both words by one 64-bit operation, and posts wake if it sees a waiter in the same. If our addition to `waiters` comes
 //! first, its post sees it; if the post comes first, `futex_wait` finds a value other than 0 and does not sleep.
 //!
-//! `take` looks and takes in two steps. So **one process at a time may take units**: whoever uses this makes sure of it by other means. If a
-//! stranger takes at the same moment, the value falls below 0, which is seen and put right.
+//! It is for doorbells, of which at most one unit is under way: `take` takes all units there are, and looks and takes in two steps. Two who take
+//! at the same moment may both get the one unit; there is never a debt. Whoever minds makes sure by other means that there is **one taker**.
 //!
 //! What a liar can do: cost time. A forged value looks like a unit that is none; a forged number of waiters makes us sleep to the end of
 //! the slice. Musl and 32-bit machines have other layouts.
@@ -38,8 +38,6 @@ const VALUE_OFFSET: usize = 0;
 const WAITERS_OFFSET: usize = 4;
 /// glibc's `FUTEX_SHARED`, which its processes look for at byte 8.
 const SHARED: u32 = 128;
-/// glibc's `SEM_VALUE_MAX`; what looks larger is a number below 0.
-const VALUE_MAX: u32 = i32::MAX.unsigned_abs();
 /// So many wakes without a unit, and we take a nap before each further one: somebody plays tricks.
 const FRUITLESS_WAKES_MAX: u32 = 64;
 /// Length of that nap.
@@ -112,7 +110,7 @@ impl KernelSemaphore {
         self.file.stat()
     }
 
-    /// `sem_getvalue(semaphore)`: how many units there are just now; 0 for a number that is none.
+    /// `sem_getvalue(semaphore)`: how many units there are just now, as the memory says.
     ///
     /// # Errors
     /// EFAULT if the file was made shorter.
@@ -120,12 +118,6 @@ impl KernelSemaphore {
     /// See [sem_getvalue(3)](https://man7.org/linux/man-pages/man3/sem_getvalue.3.html).
     #[doc(alias = "sem_getvalue")]
     pub fn value(&self) -> Result<u32> {
-        Ok(Some(self.raw_value()?)
-            .filter(|value| *value <= VALUE_MAX)
-            .unwrap_or(0))
-    }
-
-    fn raw_value(&self) -> Result<u32> {
         let mut bytes = [0; 4];
         if self.file.read_at(&mut bytes, VALUE_OFFSET as u64)? < bytes.len() {
             return Err(self.vanished("sem_getvalue"));
@@ -146,7 +138,7 @@ impl KernelSemaphore {
             .map_err(|_| self.vanished("sem_post"))
     }
 
-    /// `sem_trywait(semaphore)`: takes one unit if there is one. Only one process at a time may do this: see the module.
+    /// `sem_trywait(semaphore)`: takes what units there are; `false` if there is none. See the module for who may do this.
     ///
     /// # Errors
     /// EFAULT if the file was made shorter.
@@ -157,18 +149,13 @@ impl KernelSemaphore {
         if self.value()? == 0 {
             return Ok(false);
         }
-        let fail = |_| self.vanished("sem_trywait");
-        // The kernel orders this addition strictly: what the poster wrote before its unit is seen from here on.
-        self.mapping.futex_add(VALUE_OFFSET, -1).map_err(fail)?;
-        if self.raw_value()? <= VALUE_MAX {
-            return Ok(true);
-        }
-        // A stranger was faster, and we have taken what was not there.
-        self.mapping.futex_add(VALUE_OFFSET, 1).map_err(fail)?;
-        Ok(false)
+        // The kernel orders this store strictly: what the poster wrote before its unit is seen from here on.
+        let taken = self.mapping.futex_set(VALUE_OFFSET, 0);
+        taken.map_err(|_| self.vanished("sem_trywait"))?;
+        Ok(true)
     }
 
-    /// `sem_clockwait(semaphore, CLOCK_MONOTONIC, end)`: takes one unit, waiting for it until `end`; `false` if none came, or a signal did.
+    /// `sem_clockwait(semaphore, CLOCK_MONOTONIC, end)`: takes what units there are, waiting for one until `end`; `false` if none came, or a signal did.
     /// Looks for it again and again during `spin` before it sleeps.
     ///
     /// # Errors

@@ -130,7 +130,7 @@ fn forged_words_cost_no_more_than_the_slice() {
         let taken = semaphore
             .take_until(slice_end, Duration::ZERO)
             .expect("the memory is there");
-        assert_eq!(taken, (1..=i32::MAX as u32).contains(&words[0]), "{words:x?}");
+        assert_eq!(taken, words[0] != 0, "{words:x?}");
         semaphore.post().expect("the memory is there");
         assert!(
             start.elapsed() < Duration::from_secs(5),
@@ -178,25 +178,31 @@ fn memory_that_is_taken_away_is_an_answer_and_no_signal() {
     assert_kind(KernelSemaphore::open(&file_of(&name)), ErrorKind::Invalid);
 }
 
-/// The module asks for one taker at a time; a second one must not break more than its own turn.
+/// The module asks for one taker at a time. A second one may get a unit twice; a count below zero would give the C library units for ever.
 #[test]
 fn a_stranger_who_takes_too_leaves_no_debt() {
+    const UNITS: u32 = 20_000;
     let name = Name::new("kernel-stranger");
     let ours = KernelSemaphore::create_new(&file_of(&name), 0o600, 0).expect("new");
     let theirs = NamedSemaphore::open(&name).expect("there");
     let is_over = std::sync::atomic::AtomicBool::new(false);
     let ordering = std::sync::atomic::Ordering::Relaxed;
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
+    let taken = std::thread::scope(|scope| {
+        let stranger = scope.spawn(|| {
+            let mut taken = 0;
             while !is_over.load(ordering) {
-                let _ = theirs.try_wait();
+                taken += u32::from(theirs.wait_until(within(5)).is_ok());
             }
+            taken
         });
-        for _ in 0..50_000 {
+        let mut taken = 0;
+        for _ in 0..UNITS {
             ours.post().expect("there");
-            ours.try_take().expect("there");
+            taken += u32::from(ours.try_take().expect("there"));
         }
         is_over.store(true, ordering);
+        taken + stranger.join().expect("no panic")
     });
-    assert!(theirs.value().expect("there") >= 0, "no debt");
+    let left = theirs.value().expect("there");
+    assert!((0..=UNITS as i32).contains(&left), "{left} left, {taken} taken");
 }
