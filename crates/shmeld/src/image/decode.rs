@@ -10,6 +10,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use shmeld_os::name::escape;
 
+use super::jpeg::decode_jpeg;
 use super::{BYTES_MAX, Geometry, GeometryError, PIXELS_MAX};
 
 /// The largest image file that is read: the largest image with 16 bits a channel, without compression.
@@ -132,14 +133,15 @@ pub fn decode(file: &[u8], limits: DecodeLimits, pixels: &mut Vec<u8>) -> Result
         let bytes_max = limits.file_bytes_max;
         return Err(DecodeError::FileTooLarge { bytes, bytes_max });
     }
-    let known = image::guess_format(file)
-        .ok()
-        .filter(ImageFormat::reading_enabled);
-    let format = known.ok_or(DecodeError::UnknownFormat)?;
+    let format = image::guess_format(file).map_err(|_| DecodeError::UnknownFormat)?;
     // The decoders are written by others for bytes by anybody. They do not mean to panic, and have done so; a provider must go on. What
     // they were doing then is thrown away whole: nothing of it is looked at again.
-    let outcome = catch_unwind(AssertUnwindSafe(|| decode_as(format, file, limits, pixels)));
-    outcome.unwrap_or_else(|_| Err(broken(format, "its decoder failed")))
+    let outcome = catch_unwind(AssertUnwindSafe(|| match format {
+        ImageFormat::Jpeg => decode_jpeg(file, limits, pixels),
+        format if format.reading_enabled() => decode_as(format, file, limits, pixels),
+        _ => Err(DecodeError::UnknownFormat),
+    }));
+    outcome.unwrap_or_else(|_| Err(broken(name_of(format), "its decoder failed")))
 }
 
 fn decode_as(
@@ -148,9 +150,12 @@ fn decode_as(
     limits: DecodeLimits,
     pixels: &mut Vec<u8>,
 ) -> Result<Decoded, DecodeError> {
+    let format_name = name_of(format);
     let refuse = |error: ImageError| match error {
-        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => cut_short(format),
-        error => broken(format, &error.to_string()),
+        ImageError::IoError(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
+            DecodeError::CutShort { format: format_name }
+        }
+        error => broken(format_name, &error.to_string()),
     };
     let mut reader = ImageReader::with_format(Cursor::new(file), format);
     let mut own = Limits::no_limits();
@@ -162,19 +167,9 @@ fn decode_as(
     let color = decoder.color_type();
     let channels = color.channel_count();
     let geometry = Geometry::new(width.into(), height.into(), channels.into())?;
-    let pixel_count = geometry.width() * geometry.height();
-    if pixel_count > limits.pixels_max {
-        return Err(DecodeError::TooManyPixels {
-            pixels: pixel_count,
-            pixels_max: limits.pixels_max,
-        });
-    }
-    // The decoder for JPEG takes what is missing for grey.
-    if format == ImageFormat::Jpeg && is_cut_short(file) {
-        return Err(cut_short(format));
-    }
+    check_pixels(geometry, limits)?;
     let Ok(decoded_bytes) = usize::try_from(decoder.total_bytes()) else {
-        return Err(broken(format, "it does not fit into memory"));
+        return Err(broken(format_name, "it does not fit into memory"));
     };
     make_room(pixels, decoded_bytes);
     decoder.read_image(pixels).map_err(refuse)?;
@@ -182,9 +177,18 @@ fn decode_as(
     Ok(Decoded { geometry, conversion })
 }
 
+/// The caller's limit; [`Geometry`] has looked at ours.
+pub(super) fn check_pixels(geometry: Geometry, limits: DecodeLimits) -> Result<(), DecodeError> {
+    let (pixels, pixels_max) = (geometry.width() * geometry.height(), limits.pixels_max);
+    if pixels > pixels_max {
+        return Err(DecodeError::TooManyPixels { pixels, pixels_max });
+    }
+    Ok(())
+}
+
 /// `bytes` zeros: a decoder that leaves a part out must not show the image before. New memory is the kernel's zero pages, so that a file
 /// that promises much and holds nothing costs nothing.
-fn make_room(pixels: &mut Vec<u8>, bytes: usize) {
+pub(super) fn make_room(pixels: &mut Vec<u8>, bytes: usize) {
     if pixels.capacity() < bytes {
         *pixels = Vec::new();
         *pixels = vec![0; bytes];
@@ -219,29 +223,13 @@ fn to_8_bits(pixels: &mut Vec<u8>, depth: u8) -> Option<Conversion> {
     Some(conversion)
 }
 
-/// Whether a JPEG file has no end-of-image marker behind its last start of a scan. Neither can stand in compressed data, where 0 follows
-/// each 255; a small picture in the head has both before the first scan of the large one.
-fn is_cut_short(file: &[u8]) -> bool {
-    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-    const START_OF_SCAN: [u8; 2] = [0xff, 0xda];
-    let mut from_the_end = file.windows(2).rev();
-    from_the_end.find(|pair| *pair == END_OF_IMAGE || *pair == START_OF_SCAN) != Some(&END_OF_IMAGE)
-}
-
-fn broken(format: ImageFormat, reason: &str) -> DecodeError {
-    DecodeError::Broken {
-        format: name_of(format),
-        reason: escape(reason.as_bytes())
-            .chars()
-            .take(REASON_CHARACTERS_MAX)
-            .collect(),
-    }
-}
-
-fn cut_short(format: ImageFormat) -> DecodeError {
-    DecodeError::CutShort {
-        format: name_of(format),
-    }
+/// `reason` are a decoder's own words, in which a part of the file can be.
+pub(super) fn broken(format: &'static str, reason: &str) -> DecodeError {
+    let reason = escape(reason.as_bytes())
+        .chars()
+        .take(REASON_CHARACTERS_MAX)
+        .collect();
+    DecodeError::Broken { format, reason }
 }
 
 fn name_of(format: ImageFormat) -> &'static str {

@@ -1,15 +1,15 @@
 //! Encoding: from pixels to the bytes of an image file.
 
-use image::codecs::jpeg::JpegEncoder;
 use image::codecs::png::PngEncoder;
 use image::{ExtendedColorType, ImageEncoder};
 
 use super::Geometry;
+use super::jpeg::encode_jpeg;
 
 /// Quality of JPEG files, of 100.
 const JPEG_QUALITY: u8 = 90;
-/// The longest side of a JPEG image: the format has 16 bits for it.
-const JPEG_SIDE_MAX: u64 = 65_535;
+/// The longest side of a JPEG image. The format has 16 bits for it; the usual libraries stop a little earlier.
+const JPEG_SIDE_MAX: u64 = 65_500;
 
 /// What kind of file pixels are written as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -92,11 +92,17 @@ pub fn encode(
             Ok(None)
         }
         Format::Png => {
-            let color = color_of(geometry.channels());
-            write(PngEncoder::new(&mut *file), geometry, pixels, color)?;
+            encode_png(geometry, pixels, file)?;
             Ok(None)
         }
-        Format::Jpg => encode_jpg(geometry, pixels, file),
+        Format::Jpg => {
+            let (width, height) = (geometry.width(), geometry.height());
+            if width.max(height) > JPEG_SIDE_MAX {
+                return Err(EncodeError::TooLargeForJpg { width, height });
+            }
+            *file = encode_jpeg(geometry, pixels, JPEG_QUALITY).map_err(EncodeError::Encoder)?;
+            Ok(matches!(geometry.channels(), 2 | 4).then_some(Loss::Alpha))
+        }
     }
 }
 
@@ -110,38 +116,13 @@ pub(super) fn check_length(geometry: Geometry, pixels: &[u8]) -> Result<(), Enco
     })
 }
 
-fn encode_jpg(geometry: Geometry, pixels: &[u8], file: &mut Vec<u8>) -> Result<Option<Loss>, EncodeError> {
-    let (width, height, channels) = (geometry.width(), geometry.height(), geometry.channels());
-    if width.max(height) > JPEG_SIDE_MAX {
-        return Err(EncodeError::TooLargeForJpg { width, height });
-    }
-    let encoder = JpegEncoder::new_with_quality(&mut *file, JPEG_QUALITY);
-    if matches!(channels, 1 | 3) {
-        write(encoder, geometry, pixels, color_of(channels))?;
-        return Ok(None);
-    }
-    let pixel_bytes = channels as usize;
-    let colors: Vec<u8> = pixels
-        .chunks_exact(pixel_bytes)
-        .flat_map(|pixel| &pixel[..pixel_bytes - 1])
-        .copied()
-        .collect();
-    write(encoder, geometry, &colors, color_of(channels - 1))?;
-    Ok(Some(Loss::Alpha))
-}
-
-fn write(
-    encoder: impl ImageEncoder,
-    geometry: Geometry,
-    pixels: &[u8],
-    color: ExtendedColorType,
-) -> Result<(), EncodeError> {
+fn encode_png(geometry: Geometry, pixels: &[u8], file: &mut Vec<u8>) -> Result<(), EncodeError> {
     let side = |pixels: u64| {
         u32::try_from(pixels)
             .map_err(|_| EncodeError::Encoder(format!("{pixels} pixels a side are too many")))
     };
     let (width, height) = (side(geometry.width())?, side(geometry.height())?);
-    let written = encoder.write_image(pixels, width, height, color);
+    let written = PngEncoder::new(file).write_image(pixels, width, height, color_of(geometry.channels()));
     written.map_err(|error| EncodeError::Encoder(error.to_string()))
 }
 

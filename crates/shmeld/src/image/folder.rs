@@ -16,6 +16,7 @@ use shmeld_os::fs::{self, FileKind, Links};
 use shmeld_os::name::escape;
 use shmeld_os::{ErrorKind, error::errno_text, explain};
 
+use super::decode::check_pixels;
 use super::raw::{self, SIDECAR_EXTENSION};
 use super::{DecodeError, DecodeLimits, Decoded, Geometry, ImageSource, decode};
 
@@ -104,7 +105,7 @@ impl Folder {
         let sidecar_bytes = sidecar_bytes.min(raw::SIDECAR_BYTES_MAX);
         read(&sidecar, sidecar_bytes, &mut text).map_err(unusable)?;
         let geometry = raw::geometry_of(&text, bytes).map_err(|reason| unusable(reason.to_string()))?;
-        raw::check_limits(geometry, self.limits).map_err(|error| unusable(error.to_string()))?;
+        check_pixels(geometry, self.limits).map_err(|error| unusable(error.to_string()))?;
         read(file, bytes, pixels).map_err(unusable)?;
         Ok(geometry)
     }

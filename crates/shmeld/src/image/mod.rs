@@ -30,6 +30,8 @@ mod folder;
 mod geometry;
 mod hold;
 mod joined;
+#[cfg(feature = "codecs")]
+mod jpeg;
 mod layout;
 mod names;
 mod objects;

@@ -1,7 +1,7 @@
 //! Raw pixels in a file, and the four numbers beside them: `NAME.raw` and `NAME.raw.json`.
 
+use super::Geometry;
 use super::shape::{Shape, ShapeError};
-use super::{DecodeError, DecodeLimits, Geometry};
 
 /// What the name of the file with the four numbers adds to that of the pixels, without the dot.
 pub(super) const SIDECAR_EXTENSION: &str = "json";
@@ -37,14 +37,6 @@ pub(super) fn geometry_of(sidecar: &[u8], found: u64) -> Result<Geometry, RawErr
         let said = shape.bytes;
         Err(RawError::Length { found, said })
     }
-}
-
-pub(super) fn check_limits(geometry: Geometry, limits: DecodeLimits) -> Result<(), DecodeError> {
-    let (pixels, pixels_max) = (geometry.width() * geometry.height(), limits.pixels_max);
-    if pixels > pixels_max {
-        return Err(DecodeError::TooManyPixels { pixels, pixels_max });
-    }
-    Ok(())
 }
 
 #[cfg(test)]
