@@ -70,6 +70,7 @@ mod outputs_sync;
 mod outputs_temporary;
 mod outputs_verify;
 mod peers;
+mod pictures;
 mod processes;
 mod raw_region;
 mod regions;

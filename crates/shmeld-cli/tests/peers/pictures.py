@@ -1,7 +1,7 @@
 """Real image files, and whether somebody else decoded them as Pillow does.
 
-    pictures.py make FILES             writes image files into the folder FILES and prints their names, one a line
-    pictures.py compare FILES RAW      compares each RAW/NAME.raw, with its four numbers beside it, with Pillow's decoding of FILES/NAME
+    pictures.py make FILES             writes image files into the folder FILES and prints their names without extension, one a line
+    pictures.py compare FILES RAW      compares each RAW/NAME.raw, with its four numbers beside it, with Pillow's decoding of FILES/NAME.*
 
 The photographs are those that scikit-image ships; what it does not ship is made of them: other formats, channels, depths.
 Lossless formats must be equal, lossy ones within two levels.
@@ -51,24 +51,23 @@ def make(files):
     for extension, names in formats.items():
         for name in names:
             lossless = {"lossless": True, "exact": True} if extension == "webp" else {}
-            variants[name].save(files / f"made-{name}.{extension}", **lossless)
-    variants["bit"].save(files / "made-bit.pbm")
-    variants["grey"].save(files / "made-grey.pgm")
-    variants["rgb"].save(files / "made-rgb.ppm")
-    (files / "made-plain.ppm").write_text("P3 2 2 255\n1 2 3  4 5 6\n7 8 9  250 251 252\n")
-    pam = "P7\nWIDTH 211\nHEIGHT 157\nDEPTH {}\nMAXVAL 255\nTUPLTYPE {}\nENDHDR\n"
-    (files / "made-rgba.pam").write_bytes(pam.format(4, "RGB_ALPHA").encode() + alpha.tobytes())
-    palette.save(files / "made-see-through.png", transparency=3)
-    palette.save(files / "made-see-through.gif", transparency=3)
-    grey.save(files / "made-see-through-grey.png", transparency=17)
+            variants[name].save(files / f"made-{name}-{extension}.{extension}", **lossless)
+    variants["bit"].save(files / "made-bit-pbm.pbm")
+    variants["grey"].save(files / "made-grey-pgm.pgm")
+    variants["rgb"].save(files / "made-rgb-ppm.ppm")
+    (files / "made-plain-ppm.ppm").write_text("P3 2 2 255\n1 2 3  4 5 6\n7 8 9  250 251 252\n")
+    palette.save(files / "made-see-through-png.png", transparency=3)
+    palette.save(files / "made-see-through-gif.gif", transparency=3)
+    grey.save(files / "made-see-through-grey-png.png", transparency=17)
     deep = grey.resize((64, 64)).convert("I;16").point(lambda level: level * 257 + 3)
-    deep.save(files / "made-16.png")
-    photo.save(files / "made-progressive.jpg", progressive=True, quality=95)
-    photo.save(files / "made-444.jpg", subsampling=0, quality=75)
-    photo.save(files / "made-422.jpg", subsampling=1, quality=75)
-    photo.save(files / "made-turned.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0")
-    photo.save(files / "made-frames.gif", save_all=True, append_images=[photo.rotate(90)], duration=50)
-    (files / "made-CAPITALS.BMP").write_bytes((files / "made-rgb.bmp").read_bytes())
+    deep.save(files / "made-16-png.png")
+    photo.save(files / "made-progressive-jpg.jpg", progressive=True, quality=95)
+    photo.save(files / "made-444-jpg.jpg", subsampling=0, quality=75)
+    photo.save(files / "made-422-jpg.jpg", subsampling=1, quality=75)
+    photo.convert("CMYK").save(files / "made-inks-jpg.jpg")
+    photo.save(files / "made-turned-jpg.jpg", exif=b"Exif\0\0II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0")
+    photo.save(files / "made-frames-gif.gif", save_all=True, append_images=[photo.rotate(90)], duration=50)
+    (files / "made-CAPITALS-BMP.BMP").write_bytes((files / "made-rgb-bmp.bmp").read_bytes())
 
 
 def channels_of(image):
@@ -111,11 +110,10 @@ def difference(path, raw):
 def compare(files, raw):
     bad = compared = 0
     for pixels in sorted(raw.glob("*.raw")):
-        matches = [path for path in files.iterdir() if path.name == pixels.stem or path.stem == pixels.stem]
-        assert len(matches) == 1, f"{pixels.name}: {matches}"
-        complaint = difference(matches[0], pixels)
+        path = next(path for path in files.iterdir() if path.stem == pixels.stem)
+        complaint = difference(path, pixels)
         if complaint:
-            print(f"{matches[0].name}: {complaint}")
+            print(f"{path.name}: {complaint}")
             bad += 1
         compared += 1
     print(f"{compared} compared, {bad} differ")
@@ -126,6 +124,6 @@ if __name__ == "__main__":
     if sys.argv[1] == "make":
         folder = pathlib.Path(sys.argv[2])
         make(folder)
-        print("\n".join(sorted(path.name for path in folder.iterdir())))
+        print("\n".join(sorted(path.stem for path in folder.iterdir())))
     else:
         sys.exit(compare(pathlib.Path(sys.argv[2]), pathlib.Path(sys.argv[3])))

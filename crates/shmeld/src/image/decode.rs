@@ -113,7 +113,7 @@ pub enum DecodeError {
 
 /// Decodes an image file into `pixels`, whose old content goes and whose memory is used again.
 ///
-/// Afterwards `pixels` has exactly [`Geometry::bytes`]; after an error, anything.
+/// Afterwards `pixels` has exactly [`Geometry::bytes`]; after an error it is empty, and its memory given back.
 ///
 /// ```
 /// use shmeld::image::{DecodeLimits, decode};
@@ -141,7 +141,12 @@ pub fn decode(file: &[u8], limits: DecodeLimits, pixels: &mut Vec<u8>) -> Result
         format if format.reading_enabled() => decode_as(format, file, limits, pixels),
         _ => Err(DecodeError::UnknownFormat),
     }));
-    outcome.unwrap_or_else(|_| Err(broken(name_of(format), "its decoder failed")))
+    let outcome = outcome.unwrap_or_else(|_| Err(broken(name_of(format), "its decoder failed")));
+    if outcome.is_err() {
+        // What a broken file only promised is not kept, to be filled with zeros for the next one.
+        *pixels = Vec::new();
+    }
+    outcome
 }
 
 fn decode_as(

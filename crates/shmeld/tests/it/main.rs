@@ -5,6 +5,8 @@ mod document;
 mod endings;
 mod faults;
 mod image_channel;
+mod image_files;
+mod image_folder;
 mod invented;
 mod library;
 mod lying_source;
