@@ -4,8 +4,8 @@
 //! ```text
 //! cargo run --release --manifest-path benches/Cargo.toml -p shmeld-frames-bench -- [ROUNDS [FRAMES]]
 //! ```
-//! A round runs each contestant once, ours between any two others; a figure is the median of the ratios of neighbours. Of each run the frames
-//! are counted from the first that has arrived.
+//! A round runs each contestant once, ours beside each other; a run's figure is the median time of its frames, asked for to
+//! arrived, and a rival's the median of the ratios of neighbours.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
@@ -65,19 +65,18 @@ fn provide(channel: &str, frames: u64) -> Outcome<()> {
     Ok(())
 }
 
-/// Seconds from the first frame to the last.
+/// The median of the seconds that a frame takes.
 fn request(channel: &str, frames: u64) -> Outcome<f64> {
     let (channel, interrupt) = (ChannelName::new(channel)?, Interrupt::default());
     let mut requester = Requester::create(&channel, RequesterOptions::default())?;
     let mut pixels = Vec::new();
-    let mut start = Instant::now();
-    for frame in 0..frames {
+    let mut each = Vec::new();
+    for _ in 0..frames {
+        let start = Instant::now();
         requester.request(NAME.as_bytes(), &mut pixels, PATIENCE, &interrupt)?;
-        if frame == 0 {
-            start = Instant::now();
-        }
+        each.push(start.elapsed().as_secs_f64());
     }
-    Ok(start.elapsed().as_secs_f64())
+    Ok(quantile(&mut each, 0.5))
 }
 
 fn race(rounds: u64, frames: u64) -> Outcome<()> {
@@ -115,7 +114,7 @@ fn race(rounds: u64, frames: u64) -> Outcome<()> {
             theirs[index].push(its);
         }
     }
-    let rate = |seconds: &mut Vec<f64>| frames as f64 / quantile(seconds, 0.5);
+    let rate = |seconds: &mut Vec<f64>| quantile(seconds, 0.5).recip();
     println!(
         "1920x1080x3, {frames} frames, {rounds} rounds; shmeld: {:.0} frames/s",
         rate(&mut ours)
@@ -178,18 +177,17 @@ fn run_naive(naive: &Path, frames: u64) -> Outcome<f64> {
     // It makes the channel anew; a provider that came first would hold the old one.
     std::thread::sleep(Duration::from_millis(50));
     let mut provider = Command::new(naive);
-    provider
-        .args(["provide", &channel(), "-k", "-n", &count])
-        .stderr(Stdio::null());
+    provider.args(["provide", &channel(), "-k"]).stderr(Stdio::null());
     let mut provider = provider.spawn()?;
     let said = String::from_utf8(requester.wait_with_output()?.stderr)?;
-    let number = said.rsplit(" in ").next().and_then(|rest| rest.split(' ').next());
-    // Fifty milliseconds before there was anybody, and the first frame's making, are not its doing.
-    let seconds = number
-        .ok_or("no time")?
-        .parse::<f64>()
-        .map(|seconds| seconds - 0.06);
-    end(&mut provider, seconds.map_err(Into::into))
+    // One that ended by itself would take the last answer away with the names, and the requester would wait for ever.
+    provider.kill()?;
+    provider.wait()?;
+    let median = said
+        .rsplit("median ")
+        .next()
+        .and_then(|rest| rest.split(' ').next());
+    Ok(median.ok_or("no time")?.parse::<f64>()?)
 }
 
 fn seconds(command: &mut Command) -> Outcome<f64> {

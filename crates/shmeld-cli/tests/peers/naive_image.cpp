@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdio>
@@ -205,10 +206,13 @@ static void lie_in_request(Channel &channel, const std::string &lie) {
 
 static int request(Channel &channel, const std::vector<std::string> &names, long count, const std::string &lie,
                    const std::string &directory) {
-    auto start = std::chrono::steady_clock::now();
+    using Clock = std::chrono::steady_clock;
+    auto start = Clock::now();
+    std::vector<double> each;
     std::vector<unsigned char> pixels;
     for (long asked = 0; asked < count; asked++) {
         const std::string &name = names[asked % names.size()];
+        auto began = Clock::now();
         uint64_t length = name.size();
         channel.head.write(&length, 8);
         channel.data.write(name.data(), length);
@@ -219,6 +223,7 @@ static int request(Channel &channel, const std::vector<std::string> &names, long
         channel.head.read(numbers, sizeof numbers);
         pixels.resize(numbers[0]);
         channel.data.read(pixels.data(), numbers[0]);
+        each.push_back(std::chrono::duration<double>(Clock::now() - began).count());
         if (directory.empty()) continue;
         printf("%s %lu %lu %lu %lu\n", name.c_str(), numbers[0], numbers[1], numbers[2], numbers[3]);
         fflush(stdout);
@@ -226,8 +231,10 @@ static int request(Channel &channel, const std::vector<std::string> &names, long
         fwrite(pixels.data(), 1, pixels.size(), file);
         fclose(file);
     }
-    std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-    fprintf(stderr, "%ld images in %.6f s\n", count, seconds.count());
+    std::chrono::duration<double> seconds = Clock::now() - start;
+    std::sort(each.begin(), each.end());
+    double median = each.empty() ? 0 : each[each.size() / 2];
+    fprintf(stderr, "%ld images in %.6f s, median %.6f s\n", count, seconds.count(), median);
     return 0;
 }
 

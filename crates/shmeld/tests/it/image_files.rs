@@ -130,8 +130,14 @@ fn a_file_that_is_cut_short_anywhere_is_refused_or_whole() {
     }
 }
 
+/// `PROPTEST_CASES`, or enough for every day.
+fn cases() -> u32 {
+    let asked = std::env::var("PROPTEST_CASES").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(1_000)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_is_in_a_file_decoding_returns(
