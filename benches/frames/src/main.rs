@@ -23,18 +23,30 @@ use shmeld::image::{ChannelName, Geometry, Provider, ProviderOptions, Requester,
 type Outcome<T> = Result<T, Box<dyn std::error::Error>>;
 
 const PATIENCE: Option<Duration> = Some(Duration::from_secs(30));
+/// What looks each 100 ms takes its time.
+const POLLED_FRAMES: u64 = 20;
 const NAME: &str = "7-1920x1080x3";
-const RIVALS: [Rival; 3] = [Rival::Naive, Rival::Queue, Rival::Pipe];
+const RIVALS: [(Rival, &str); 4] = [
+    (Rival::Naive, "naive C++, polling"),
+    (Rival::Sleeper, "naive C++, sleeping"),
+    (Rival::Queue, "multiprocessing.Queue"),
+    (Rival::Pipe, "multiprocessing.Pipe"),
+];
 
 /// Who moves the frames.
 #[derive(Clone, Copy, PartialEq)]
 enum Rival {
+    /// Looks each 100 ms.
     Naive,
+    /// The same program, but asleep in the semaphore.
+    Sleeper,
     Queue,
     Pipe,
 }
 
 fn main() -> Outcome<()> {
+    // As the programs do; without it the library copies by system calls.
+    shmeld::os::sigbus::install()?;
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let number = |index: usize, otherwise: u64| match arguments.get(index) {
         Some(text) => text.parse::<u64>(),
@@ -85,7 +97,8 @@ fn race(rounds: u64, frames: u64) -> Outcome<()> {
     let python = std::env::var_os("SHMELD_PYTHON").unwrap_or("python3".into());
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("queue_pipe.py");
     let run = |rival: Rival| match rival {
-        Rival::Naive => run_naive(&naive, frames),
+        Rival::Naive => run_naive(&naive, &[], frames.min(POLLED_FRAMES)),
+        Rival::Sleeper => run_naive(&naive, &["-b"], frames),
         Rival::Queue => seconds(
             Command::new(&python)
                 .arg(&script)
@@ -100,7 +113,7 @@ fn race(rounds: u64, frames: u64) -> Outcome<()> {
     let mut ratios = RIVALS.map(|_| Vec::new());
     let (mut ours, mut theirs) = (Vec::new(), RIVALS.map(|_| Vec::new()));
     for round in 0..rounds {
-        for (index, rival) in RIVALS.into_iter().enumerate() {
+        for (index, (rival, _)) in RIVALS.into_iter().enumerate() {
             let (mut mine, mut its) = (0.0, 0.0);
             for turn in 0..2 {
                 if (turn + round) % 2 == 0 {
@@ -119,10 +132,7 @@ fn race(rounds: u64, frames: u64) -> Outcome<()> {
         "1920x1080x3, {frames} frames, {rounds} rounds; shmeld: {:.0} frames/s",
         rate(&mut ours)
     );
-    for (index, who) in ["naive C++ pair", "multiprocessing.Queue", "multiprocessing.Pipe"]
-        .into_iter()
-        .enumerate()
-    {
+    for (index, (_, who)) in RIVALS.into_iter().enumerate() {
         let ratio = &mut ratios[index];
         let (low, median, high) = (quantile(ratio, 0.25), quantile(ratio, 0.5), quantile(ratio, 0.75));
         let rate = rate(&mut theirs[index]);
@@ -169,15 +179,20 @@ fn run_ours(frames: u64) -> Outcome<f64> {
     end(&mut provider, outcome)
 }
 
-fn run_naive(naive: &Path, frames: u64) -> Outcome<f64> {
+fn run_naive(naive: &Path, how: &[&str], frames: u64) -> Outcome<f64> {
     let count = frames.to_string();
     let mut requester = Command::new(naive);
-    requester.args(["request", &channel(), "-n", &count, NAME]);
+    requester
+        .args(["request", &channel(), "-n", &count, NAME])
+        .args(how);
     let requester = requester.stderr(Stdio::piped()).spawn()?;
     // It makes the channel anew; a provider that came first would hold the old one.
     std::thread::sleep(Duration::from_millis(50));
     let mut provider = Command::new(naive);
-    provider.args(["provide", &channel(), "-k"]).stderr(Stdio::null());
+    provider
+        .args(["provide", &channel(), "-k"])
+        .args(how)
+        .stderr(Stdio::null());
     let mut provider = provider.spawn()?;
     let said = String::from_utf8(requester.wait_with_output()?.stderr)?;
     // One that ended by itself would take the last answer away with the names, and the requester would wait for ever.

@@ -118,6 +118,12 @@ pub(crate) struct Guarded {
     slot: usize,
 }
 
+/// Whether the guard is installed, so that mappings made from now on are guarded.
+pub fn is_installed() -> bool {
+    // Acquire: pairs with the Release store at the end of `install`.
+    IS_INSTALLED.load(Ordering::Acquire)
+}
+
 /// `sigaction(SIGBUS, …)`: installs the guard for this process. Doing it again does nothing.
 ///
 /// Mappings made before are not guarded: call it first.
