@@ -5,13 +5,14 @@
 use super::finding::Finding;
 
 /// Each crate of ours with those of ours that lie below it.
-const FLOORS: [(&str, &[&str]); 11] = [
+const FLOORS: [(&str, &[&str]); 12] = [
     ("shmeld-os", &[]),
     ("shmeld-core", &["shmeld-os"]),
     ("shmeld", &["shmeld-os", "shmeld-core"]),
     ("shmeld-cli", &["shmeld-os", "shmeld-core", "shmeld"]),
     ("shmeld-python", &["shmeld-os", "shmeld-core", "shmeld"]),
     ("shmeld-zenoh", &["shmeld-os", "shmeld-core", "shmeld"]),
+    ("shmeld-frames-bench", &["shmeld"]),
     ("shmeld-ring-bench", &["shmeld-os", "shmeld-core"]),
     (
         "shmeld-compare",
