@@ -61,6 +61,9 @@ fn what_is_no_segment_is_refused_by_both_sides_and_kept() {
     let short = Squatter::new(&gallery, "sem.SEM_#_REQ", "file");
     gallery.provide().run().expect_code(3).expect_said("sem_open");
     let requester = gallery.request().arg("1-4x3x1").start();
+    eventually("the requester replaced it", || {
+        std::fs::metadata(&short.0).is_ok_and(|found| found.len() == 32)
+    });
     gallery.provide().args(["-n", "1"]).run().expect_code(0);
     requester.finish().expect_code(0);
     drop(short);
