@@ -86,7 +86,8 @@ impl<'p> Report<'p> {
                 self.kept += std::mem::take(&mut self.present);
                 self.json(|| json!({"event": "delivered", "name": escape(name), "size": size}));
             }
-            Event::Entry(_) => {}
+            // No command asks for bytes in memory.
+            Event::Entry(_) | Event::Bytes(_) | Event::Zeros { .. } => {}
             Event::Refused { name, refusal } => {
                 self.refused += 1;
                 self.code = self.code.max(exit::NOT_DELIVERED);

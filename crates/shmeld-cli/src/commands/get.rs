@@ -5,7 +5,7 @@ use std::io::{BufRead, IsTerminal};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use shmeld::file::path::has_pattern;
@@ -153,7 +153,7 @@ fn names(args: &GetArgs) -> Result<Vec<Vec<u8>>, String> {
 
 /// Where `-o` puts things.
 enum Place {
-    Stdout(Rc<OwnedFd>),
+    Stdout(Arc<OwnedFd>),
     Directory(PathBuf),
     File(PathBuf),
 }
@@ -174,7 +174,7 @@ impl Place {
             let stdout = std::io::stdout().as_fd().try_clone_to_owned();
             let stdout =
                 stdout.map_err(|error| refused("fcntl(F_DUPFD_CLOEXEC)", "standard output", &error))?;
-            return Ok(Self::Stdout(Rc::new(stdout)));
+            return Ok(Self::Stdout(Arc::new(stdout)));
         }
         let as_directory = output.is_dir()
             || output.as_os_str().as_bytes().ends_with(b"/")

@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use serde_json::json;
 use shmeld::file::OutputOptions;
@@ -29,9 +29,9 @@ pub(super) fn read(talk: &Talk<'_>, args: &ReadArgs) -> u8 {
     talk.program.end_when_blocked(interrupt.clone());
     let outcome = || {
         let destination = if to_stdout {
-            Destination::Stream(Rc::new(duplicate(std::io::stdout())?))
+            Destination::Stream(Arc::new(duplicate(std::io::stdout())?))
         } else if is_made_up(&args.output) {
-            Destination::Stream(Rc::new(open_to_write(&args.output)?))
+            Destination::Stream(Arc::new(open_to_write(&args.output)?))
         } else {
             Destination::File(args.output.clone())
         };

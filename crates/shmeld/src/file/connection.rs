@@ -17,11 +17,22 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(50), Duration::from
 /// How long a sleep may be before the caller's wish to stop is looked at.
 const NAP_MAX: Duration = Duration::from_millis(50);
 
-/// The caller's wish to stop, set by a signal handler or another thread.
+/// The caller's wish to stop, set by a signal handler or another thread, or asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Interrupt {
     wanted: Arc<AtomicBool>,
     noticed: Arc<AtomicBool>,
+    question: Option<Question>,
+}
+
+/// What tells whether the caller wants to stop, where no flag does.
+#[derive(Clone)]
+struct Question(Arc<dyn Fn() -> bool + Send + Sync>);
+
+impl std::fmt::Debug for Question {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Question")
+    }
 }
 
 impl Interrupt {
@@ -30,7 +41,17 @@ impl Interrupt {
     pub fn from_flag(wanted: Arc<AtomicBool>) -> Self {
         Self {
             wanted,
-            noticed: Arc::default(),
+            ..Self::default()
+        }
+    }
+
+    /// A wish that has to be asked for, because signals are kept back until somebody looks: by an interpreter, for example. It is asked by the
+    /// thread that waits, after each slice of a wait and between two pieces of work, so the answer should be cheap.
+    #[must_use]
+    pub fn from_question(question: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        Self {
+            question: Some(Question(Arc::new(question))),
+            ..Self::default()
         }
     }
 
@@ -40,7 +61,8 @@ impl Interrupt {
     /// [`Error::Interrupted`].
     pub fn check(&self) -> Result<()> {
         // Relaxed: the flags publish nothing but themselves.
-        if !self.wanted.load(Ordering::Relaxed) {
+        let asked = || self.question.as_ref().is_some_and(|question| (question.0)());
+        if !self.wanted.load(Ordering::Relaxed) && !asked() {
             return Ok(());
         }
         self.noticed.store(true, Ordering::Relaxed);

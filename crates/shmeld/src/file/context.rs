@@ -88,6 +88,15 @@ pub struct ServerStatus {
     pub audit_lost_total: u64,
 }
 
+impl ServerStatus {
+    /// As one line of JSON.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        // Numbers and texts can always be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
 /// What the places of [`Counters::junk_by_reason`] mean.
 const JUNK_REASONS: [&str; 6] = ["short", "magic", "version", "id", "path_length", "nul"];
 

@@ -28,6 +28,13 @@ pub enum Event {
         /// How many bytes were there.
         bytes: u64,
     },
+    /// [`Target::Caller`](super::Target::Caller): the next bytes of the present file. Only with [`Event::Delivered`] are all of them what the file had.
+    Bytes(Vec<u8>),
+    /// [`Target::Caller`](super::Target::Caller): the next bytes of the present file are so many zeros.
+    Zeros {
+        /// How many: as many as the server likes, up to the size of the file.
+        bytes: u64,
+    },
     /// So many more bytes of the present file have arrived (holes included).
     Progress {
         /// How many.

@@ -54,6 +54,8 @@ impl Supply for Client {
 pub(super) enum Sink {
     /// A file or stream.
     Output(OutputFile),
+    /// The caller; here is what it has not fetched yet.
+    Caller(Vec<u8>),
     /// Nowhere.
     Nowhere,
     /// Nowhere, because what it belongs to cannot be stored: that has been said already.
@@ -86,7 +88,8 @@ impl Incoming {
     ) -> Self {
         let Start { position, hasher } = start;
         // Bytes that are to be hashed are hashed in private memory: in the region they could change afterwards.
-        let direct = slot_bytes >= DIRECT_SLOT_BYTES_MIN && hasher.is_none();
+        let is_file = !matches!(sink, Sink::Caller(_));
+        let direct = is_file && slot_bytes >= DIRECT_SLOT_BYTES_MIN && hasher.is_none();
         let failed = matches!(sink, Sink::Failed) || error.is_some();
         Self {
             name,
@@ -113,6 +116,17 @@ impl Incoming {
     /// The failure, once.
     pub(super) fn take_error(&mut self) -> Option<Error> {
         self.error.take()
+    }
+
+    /// What has come for the caller since the last time.
+    pub(super) fn take_bytes(&mut self) -> Vec<u8> {
+        match &mut self.sink {
+            Sink::Caller(bytes) => std::mem::take(bytes),
+            _ => Vec::new(),
+        }
+    }
+    pub(super) fn is_for_caller(&self) -> bool {
+        matches!(self.sink, Sink::Caller(_))
     }
 
     fn fail(&mut self, errno: Errno) {
@@ -153,6 +167,15 @@ impl Incoming {
             self.drain(supply, record, start)?;
             return Ok(record.length as u64);
         }
+        if let (Sink::Caller(bytes), None, []) = (&mut self.sink, &self.hasher, collected.bytes())
+            && record.length >= DIRECT_SLOT_BYTES_MIN
+        {
+            // Once copied, not twice.
+            let old = bytes.len();
+            bytes.resize(old + record.length, 0);
+            supply.copy_to(&mut bytes[old..]);
+            return Ok(record.length as u64);
+        }
         supply.copy_to(collected.extend(record.length));
         Ok(0)
     }
@@ -189,6 +212,11 @@ impl Incoming {
         bytes
     }
 
+    /// The same whether it is time or not.
+    pub(super) fn settle_all(&mut self, collected: &mut Collected) {
+        self.write(collected);
+    }
+
     fn write(&mut self, collected: &mut Collected) {
         let bytes = collected.bytes();
         if bytes.is_empty() {
@@ -198,10 +226,14 @@ impl Incoming {
             hasher.update(bytes);
         }
         let start = self.position - bytes.len() as u64;
-        if let Sink::Output(output) = &mut self.sink
-            && let Err(errno) = output.write(start, bytes)
-        {
-            self.fail(errno);
+        match &mut self.sink {
+            Sink::Output(output) => {
+                if let Err(errno) = output.write(start, bytes) {
+                    self.fail(errno);
+                }
+            }
+            Sink::Caller(taken) => taken.extend_from_slice(bytes),
+            Sink::Nowhere | Sink::Failed => {}
         }
         collected.clear();
     }
@@ -228,7 +260,8 @@ impl Incoming {
         Ok(())
     }
 
-    /// The file has ended well on the server's side: checks that all of it arrived, and lets it appear.
+    /// The file has ended well on the server's side: checks that all of it arrived, and lets it appear. What has come for the caller has been
+    /// [settled](Incoming::settle_all) and taken before.
     pub(super) fn complete(
         mut self,
         collected: &mut Collected,
@@ -252,7 +285,7 @@ impl Incoming {
         }
         match self.sink {
             Sink::Output(output) => Ok(output.finish(&self.entry)),
-            Sink::Nowhere | Sink::Failed => Ok(Ok(())),
+            Sink::Caller(_) | Sink::Nowhere | Sink::Failed => Ok(Ok(())),
         }
     }
 }

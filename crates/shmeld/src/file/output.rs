@@ -1,7 +1,7 @@
 //! One output file: invisible until it is whole. A final name holds the whole file or what was there before.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use shmeld_os::fs::{self, FileKind};
 use shmeld_os::{Errno, Error, ErrorKind, process};
@@ -69,7 +69,7 @@ enum State {
 /// See the module.
 #[derive(Debug)]
 pub(super) struct OutputFile {
-    file: Rc<OwnedFd>,
+    file: Arc<OwnedFd>,
     place: Option<Place>,
     name: Vec<u8>,
     state: State,
@@ -98,7 +98,7 @@ impl OutputFile {
                 if options.no_clobber && fs::stat(&node)?.kind == FileKind::BlockDevice {
                     return Err(refused(place, name, Errno::EXIST));
                 }
-                let mut output = Self::stream(Rc::new(node), options);
+                let mut output = Self::stream(Arc::new(node), options);
                 (output.place, output.name) = (Some(place.clone()), name.to_vec());
                 return Ok(output);
             }
@@ -117,7 +117,7 @@ impl OutputFile {
             _ => None,
         };
         Ok(Self {
-            file: Rc::new(file),
+            file: Arc::new(file),
             place: Some(place.clone()),
             name: name.to_vec(),
             state,
@@ -169,7 +169,7 @@ impl OutputFile {
         let mode = options.mode(entry.mode);
         let file = fs::create_new(&place.directory, name, mode)?;
         Ok(Self {
-            file: Rc::new(file),
+            file: Arc::new(file),
             place: Some(place.clone()),
             name: name.to_vec(),
             state: State::Aside,
@@ -182,7 +182,7 @@ impl OutputFile {
     }
 
     /// Bytes go into this descriptor as they come.
-    pub(super) fn stream(file: Rc<OwnedFd>, options: OutputOptions) -> Self {
+    pub(super) fn stream(file: Arc<OwnedFd>, options: OutputOptions) -> Self {
         Self {
             file,
             place: None,

@@ -9,7 +9,7 @@
 
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use shmeld_os::fs::{self, FileKind, Span, Stat};
 use shmeld_os::lease::{self, Kind, Range};
@@ -35,7 +35,7 @@ pub(super) struct Partial {
     place: Place,
     /// The name that the whole file will get.
     name: Vec<u8>,
-    file: Rc<OwnedFd>,
+    file: Arc<OwnedFd>,
     /// How many bytes of an earlier transfer are in it.
     bytes: u64,
     /// Has taken them, once [`Partial::hash`] was called.
@@ -80,7 +80,7 @@ impl Partial {
             return Ok(Some(Self {
                 place: place.clone(),
                 name: name.to_vec(),
-                file: Rc::new(file),
+                file: Arc::new(file),
                 bytes: stat.bytes,
                 hasher: None,
             }));
@@ -111,7 +111,7 @@ impl Partial {
                 return Ok(Self {
                     place: place.clone(),
                     name: name.to_vec(),
-                    file: Rc::new(file),
+                    file: Arc::new(file),
                     bytes: 0,
                     hasher: None,
                 });
@@ -120,7 +120,7 @@ impl Partial {
         Err(taken(place, &part))
     }
 
-    pub(super) fn file(&self) -> &Rc<OwnedFd> {
+    pub(super) fn file(&self) -> &Arc<OwnedFd> {
         &self.file
     }
 

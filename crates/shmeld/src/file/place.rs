@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use shmeld_os::fs::{self, FileKind, Stat};
 use shmeld_os::{Errno, Error};
@@ -15,7 +15,7 @@ use super::output::OutputOptions;
 /// A directory to create names in, and its path for messages.
 #[derive(Debug, Clone)]
 pub(crate) struct Place {
-    pub(super) directory: Rc<OwnedFd>,
+    pub(super) directory: Arc<OwnedFd>,
     pub(super) path: PathBuf,
 }
 
@@ -27,7 +27,7 @@ impl Place {
             path
         };
         Ok(Self {
-            directory: Rc::new(fs::open_directory(path)?),
+            directory: Arc::new(fs::open_directory(path)?),
             path: path.to_owned(),
         })
     }

@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::rc::Rc;
+use std::sync::Arc;
 
 use shmeld_os::Error as OsError;
 use shmeld_os::fs::Time;
@@ -20,7 +20,7 @@ pub enum Destination {
     /// A file with this path; a device or FIFO there is written into.
     File(PathBuf),
     /// Into this descriptor, as they come.
-    Stream(Rc<OwnedFd>),
+    Stream(Arc<OwnedFd>),
 }
 
 /// See the module.

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use shmeld_core::Misbehaviour;
 use shmeld_os::ErrorKind;
@@ -32,7 +32,9 @@ pub enum Target {
     /// A tree below this directory, under the name asked for.
     TreeUnder(PathBuf),
     /// Into this descriptor, as they come.
-    Stream(Rc<OwnedFd>),
+    Stream(Arc<OwnedFd>),
+    /// To the caller, as [`Event::Bytes`](super::Event::Bytes) and [`Event::Zeros`](super::Event::Zeros).
+    Caller,
     /// Nowhere: they are read where they lie and forgotten.
     Discard,
 }
@@ -104,6 +106,7 @@ impl Active {
         }
         let output = match &self.job.target {
             Target::Discard => return Ok(Sink::Nowhere),
+            Target::Caller => return Ok(Sink::Caller(Vec::new())),
             Target::Stream(file) => OutputFile::stream(file.clone(), options),
             Target::File(path) => create_at(path, entry, options)?,
             Target::Under(directory) => {

@@ -97,6 +97,12 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         self.client.close();
     }
 
+    /// The session, for another transfer; `None` if answers are under way, which that one would get.
+    #[must_use]
+    pub fn into_client(self) -> Option<Client> {
+        self.active.is_empty().then_some(self.client)
+    }
+
     /// Sends as many requests as can be under way, or up to the first that fails: there may be millions of those.
     fn send(&mut self) -> Result<()> {
         while let Some(job) = self.jobs.peek_mut() {
@@ -151,6 +157,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
                 let mut moved = incoming.data(&self.client, &mut self.collected, record)?;
                 self.client.finish(record)?;
                 moved += incoming.settle(&mut self.collected);
+                self.events.extend(bytes_event(incoming));
                 if moved > 0 {
                     self.events.push_back(Event::Progress { bytes: moved });
                 }
@@ -162,6 +169,10 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
                 incoming.hole(&self.client, &mut self.collected, record)?;
                 // No overflow: the hole has been found to lie within the file.
                 let bytes = record.extent + collected;
+                self.events.extend(bytes_event(incoming));
+                if incoming.is_for_caller() {
+                    self.events.push_back(Event::Zeros { bytes: record.extent });
+                }
                 self.events.push_back(Event::Progress { bytes });
                 self.give_up_if_failed();
             }
@@ -254,7 +265,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
     }
 
     fn end(&mut self, record: &Record) -> Result<()> {
-        let Some(incoming) = self.current.take() else {
+        let Some(mut incoming) = self.current.take() else {
             return Ok(());
         };
         let mut payload = Vec::new();
@@ -273,6 +284,10 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         }
         let size = incoming.size();
         let bytes = self.collected.bytes().len() as u64;
+        if incoming.is_for_caller() {
+            incoming.settle_all(&mut self.collected);
+            self.events.extend(bytes_event(&mut incoming));
+        }
         if bytes > 0 {
             self.events.push_back(Event::Progress { bytes });
         }
@@ -359,6 +374,11 @@ fn prepare(
     };
     job.query.resume = partial.hash(go_on)?;
     Ok(Some(partial))
+}
+
+fn bytes_event(incoming: &mut Incoming) -> Option<Event> {
+    let bytes = incoming.take_bytes();
+    (!bytes.is_empty()).then_some(Event::Bytes(bytes))
 }
 
 /// The request whose answer is arriving.

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
+use std::sync::Arc;
 
 use shmeld_os::fs::{self, FileKind};
 use shmeld_os::{Errno, Error, ErrorKind};
@@ -55,7 +55,7 @@ impl TreeOutput {
         let existing = if name.is_empty() {
             Ok(parent.directory.clone())
         } else {
-            fs::open_directory_at(&parent.directory, &name).map(Rc::new)
+            fs::open_directory_at(&parent.directory, &name).map(Arc::new)
         };
         match existing {
             // What is below is merged.
@@ -77,7 +77,7 @@ impl TreeOutput {
             Err(error) => return Err(error),
         }
         let aside = hidden_name(&name)?;
-        let directory = Rc::new(make_open(&parent.directory, &aside)?);
+        let directory = Arc::new(make_open(&parent.directory, &aside)?);
         let root = Place { directory, path };
         let mut tree = Self {
             parent,
@@ -293,7 +293,7 @@ pub(super) fn descend(root: &Place, directory: &[u8], create: Option<OutputOptio
         };
         let path = place.join(component);
         place = Place {
-            directory: Rc::new(next?),
+            directory: Arc::new(next?),
             path,
         };
     }
@@ -333,7 +333,7 @@ pub(super) fn open_or_create_directory(path: &Path, options: OutputOptions) -> R
     match (Place::open(path), path.file_name()) {
         (Err(error), Some(name)) if error.kind() == ErrorKind::NotFound => {
             let parent = open_or_create_directory(path.parent().unwrap_or(Path::new(".")), options)?;
-            let directory = Rc::new(make(&parent, name.as_bytes(), options)?);
+            let directory = Arc::new(make(&parent, name.as_bytes(), options)?);
             Ok(Place {
                 directory,
                 path: path.to_owned(),

@@ -1,0 +1,71 @@
+"""Files, images and messages between processes of one Linux machine, through shared memory.
+
+=====================================  ======================================================================
+:func:`get`, :class:`Client`           files from a server of another process: bytes, chunks, or onto the disk
+:class:`Server`                        a directory offered by this process
+:mod:`shmeld.posix`                    POSIX shared memory, named semaphores, message queues
+:mod:`shmeld.sysv`                     System V shared memory, sets of semaphores, message queues
+:mod:`shmeld.ipc`                      a list of all such objects of this machine
+:class:`Error` and below it            what can go wrong, with operation, object, reason, hint and exit code
+=====================================  ======================================================================
+
+Every wait lets other threads run and ends with Ctrl-C. After a fork the objects of the parent can be used by the parent only, and the
+child's garbage collector takes nothing away from it: make new ones in the child.
+"""
+
+from . import ipc, posix, sysv
+from ._native import VERSION as __version__
+from .errors import (
+    AlreadyExists,
+    AlreadyRunning,
+    Changed,
+    Error,
+    Gone,
+    Invalid,
+    KernelError,
+    LimitReached,
+    NoServer,
+    NotDelivered,
+    NotFound,
+    PeerBrokeProtocol,
+    PeerDied,
+    PeerError,
+    PeerSilent,
+    PermissionDenied,
+    Refused,
+    TimedOut,
+    WouldBlock,
+)
+from .files import Client, Entry, Progress, get
+from .serving import Server
+
+__all__ = [
+    "AlreadyExists",
+    "AlreadyRunning",
+    "Changed",
+    "Client",
+    "Entry",
+    "Error",
+    "Gone",
+    "Invalid",
+    "KernelError",
+    "LimitReached",
+    "NoServer",
+    "NotDelivered",
+    "NotFound",
+    "PeerBrokeProtocol",
+    "PeerDied",
+    "PeerError",
+    "PeerSilent",
+    "PermissionDenied",
+    "Progress",
+    "Refused",
+    "Server",
+    "TimedOut",
+    "WouldBlock",
+    "__version__",
+    "get",
+    "ipc",
+    "posix",
+    "sysv",
+]

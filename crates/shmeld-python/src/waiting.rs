@@ -1,0 +1,96 @@
+//! Waiting without the interpreter's lock, and with an ear for Ctrl-C.
+//!
+//! Python keeps a signal back until its main thread asks. So every wait of this package ends in slices, and between two of them the
+//! interpreter is asked; an exception of a signal handler ends the wait and is what the caller sees.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use pyo3::prelude::*;
+use shmeld::file::Interrupt;
+use shmeld::os::ErrorKind;
+
+use crate::errors::{Context, os_error, raise, refuse};
+
+/// How long a wait may be before the interpreter is asked.
+const SLICE: Duration = Duration::from_millis(100);
+/// How often it is asked at most: to take its lock costs more than a small file.
+const QUESTION_INTERVAL: Duration = Duration::from_millis(25);
+
+/// Asks the interpreter for waits that take an [`Interrupt`], and keeps what it said.
+#[derive(Clone, Default)]
+pub struct Ear {
+    heard: Arc<Mutex<Option<PyErr>>>,
+}
+
+impl Ear {
+    /// What such a wait is given.
+    pub fn interrupt(&self) -> Interrupt {
+        let heard = self.heard.clone();
+        let asked = Mutex::new(Instant::now());
+        Interrupt::from_question(move || {
+            let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.elapsed() < QUESTION_INTERVAL {
+                return false;
+            }
+            *asked = Instant::now();
+            match Python::attach(|py| py.check_signals()) {
+                Ok(()) => false,
+                Err(error) => {
+                    *heard.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+                    true
+                }
+            }
+        })
+    }
+
+    /// The exception for an error of the library: that of the signal handler, if one ended the wait.
+    pub fn exception(&self, error: &shmeld::Error, context: &Context) -> PyErr {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (error, heard) {
+            (shmeld::Error::Interrupted, Some(heard)) => heard,
+            _ => raise(error, context),
+        }
+    }
+}
+
+/// A time-out in seconds as Python writes it: `None` is for ever.
+pub fn deadline(timeout: Option<f64>) -> PyResult<Option<Instant>> {
+    Ok(match duration(timeout)? {
+        // So far away that the clock cannot say it is for ever.
+        Some(duration) => Instant::now().checked_add(duration),
+        None => None,
+    })
+}
+
+/// The same as a length of time.
+pub fn duration(timeout: Option<f64>) -> PyResult<Option<Duration>> {
+    let Some(seconds) = timeout else { return Ok(None) };
+    if seconds.is_nan() {
+        let context = Context::new("wait", "");
+        return Err(refuse(&context, "a timeout is a number of seconds or None", None));
+    }
+    Ok(Duration::try_from_secs_f64(seconds.max(0.0)).ok())
+}
+
+/// Waits in slices without the interpreter's lock. `None`: the time is over.
+pub fn in_slices<T: Send>(
+    py: Python<'_>,
+    deadline: Option<Instant>,
+    context: &Context,
+    mut wait: impl FnMut(Option<Instant>) -> shmeld::os::Result<T> + Send,
+) -> PyResult<Option<T>> {
+    loop {
+        let slice_end = Instant::now() + SLICE;
+        let end = deadline.map_or(slice_end, |deadline| deadline.min(slice_end));
+        match py.detach(|| wait(Some(end))) {
+            Ok(value) => return Ok(Some(value)),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {}
+            Err(error) => return Err(os_error(&error, context)),
+        }
+        py.check_signals()?;
+        if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+            return Ok(None);
+        }
+    }
+}
