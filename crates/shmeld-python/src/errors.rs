@@ -4,6 +4,7 @@ use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use shmeld::file::{Refusal, Status};
+use shmeld::image::ImageError;
 use shmeld::os::error::{errno_name, errno_text};
 use shmeld::os::{self, ErrorKind};
 
@@ -98,6 +99,7 @@ pub fn raise(error: &shmeld::Error, context: &Context) -> PyErr {
         E::Silent { .. } | E::NotDraining { .. } => "PeerSilent",
         E::Peer(_) | E::Digest => "PeerBrokeProtocol",
         E::Usage(_) => "Invalid",
+        E::Image(error) => class_of_image(error),
         _ => "Error",
     };
     // Most say "object: reason"; what they begin with is the object.
@@ -116,6 +118,22 @@ pub fn raise(error: &shmeld::Error, context: &Context) -> PyErr {
         errno: None,
     }
     .exception()
+}
+
+fn class_of_image(error: &ImageError) -> &'static str {
+    match error {
+        ImageError::InUse { .. } => "AlreadyRunning",
+        ImageError::Foreign { .. } => "PermissionDenied",
+        ImageError::NoProvider { .. } => "NoProvider",
+        ImageError::NoRequest { .. } => "TimedOut",
+        ImageError::Silent { .. } => "PeerSilent",
+        ImageError::ProviderDied { .. } => "PeerDied",
+        ImageError::Refused { .. } => "NoImage",
+        ImageError::Name { .. } | ImageError::Unwanted { .. } => "Invalid",
+        ImageError::Broken { .. } => "PeerBrokeProtocol",
+        ImageError::NoMemory { .. } => "LimitReached",
+        _ => "Error",
+    }
 }
 
 /// What a server does not deliver.

@@ -7,6 +7,8 @@
 mod errors;
 mod guard;
 mod posix;
+mod provider;
+mod requester;
 mod server;
 mod session;
 mod sysv;
@@ -27,6 +29,8 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<sysv::SysvSharedMemory>()?;
     module.add_class::<sysv::SysvSemaphoreSet>()?;
     module.add_class::<sysv::SysvMessageQueue>()?;
+    module.add_class::<requester::ImageRequester>()?;
+    module.add_class::<provider::ImageProvider>()?;
     module.add_function(wrap_pyfunction!(sysv::ftok, module)?)?;
     Ok(())
 }

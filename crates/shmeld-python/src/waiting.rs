@@ -3,6 +3,7 @@
 //! Python keeps a signal back until its main thread asks. So every wait of this package ends in slices, and between two of them the
 //! interpreter is asked; an exception of a signal handler ends the wait and is what the caller sees.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -21,14 +22,27 @@ const QUESTION_INTERVAL: Duration = Duration::from_millis(25);
 #[derive(Clone, Default)]
 pub struct Ear {
     heard: Arc<Mutex<Option<PyErr>>>,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Ear {
+    /// Waits end when this flag is set, too: by another thread, which no signal reaches.
+    pub fn until(stopped: Arc<AtomicBool>) -> Self {
+        Self {
+            stopped,
+            ..Self::default()
+        }
+    }
+
     /// What such a wait is given.
     pub fn interrupt(&self) -> Interrupt {
-        let heard = self.heard.clone();
+        let (heard, stopped) = (self.heard.clone(), self.stopped.clone());
         let asked = Mutex::new(Instant::now());
         Interrupt::from_question(move || {
+            // Relaxed: the flag publishes nothing but itself.
+            if stopped.load(Ordering::Relaxed) {
+                return true;
+            }
             let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
             if asked.elapsed() < QUESTION_INTERVAL {
                 return false;

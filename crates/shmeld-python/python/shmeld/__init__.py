@@ -3,6 +3,9 @@
 =====================================  ======================================================================
 :func:`get`, :class:`Client`           files from a server of another process: bytes, chunks, or onto the disk
 :class:`Server`                        a directory offered by this process
+:class:`ImageRequester`                images from another process as numpy arrays: one's own, or lent
+:class:`ImageProvider`                 images for another process: from a function, a dictionary, or a folder of files
+:class:`ImageLoader`                   many images ahead of time, on several channels at once
 :mod:`shmeld.posix`                    POSIX shared memory, named semaphores, message queues
 :mod:`shmeld.sysv`                     System V shared memory, sets of semaphores, message queues
 :mod:`shmeld.ipc`                      a list of all such objects of this machine
@@ -24,6 +27,8 @@ from .errors import (
     Invalid,
     KernelError,
     LimitReached,
+    NoImage,
+    NoProvider,
     NoServer,
     NotDelivered,
     NotFound,
@@ -33,10 +38,13 @@ from .errors import (
     PeerSilent,
     PermissionDenied,
     Refused,
+    StillInUse,
     TimedOut,
     WouldBlock,
 )
 from .files import Client, Entry, Progress, get
+from .images import ImageProvider, ImageRequester, Loan, Served
+from .loader import ImageLoader
 from .serving import Server
 
 __all__ = [
@@ -47,9 +55,15 @@ __all__ = [
     "Entry",
     "Error",
     "Gone",
+    "ImageLoader",
+    "ImageProvider",
+    "ImageRequester",
     "Invalid",
     "KernelError",
     "LimitReached",
+    "Loan",
+    "NoImage",
+    "NoProvider",
     "NoServer",
     "NotDelivered",
     "NotFound",
@@ -60,7 +74,9 @@ __all__ = [
     "PermissionDenied",
     "Progress",
     "Refused",
+    "Served",
     "Server",
+    "StillInUse",
     "TimedOut",
     "WouldBlock",
     "__version__",

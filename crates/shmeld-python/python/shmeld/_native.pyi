@@ -1,6 +1,8 @@
 # The compiled half of the package. Not for users.
-from typing import Any, Optional, final
+from typing import Any, Callable, Optional, final
 
+import numpy as np
+from numpy.typing import NDArray
 from typing_extensions import Self
 
 VERSION: str
@@ -159,3 +161,34 @@ class SysvMessageQueue:
     def send(self, message: bytes, kind: int, timeout: Optional[float]) -> None: ...
     def receive(self, kind: int, timeout: Optional[float]) -> tuple[bytes, int]: ...
     def remove(self) -> None: ...
+
+@final
+class ImageRequester:
+    def __new__(cls, channel: str, *, public: bool, force: bool) -> Self: ...
+    @property
+    def channel(self) -> str: ...
+    def request(
+        self,
+        name: bytes,
+        *,
+        memory: Optional[NDArray[np.uint8]],
+        shape: Optional[tuple[int, int, int]],
+        timeout: Optional[float],
+    ) -> tuple[int, int, int, Optional[NDArray[np.uint8]]]: ...
+    def close(self) -> None: ...
+
+@final
+class ImageProvider:
+    def __new__(
+        cls,
+        channel: str,
+        *,
+        folder: Optional[str],
+        function: Optional[Callable[[bytes], NDArray[np.uint8]]],
+        requester_uids: list[int],
+    ) -> Self: ...
+    @property
+    def channel(self) -> str: ...
+    def serve_next(self, timeout: Optional[float]) -> Optional[tuple[bytes, Optional[str]]]: ...
+    def stop(self) -> None: ...
+    def close(self) -> None: ...

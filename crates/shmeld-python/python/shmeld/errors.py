@@ -107,6 +107,10 @@ class Invalid(Error, ValueError):
     """What was asked for cannot be."""
 
 
+class StillInUse(Error, BufferError):
+    """What was lent is still referred to."""
+
+
 class NotDelivered(Error):
     """The other side has it and does not deliver it."""
 
@@ -117,6 +121,14 @@ class Changed(NotDelivered):
 
 class NoServer(Error, ConnectionRefusedError):
     """No server of that name within the time given."""
+
+
+class NoProvider(Error, TimeoutError):
+    """Nobody answered on the channel within the time given."""
+
+
+class NoImage(NotDelivered, LookupError):
+    """The provider says that it has no such image, or cannot load it."""
 
 
 class Refused(Error, ConnectionRefusedError):

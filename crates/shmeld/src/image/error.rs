@@ -79,6 +79,12 @@ pub enum ImageError {
         /// How.
         what: String,
     },
+    /// An image came that the caller has no room for.
+    #[error("{reason}")]
+    Unwanted {
+        /// Why not.
+        reason: String,
+    },
     /// There is no memory for what the peer announces, although it may.
     #[error("no memory for an image of {bytes} bytes")]
     NoMemory {
@@ -92,7 +98,7 @@ impl ImageError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Refused { .. } | Self::Name { .. } => 1,
+            Self::Refused { .. } | Self::Name { .. } | Self::Unwanted { .. } => 1,
             Self::InUse { .. }
             | Self::Foreign { .. }
             | Self::NoProvider { .. }
@@ -131,6 +137,9 @@ impl ImageError {
 
     /// Whether the channel is as good as before: the peer did nothing wrong and nothing is under way.
     pub(super) fn leaves_channel_usable(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::Name { .. })
+        matches!(
+            self,
+            Self::Refused { .. } | Self::Name { .. } | Self::Unwanted { .. } | Self::NoMemory { .. }
+        )
     }
 }

@@ -9,6 +9,7 @@
 //! | [`ChannelName`] | the name both sides agree on, and those of the four objects |
 //! | [`Geometry`], [`Shape`] | the shape of an image: numbers that can be believed; as users see them |
 //! | [`ImageSource`] | where a provider has its images from |
+//! | [`Room`] | where the pixels of an answer go |
 //! | [`Folder`], [`decode`] | a directory of image files as such a source |
 //! | [`PictureFolder`], [`encode`] | received images as files |
 //! | [`Choice`], [`read_names`] | which images are asked for |
@@ -42,6 +43,7 @@ mod provider;
 #[cfg(feature = "codecs")]
 mod raw;
 mod requester;
+mod room;
 mod segment;
 mod shape;
 mod source;
@@ -64,6 +66,7 @@ pub use names::{Choice, NAME_BYTES_MAX, NAMES_MAX, NamesError, read_names};
 pub use picture_folder::{Picture, PictureError, PictureFolder};
 pub use provider::{Provider, ProviderOptions, Served};
 pub use requester::{Requester, RequesterOptions};
+pub use room::Room;
 pub use shape::{Shape, ShapeError};
 pub use source::ImageSource;
 

@@ -10,7 +10,7 @@ use super::layout::{self, ANSWER_BYTES, Answer};
 use super::objects::{Objects, blame, broken};
 use super::owned::Owned;
 use super::standing::{Next, Seen, Waiting};
-use super::{ChannelName, Geometry, ImageError, SPIN};
+use super::{ChannelName, Geometry, ImageError, Room, SPIN};
 use crate::board::patience::Patience;
 use crate::file::Interrupt;
 use crate::{Error, Result};
@@ -84,9 +84,9 @@ impl Requester {
         })
     }
 
-    /// Asks for the image of this name and waits for it; its pixels are then what `pixels` holds, whose memory is used again.
+    /// Asks for the image of this name and waits for it; its pixels are then what `pixels` holds, whose memory is used again if it is a vector.
     ///
-    /// After every error but [`ImageError::Refused`] and [`ImageError::Name`] the channel has been made anew, because an answer may still be
+    /// After every error but [`ImageError::Refused`], [`ImageError::Name`] and what [`Room`] says the channel has been made anew, because an answer may still be
     /// on its way: the next request is not mixed up with this one.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ impl Requester {
     pub fn request(
         &mut self,
         name: &[u8],
-        pixels: &mut Vec<u8>,
+        pixels: &mut impl Room,
         timeout: Option<Duration>,
         interrupt: &Interrupt,
     ) -> Result<Geometry> {
@@ -115,7 +115,7 @@ impl Requester {
         &self.channel
     }
 
-    fn ask(&mut self, name: &[u8], pixels: &mut Vec<u8>, patience: Patience) -> Result<Geometry> {
+    fn ask(&mut self, name: &[u8], pixels: &mut impl Room, patience: Patience) -> Result<Geometry> {
         layout::check_name(name).map_err(|reason| ImageError::Name {
             name: name.to_owned(),
             reason,
@@ -232,7 +232,7 @@ impl Exchange<'_> {
         .into())
     }
 
-    fn read_answer(&self, pixels: &mut Vec<u8>) -> Result<Geometry> {
+    fn read_answer(&self, pixels: &mut impl Room) -> Result<Geometry> {
         explain!(
             "sem_wait",
             self.channel.answer(),
@@ -248,7 +248,7 @@ impl Exchange<'_> {
         }
     }
 
-    fn read_pixels(&self, geometry: Geometry, pixels: &mut Vec<u8>) -> Result<()> {
+    fn read_pixels(&self, geometry: Geometry, pixels: &mut impl Room) -> Result<()> {
         let bytes = geometry.bytes();
         let short = |present: u64| {
             self.broken(format!(
@@ -260,12 +260,7 @@ impl Exchange<'_> {
         if present < bytes {
             return Err(short(present));
         }
-        let no_memory = || ImageError::NoMemory { bytes };
-        let len = usize::try_from(bytes).map_err(|_| no_memory())?;
-        let more = len.saturating_sub(pixels.len());
-        pixels.try_reserve_exact(more).map_err(|_| no_memory())?;
-        // Nothing to do where the last image had as many.
-        pixels.resize(len, 0);
+        let pixels = pixels.room(geometry)?;
         match self.objects.data.read(pixels)? {
             Ok(()) => Ok(()),
             Err(present) => Err(short(present as u64)),
