@@ -49,7 +49,7 @@ class Client:
     users than this process's and root are accepted if their uid is in ``server_uids``. A live server that owes something and is silent for
     ``silence`` seconds is given up.
 
-    The session begins with the first request and begins anew after an error. One client serves one thread.
+    The session begins with the first request and begins anew after an error, and in a fork. One client serves one thread.
 
     >>> with Server("samples", name="/example-client"), Client("/example-client") as client:
     ...     text = client.get("c.c")

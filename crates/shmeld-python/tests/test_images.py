@@ -1,0 +1,135 @@
+"""Images: both sides in Python, what is lent, and the loader."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import shmeld
+
+DOT = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+WIDE = np.full((3, 50, 1), 7, np.uint8)
+
+
+def test_dictionary_function_and_folder_give_the_same_pixels(name: str, tmp_path: Path) -> None:
+    Image.fromarray(DOT).save(tmp_path / "dot.png")
+    images = {"dot": DOT}
+    for source in (images, lambda key: images[key], tmp_path):
+        with shmeld.ImageProvider(name, source).start(), shmeld.ImageRequester(name) as requester:
+            image = requester.request("dot", timeout=10)
+            assert image.dtype == np.uint8 and np.array_equal(image, DOT)
+            image[0, 0, 0] = 99
+            out = np.zeros_like(DOT)
+            assert requester.request(b"dot", out=out) is out and np.array_equal(out, DOT)
+            with pytest.raises(shmeld.NoImage, match="nope") as missing:
+                requester.request("nope")
+            assert isinstance(missing.value, LookupError) and missing.value.exit_code == 1
+            assert np.array_equal(requester.request("dot"), DOT)
+
+
+def test_what_does_not_fit_is_not_touched(name: str) -> None:
+    provider = shmeld.ImageProvider(name, {"dot": DOT, "flat": DOT[:, :, 0], "float": DOT / 2})
+    with provider.start(), shmeld.ImageRequester(name, timeout=10) as requester:
+        out = np.zeros((2, 4, 1), np.uint8)
+        with pytest.raises(shmeld.Invalid, match=r"shape \(2, 4, 3\).*room for \(2, 4, 1\)"):
+            requester.request("dot", out=out)
+        assert not out.any()
+        assert np.array_equal(requester.request("flat", out=out)[:, :, 0], DOT[:, :, 0])
+        with pytest.raises(shmeld.NoImage, match="not of float64"):
+            requester.request("float")
+        for wrong in (np.zeros((2, 4, 3), np.int8), np.zeros((2, 4, 6), np.uint8)[:, :, ::2]):
+            with pytest.raises(shmeld.Invalid):
+                requester.request("dot", out=wrong)
+
+
+def test_a_lent_image_is_read_only_and_empty_afterwards(name: str) -> None:
+    with shmeld.ImageProvider(name, {"dot": DOT, "wide": WIDE}).start(), shmeld.ImageRequester(name) as requester:
+        seen = set()
+        for key, expected in (("dot", DOT), ("wide", WIDE)) * 10:
+            with requester.view(key) as image:
+                assert np.array_equal(image, expected)
+                with pytest.raises(ValueError):
+                    image[0] = 0
+                with pytest.raises(ValueError):
+                    image.flags.writeable = True
+                seen.add(image.ctypes.data)
+            assert image.size == 0 and image.base is not DOT
+        assert len(seen) <= 5, "the memory is used again"
+
+
+def test_whoever_still_looks_is_named_and_sees_the_same(name: str) -> None:
+    """Memory that is used again while somebody looks would change under his eyes; memory that is freed would crash him."""
+    images = {"dot": DOT, "other": DOT[::-1].copy()}
+    with shmeld.ImageProvider(name, images).start(), shmeld.ImageRequester(name) as requester:
+        kept: list[object] = []
+        for keep in (
+            lambda image: image,
+            lambda image: image[0],
+            lambda image: memoryview(image),
+            lambda image: image.reshape(-1)[3:].view(np.int8),
+        ):
+            with pytest.raises(BufferError, match="'dot' of shape"):
+                with requester.view("dot") as image:
+                    kept.append(keep(image))
+            with requester.view("other") as image:
+                assert np.array_equal(image, images["other"])
+        assert all(np.asarray(each).ravel()[0] in (0, 3) for each in kept)
+        assert np.array_equal(kept[0], DOT) and np.asarray(kept[1]).tolist() == DOT[0].tolist()
+
+
+def test_a_memoryview_behind_our_back_stays_valid(name: str) -> None:
+    """The name behind "as" is not counted; a memoryview in its place keeps the memory all the same."""
+    with shmeld.ImageProvider(name, {"dot": DOT, "other": DOT[::-1].copy()}).start():
+        requester = shmeld.ImageRequester(name)
+        with requester.view("dot") as image:
+            hidden = memoryview(image)
+            del image
+        for _ in range(3):
+            with requester.view("other") as image:
+                pass
+        requester.close()
+        del requester, image
+        assert hidden.tobytes() == DOT.tobytes()
+
+
+def test_an_exception_in_the_block_is_what_the_caller_sees(name: str) -> None:
+    with shmeld.ImageProvider(name, {"dot": DOT}).start(), shmeld.ImageRequester(name) as requester:
+        with pytest.raises(ZeroDivisionError):
+            with requester.view("dot") as image:
+                _kept = image[0]
+                raise ZeroDivisionError
+        assert np.array_equal(requester.request("dot"), DOT)
+
+
+def test_a_provider_serves_as_many_as_it_is_told(name: str) -> None:
+    with shmeld.ImageProvider(name, {}) as provider:
+        assert provider.serve_next(timeout=0.05) is None
+        with shmeld.ImageRequester(name) as requester:
+            with pytest.raises(shmeld.NoProvider):
+                requester.request("x", timeout=0.1)
+            with pytest.raises(shmeld.AlreadyRunning):
+                shmeld.ImageRequester(name)
+
+
+def test_the_loader_keeps_the_order_and_raises_in_turn(name: str, tmp_path: Path) -> None:
+    names = [f"n{number}" for number in range(20)]
+    for number, each in enumerate(names):
+        Image.new("RGB", (5 + number, 4), (number, 0, 0)).save(tmp_path / f"{each}.png")
+    with shmeld.ImageLoader([*names, "none"], folder=tmp_path, channels=2, channel=name) as loader:
+        assert len(loader) == 21 and loader[3].shape == (4, 8, 3) and loader[-2][0, 0, 0] == 19
+        with pytest.raises(IndexError):
+            loader[21]
+        with pytest.raises(shmeld.NoImage):
+            for number, image in enumerate(loader):
+                assert image.shape == (4, 5 + number, 3) and image[0, 0, 0] == number
+        assert number == 19
+
+
+def test_references_are_counted_as_this_python_counts_them() -> None:
+    from shmeld.images import _BASE
+
+    assert 1 <= _BASE <= 3, sys.version

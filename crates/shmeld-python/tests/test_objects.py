@@ -1,0 +1,95 @@
+"""POSIX and System V objects, and the list of them."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+import warnings
+
+import pytest
+
+import shmeld
+from shmeld import ipc, posix, sysv
+
+
+def test_posix_objects_are_what_another_handle_sees(name: str) -> None:
+    with posix.SharedMemory(name, size=10, mode=0o640, unlink_on_exit=True) as memory:
+        memory.write(b"0123456789")
+        other = posix.SharedMemory(name, writable=False)
+        assert (other.read(3, 4), other.read(), len(other)) == (b"3456", b"0123456789", 10)
+        assert (other.read(8, 10), other.read(20)) == (b"89", b"")
+        assert other.stat().mode == 0o640 and other.stat().uid == os.geteuid()
+        with pytest.raises(shmeld.Invalid, match="do not fit"):
+            memory.write(b"xx", 9)
+        memory.grow(20)
+        assert len(other) == 20
+        with pytest.raises(FileExistsError):
+            posix.SharedMemory(name, size=1)
+    with pytest.raises(FileNotFoundError) as gone:
+        posix.SharedMemory(name)
+    assert gone.value.operation == "shm_open" and gone.value.errno == 2 and gone.value.filename == name
+
+
+def test_waits_end_in_time_and_let_other_threads_run(name: str) -> None:
+    with posix.Semaphore(name, 0, unlink_on_exit=True) as semaphore:
+        start = time.monotonic()
+        assert not semaphore.acquire(timeout=0.25)
+        assert 0.2 < time.monotonic() - start < 5
+        timer = threading.Timer(0.1, semaphore.release)
+        timer.start()
+        assert semaphore.acquire(timeout=10) and semaphore.value == 0
+        timer.join()
+
+
+def test_messages_come_by_priority(name: str) -> None:
+    with posix.MessageQueue(name, 2, message_bytes_max=16, unlink_on_exit=True) as queue:
+        queue.send(b"low")
+        queue.send(b"high", priority=9)
+        with pytest.raises(TimeoutError, match="stayed full"):
+            queue.send(b"more", timeout=0.05)
+        assert queue.attributes == posix.QueueAttributes(2, 16, 2)
+        reader = posix.MessageQueue(name, send=False)
+        assert [reader.receive(1), reader.receive(1)] == [(b"high", 9), (b"low", 0)]
+        with pytest.raises(shmeld.TimedOut, match="no message"):
+            reader.receive(0.05)
+        with pytest.raises(shmeld.Error) as long:
+            queue.send(b"x" * 17)
+        assert "EMSGSIZE" in str(long.value)
+
+
+def test_sysv_objects_by_key_and_by_number() -> None:
+    key = 0x5EED0000 | os.getpid() & 0xFFFF
+    with sysv.SharedMemory(key, size=8, create=True, exclusive=True, remove_on_exit=True) as segment:
+        segment.write(b"12345678")
+        assert sysv.SharedMemory(id=segment.id, writable=False).read(2, 3) == b"345"
+        assert segment.stat().owner.key == key
+        with pytest.raises(shmeld.Invalid, match="read-only"):
+            sysv.SharedMemory(key, writable=False).write(b"x")
+        with pytest.raises(FileExistsError):
+            sysv.SharedMemory(key, size=8, create=True, exclusive=True)
+    with pytest.raises(FileNotFoundError):
+        sysv.SharedMemory(key)
+    with sysv.SemaphoreSet(key, semaphores=2, create=True, remove_on_exit=True) as pair:
+        assert pair.operate([(0, 2)]) and not pair.operate([(0, -1), (1, -1)], timeout=0.05)
+        assert pair.values() == [2, 0] and len(pair) == 2
+    with sysv.MessageQueue(key, create=True, remove_on_exit=True) as queue:
+        queue.send(b"a", kind=3)
+        queue.send(b"b", kind=1)
+        assert queue.receive(3, timeout=1) == (b"a", 3)
+        with pytest.raises(shmeld.TimedOut):
+            queue.receive(3, timeout=0.05)
+        assert queue.receive(-2, timeout=1) == (b"b", 1)
+
+
+def test_the_list_has_every_kind(name: str) -> None:
+    with warnings.catch_warnings(), posix.SharedMemory(name, size=64, mode=0o640, unlink_on_exit=True), posix.Semaphore(
+        name, 1, unlink_on_exit=True
+    ), sysv.SharedMemory(sysv.PRIVATE, size=32, create=True, remove_on_exit=True) as segment:
+        warnings.simplefilter("ignore", ipc.NotListed)
+        found = {record["address"]: record for record in ipc.list()}
+        memory = found[f"posix:{name}"]
+        assert (memory["kind"], memory["bytes"], memory["mode"]) == ("posix shared memory", 64, 0o640)
+        assert memory["uid"] == os.geteuid()
+        assert found[f"sem:{name}"]["kind"] == "posix semaphore"
+        assert found[f"sysv:#{segment.id}"]["bytes"] == 32
