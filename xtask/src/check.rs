@@ -1,6 +1,6 @@
 //! All that CI runs, in the order in which a developer wants to hear about it: cheap complaints first.
 
-use crate::{chaos, command, leftovers, need, tidy};
+use crate::{chaos, command, leftovers, need, python, tidy};
 use std::path::Path;
 use std::time::Instant;
 
@@ -46,6 +46,8 @@ fn run_all(root: &Path) -> Result<(), String> {
     for step in &STEPS {
         run_step(root, step)?;
     }
+    println!("$ cargo xtask python");
+    python::run(root)?;
     println!("$ cargo xtask chaos");
     chaos::run(root, &[])?;
     println!("$ cargo xtask tidy");

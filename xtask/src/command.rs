@@ -17,6 +17,19 @@ pub fn run_cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {
     run(&shown, Command::new(cargo()).args(arguments).current_dir(root))
 }
 
+/// Prints the name of a program that was installed with its arguments, runs it in `directory` and waits for it.
+/// # Errors
+/// If it cannot be started or does not succeed.
+pub fn run_program(directory: &Path, program: &Path, arguments: &[&str]) -> Result<(), String> {
+    let name = program.file_name().unwrap_or(program.as_os_str());
+    let shown = format!("{} {}", name.to_string_lossy(), arguments.join(" "));
+    println!("$ {shown}");
+    run(
+        &shown,
+        Command::new(program).args(arguments).current_dir(directory),
+    )
+}
+
 fn run(shown: &str, command: &mut Command) -> Result<(), String> {
     let status = command
         .stdin(Stdio::null())

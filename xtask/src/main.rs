@@ -15,6 +15,7 @@ mod check;
 mod command;
 mod leftovers;
 mod need;
+mod python;
 mod system_v;
 mod teeth;
 mod teeth_pairs;
@@ -37,16 +38,21 @@ enum Run {
     With(fn(&Path, &[String]) -> Result<(), String>),
 }
 
-const TASKS: [Task; 7] = [
+const TASKS: [Task; 8] = [
     Task {
         name: "test",
-        about: "everything that CI runs: fmt, clippy, build, test, tidy, leftovers",
+        about: "everything that CI runs: fmt, clippy, build, test, python, tidy, leftovers",
         run: Run::Alone(check::run),
     },
     Task {
         name: "check",
         about: "the same as test",
         run: Run::Alone(check::run),
+    },
+    Task {
+        name: "python",
+        about: "builds the Python package and tests it (SHMELD_BASE_PYTHON: with another interpreter than python3)",
+        run: Run::Alone(python::run),
     },
     Task {
         name: "tidy",

@@ -100,7 +100,8 @@ impl PosixSharedMemory {
     /// Makes it longer, with memory behind what is new.
     fn grow(&self, py: Python<'_>, bytes: u64) -> PyResult<()> {
         let memory = self.memory.get()?;
-        py.detach(|| memory.grow(bytes)).map_err(|error| self.fail(&error))
+        py.detach(|| memory.grow(bytes))
+            .map_err(|error| self.fail(&error))
     }
 }
 
@@ -247,11 +248,7 @@ impl PosixMessageQueue {
             .ok_or_else(|| timed_out(&context, "the queue stayed full"))
     }
 
-    fn receive<'py>(
-        &self,
-        py: Python<'py>,
-        timeout: Option<f64>,
-    ) -> PyResult<(Bound<'py, PyBytes>, u32)> {
+    fn receive<'py>(&self, py: Python<'py>, timeout: Option<f64>) -> PyResult<(Bound<'py, PyBytes>, u32)> {
         let queue = self.queue.get()?;
         let context = Context::new("mq_timedreceive", self.name.to_string());
         let end = deadline(timeout)?;

@@ -100,9 +100,7 @@ impl ImageProvider {
         let context = Context::new("provide", format!("channel {}", self.channel));
         let end = deadline(timeout)?;
         let mut guarded = self.state.try_lock().map_err(|error| match error {
-            TryLockError::WouldBlock => {
-                refuse(&context, "another thread is using this provider", None)
-            }
+            TryLockError::WouldBlock => refuse(&context, "another thread is using this provider", None),
             TryLockError::Poisoned(_) => broken_lock(),
         })?;
         let state = guarded.get_mut()?;
@@ -183,7 +181,11 @@ impl Function {
         let image = self.function.call1(py, (PyBytes::new(py, name),))?;
         let array: PyReadonlyArray3<'_, u8> = image.extract(py)?;
         let [height, width, channels] = *array.shape() else {
-            return Err(refuse(&Context::new("load", escape(name)), "it is no image", None));
+            return Err(refuse(
+                &Context::new("load", escape(name)),
+                "it is no image",
+                None,
+            ));
         };
         let geometry = Geometry::new(width as u64, height as u64, channels as u64)
             .map_err(|error| refuse(&Context::new("load", escape(name)), &error.to_string(), None))?;

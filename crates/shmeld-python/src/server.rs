@@ -61,7 +61,11 @@ impl Server {
             None => public.then_some(Audience::Others),
         };
         let options = DirectoryOptions {
-            links: if follow_symlinks { Links::Follow } else { Links::Refuse },
+            links: if follow_symlinks {
+                Links::Follow
+            } else {
+                Links::Refuse
+            },
             file_bytes_max: file_bytes_max.unwrap_or(u64::MAX),
             audience: audience.filter(|_| !serve_private),
         };

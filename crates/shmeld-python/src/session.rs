@@ -10,9 +10,7 @@ use pyo3::types::{PyBytes, PyTuple};
 use shmeld::ServerName;
 use shmeld::file::record::{Entry, EntryKind};
 use shmeld::file::wire::{FLAG_PATTERN, FLAG_RECURSIVE, FLAG_VERIFY, Op};
-use shmeld::file::{
-    Client, ClientOptions, Event, Job, OutputOptions, Query, Target, Transfer, fetch_status,
-};
+use shmeld::file::{Client, ClientOptions, Event, Job, OutputOptions, Query, Target, Transfer, fetch_status};
 use shmeld::os::name::escape;
 use shmeld::os::sigbus;
 
@@ -268,7 +266,10 @@ fn entry_tuple<'py>(py: Python<'py>, entry: &Entry) -> PyResult<Bound<'py, PyTup
     let target = PyBytes::new(py, &entry.text);
     let modified = entry.modified.seconds as f64 + f64::from(entry.modified.nanoseconds) / 1e9;
     let owner = (entry.uid, entry.gid);
-    ("entry", name, kind, entry.size, entry.mode, modified, owner, target).into_pyobject(py)
+    (
+        "entry", name, kind, entry.size, entry.mode, modified, owner, target,
+    )
+        .into_pyobject(py)
 }
 
 /// Checks the name of a server.
@@ -281,4 +282,3 @@ pub fn server_name(name: &str) -> PyResult<ServerName> {
 pub fn server_error(error: &shmeld::Error, server: &str) -> PyErr {
     raise(error, &Context::new("serve", format!("server {server}")))
 }
-

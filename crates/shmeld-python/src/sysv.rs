@@ -211,12 +211,7 @@ impl SysvSemaphoreSet {
     }
 
     /// All steps at once or none: each is an index, a change (0 waits for zero), and whether the kernel undoes it when this process ends.
-    fn operate(
-        &self,
-        py: Python<'_>,
-        steps: Vec<(u16, i32, bool)>,
-        timeout: Option<f64>,
-    ) -> PyResult<bool> {
+    fn operate(&self, py: Python<'_>, steps: Vec<(u16, i32, bool)>, timeout: Option<f64>) -> PyResult<bool> {
         let context = Context::new("semtimedop", format!("set #{}", self.set.id()));
         let step = |(index, change, undone): (u16, i32, bool)| {
             let units = u16::try_from(change.unsigned_abs()).ok()?;
@@ -298,7 +293,9 @@ impl SysvMessageQueue {
         // No message is longer than all together may be.
         let longest = self.queue.stat().map_err(fail)?.bytes_max;
         let mut buffer = vec![0; usize::try_from(longest).unwrap_or(0)];
-        let taken = in_slices(py, end, &context, |end| self.queue.receive(which, &mut buffer, end))?;
+        let taken = in_slices(py, end, &context, |end| {
+            self.queue.receive(which, &mut buffer, end)
+        })?;
         let (length, kind) = taken.ok_or_else(|| timed_out(&context, "no message came"))?;
         Ok((PyBytes::new(py, &buffer[..length]), kind))
     }

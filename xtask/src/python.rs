@@ -1,0 +1,160 @@
+//! The Python package: built as a wheel, installed into a virtual environment of its own, and tested there as users have it.
+//!
+//! The environment is made anew when what it shall hold changes. Not here: what is tested (`crates/shmeld-python/tests`).
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{command, need};
+
+/// The crate, a workspace of its own.
+const CRATE: &str = "crates/shmeld-python";
+/// What builds and tests the wheel, which itself needs numpy only.
+const FOR_TESTS: [&str; 6] = [
+    "maturin>=1.7,<2",
+    "numpy",
+    "pillow",
+    "pytest",
+    "mypy",
+    "typing_extensions",
+];
+/// Where the environment says what it holds.
+const STAMP: &str = "shmeld-requirements";
+/// A Python older than this gets no wheel.
+const IS_NEW_ENOUGH: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 9))";
+
+/// Builds and tests the package, if there are a Python and the packages it takes.
+pub fn run(root: &Path) -> Result<(), String> {
+    let python = std::env::var("SHMELD_BASE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    if !succeeds(Command::new(&python).args(["-c", IS_NEW_ENOUGH])) {
+        return need::skip("python3, version 3.9 or later, with venv");
+    }
+    let folder = command::target_folder(root).join("python");
+    let environment = Environment {
+        folder: folder.join("environment"),
+    };
+    if let Err(reason) = environment.make(root, &python) {
+        println!("{reason}");
+        return need::skip("maturin, numpy, pillow, pytest and mypy from PyPI");
+    }
+    let manifest = command::show(&root.join(CRATE).join("Cargo.toml"));
+    command::run_cargo(root, &["fmt", "--manifest-path", &manifest, "--check"])?;
+    let clippy = [
+        "clippy",
+        "--manifest-path",
+        &manifest,
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    command::run_cargo(root, &clippy)?;
+    let wheel = build_wheel(root, &environment, &folder.join("wheels"))?;
+    test(root, &environment, &wheel)
+}
+
+fn build_wheel(root: &Path, environment: &Environment, wheels: &Path) -> Result<PathBuf, String> {
+    // One wheel, so that nobody installs an older one.
+    let _ = std::fs::remove_dir_all(wheels);
+    let manifest = command::show(&root.join(CRATE).join("Cargo.toml"));
+    let interpreter = command::show(&environment.program("python"));
+    let out = command::show(wheels);
+    let arguments = [
+        "build",
+        "--release",
+        "--locked",
+        "-m",
+        &manifest,
+        "-i",
+        &interpreter,
+        "-o",
+        &out,
+    ];
+    environment.run(root, "maturin", &arguments)?;
+    let listing = std::fs::read_dir(wheels).map_err(|error| format!("{}: {error}", wheels.display()))?;
+    listing
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|ending| ending == "whl"))
+        .ok_or_else(|| "maturin made no wheel".to_owned())
+}
+
+/// Installs the wheel, checks its types and the README's example, and runs its tests.
+fn test(root: &Path, environment: &Environment, wheel: &Path) -> Result<(), String> {
+    let wheel = command::show(wheel);
+    let install = [
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--force-reinstall",
+        "--no-deps",
+        &wheel,
+    ];
+    environment.run(root, "python", &install)?;
+    let folder = root.join(CRATE);
+    environment.run(&folder, "mypy", &["--strict", "python/shmeld", "tests"])?;
+    environment.run(&folder, "python", &["-m", "mypy.stubtest", "shmeld._native"])?;
+    environment.run(&folder, "pytest", &["tests"])
+}
+
+/// A virtual environment.
+struct Environment {
+    folder: PathBuf,
+}
+
+impl Environment {
+    fn program(&self, name: &str) -> PathBuf {
+        self.folder.join("bin").join(name)
+    }
+
+    /// Makes it, unless it is there and holds what it should.
+    fn make(&self, root: &Path, python: &str) -> Result<(), String> {
+        let wanted = wanted(python);
+        let stamp = self.folder.join(STAMP);
+        if std::fs::read_to_string(&stamp).is_ok_and(|found| found == wanted)
+            && succeeds(Command::new(self.program("python")).args(["-c", "import numpy, PIL, pytest"]))
+        {
+            return Ok(());
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+        let folder = command::show(&self.folder);
+        command::run_program(root, Path::new(python), &["-m", "venv", &folder])?;
+        let mut install = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
+        install.extend(FOR_TESTS);
+        self.run(root, "python", &install)?;
+        std::fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
+    }
+
+    fn run(&self, directory: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
+        command::run_program(directory, &self.program(program), arguments)
+    }
+}
+
+/// The contents of an environment in one line for each: another interpreter means another environment.
+fn wanted(python: &str) -> String {
+    format!("{python}\n{}\n", FOR_TESTS.join("\n"))
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    let quiet = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_interpreter_or_package_is_another_environment() {
+        assert_ne!(wanted("python3"), wanted("python3.9"));
+        assert!(wanted("python3").contains("numpy"));
+    }
+
+    #[test]
+    fn a_program_that_is_not_there_does_not_succeed() {
+        assert!(!succeeds(&mut Command::new("/nonexistent/python3")));
+    }
+}
