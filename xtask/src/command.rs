@@ -30,7 +30,10 @@ pub fn run_program(directory: &Path, program: &Path, arguments: &[&str]) -> Resu
     )
 }
 
-fn run(shown: &str, command: &mut Command) -> Result<(), String> {
+/// Runs a command and waits for it; `shown` is what the error calls it.
+/// # Errors
+/// If it cannot be started or does not succeed.
+pub fn run(shown: &str, command: &mut Command) -> Result<(), String> {
     let status = command
         .stdin(Stdio::null())
         .status()

@@ -94,7 +94,10 @@ fn test(root: &Path, environment: &Environment, wheel: &Path) -> Result<(), Stri
     let folder = root.join(CRATE);
     environment.run(&folder, "mypy", &["--strict", "python/shmeld", "tests"])?;
     environment.run(&folder, "python", &["-m", "mypy.stubtest", "shmeld._native"])?;
-    environment.run(&folder, "pytest", &["tests"])
+    println!("$ pytest tests");
+    let mut pytest = Command::new(environment.program("pytest"));
+    pytest.arg("tests").env("SHMELD_WHEEL", &wheel).current_dir(&folder);
+    command::run("pytest tests", &mut pytest)
 }
 
 /// A virtual environment.

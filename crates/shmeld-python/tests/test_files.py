@@ -64,7 +64,8 @@ def test_what_is_refused_says_what_and_why(name: str, samples: Path, tmp_path: P
             shmeld.Server(samples, name=name)
     with pytest.raises(ConnectionRefusedError) as absent:
         shmeld.get("x", server=name, wait=0)
-    assert absent.value.exit_code == 3 and "shm_server" in (absent.value.hint or "")
+    assert isinstance(absent.value, shmeld.NoServer) and absent.value.exit_code == 3
+    assert "shm_server" in (absent.value.hint or "")
     with pytest.raises(ValueError, match="no /"):
         shmeld.Client("/a/b").ls()
 

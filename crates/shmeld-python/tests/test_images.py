@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -32,7 +34,8 @@ def test_dictionary_function_and_folder_give_the_same_pixels(name: str, tmp_path
 
 
 def test_what_does_not_fit_is_not_touched(name: str) -> None:
-    provider = shmeld.ImageProvider(name, {"dot": DOT, "flat": DOT[:, :, 0], "float": DOT / 2})
+    images: dict[str, Any] = {"dot": DOT, "flat": DOT[:, :, 0], "float": DOT / 2}
+    provider = shmeld.ImageProvider(name, images)
     with provider.start(), shmeld.ImageRequester(name, timeout=10) as requester:
         out = np.zeros((2, 4, 1), np.uint8)
         with pytest.raises(shmeld.Invalid, match=r"shape \(2, 4, 3\).*room for \(2, 4, 1\)"):
@@ -41,7 +44,8 @@ def test_what_does_not_fit_is_not_touched(name: str) -> None:
         assert np.array_equal(requester.request("flat", out=out)[:, :, 0], DOT[:, :, 0])
         with pytest.raises(shmeld.NoImage, match="not of float64"):
             requester.request("float")
-        for wrong in (np.zeros((2, 4, 3), np.int8), np.zeros((2, 4, 6), np.uint8)[:, :, ::2]):
+        mistakes: list[Any] = [np.zeros((2, 4, 3), np.int8), np.zeros((2, 4, 6), np.uint8)[:, :, ::2]]
+        for wrong in mistakes:
             with pytest.raises(shmeld.Invalid):
                 requester.request("dot", out=wrong)
 
@@ -65,13 +69,14 @@ def test_whoever_still_looks_is_named_and_sees_the_same(name: str) -> None:
     """Memory that is used again while somebody looks would change under his eyes; memory that is freed would crash him."""
     images = {"dot": DOT, "other": DOT[::-1].copy()}
     with shmeld.ImageProvider(name, images).start(), shmeld.ImageRequester(name) as requester:
-        kept: list[object] = []
-        for keep in (
+        kept: list[Any] = []
+        ways: list[Callable[[Any], Any]] = [
             lambda image: image,
             lambda image: image[0],
             lambda image: memoryview(image),
             lambda image: image.reshape(-1)[3:].view(np.int8),
-        ):
+        ]
+        for keep in ways:
             with pytest.raises(BufferError, match="'dot' of shape"):
                 with requester.view("dot") as image:
                     kept.append(keep(image))
@@ -86,7 +91,9 @@ def test_a_memoryview_behind_our_back_stays_valid(name: str) -> None:
     with shmeld.ImageProvider(name, {"dot": DOT, "other": DOT[::-1].copy()}).start():
         requester = shmeld.ImageRequester(name)
         with requester.view("dot") as image:
-            hidden = memoryview(image)
+            whole: Any = image
+            hidden = memoryview(whole)
+            del whole
             del image
         for _ in range(3):
             with requester.view("other") as image:

@@ -28,7 +28,8 @@ def test_posix_objects_are_what_another_handle_sees(name: str) -> None:
             posix.SharedMemory(name, size=1)
     with pytest.raises(FileNotFoundError) as gone:
         posix.SharedMemory(name)
-    assert gone.value.operation == "shm_open" and gone.value.errno == 2 and gone.value.filename == name
+    assert isinstance(gone.value, shmeld.NotFound) and gone.value.operation == "shm_open"
+    assert gone.value.errno == 2 and gone.value.filename == name
 
 
 def test_waits_end_in_time_and_let_other_threads_run(name: str) -> None:

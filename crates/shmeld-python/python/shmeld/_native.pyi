@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 VERSION: str
+__all__: list[str]
 
 _Owner = tuple[int, int, int, int, int]
 
