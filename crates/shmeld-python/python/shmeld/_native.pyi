@@ -6,7 +6,21 @@ from numpy.typing import NDArray
 from typing_extensions import Self
 
 VERSION: str
-__all__: list[str]
+__all__ = [
+    "ImageProvider",
+    "ImageRequester",
+    "Outputs",
+    "PosixMessageQueue",
+    "PosixSemaphore",
+    "PosixSharedMemory",
+    "Server",
+    "Session",
+    "SysvMessageQueue",
+    "SysvSemaphoreSet",
+    "SysvSharedMemory",
+    "VERSION",
+    "ftok",
+]
 
 _Owner = tuple[int, int, int, int, int]
 
