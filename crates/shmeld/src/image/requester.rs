@@ -86,8 +86,8 @@ impl Requester {
 
     /// Asks for the image of this name and waits for it; its pixels are then what `pixels` holds, whose memory is used again if it is a vector.
     ///
-    /// After every error but [`ImageError::Refused`], [`ImageError::Name`] and what [`Room`] says the channel has been made anew, because an answer may still be
-    /// on its way: the next request is not mixed up with this one.
+    /// After every error but [`ImageError::Refused`], [`ImageError::Name`] and what [`Room`] says the channel has been made anew, because an
+    /// answer may still be on its way: the next request is not mixed up with this one.
     ///
     /// # Errors
     /// [`ImageError`], the kernel's refusals, or [`Error::Interrupted`]. `pixels` is then empty.

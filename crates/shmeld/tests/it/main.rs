@@ -1,6 +1,7 @@
 //! Tests of the library through its public face, in one process.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
+mod caller;
 mod document;
 mod endings;
 mod faults;
