@@ -17,6 +17,15 @@ SAMPLES = Path(__file__).resolve().parents[3] / "samples"
 _numbers = itertools.count()
 
 
+def need(there: bool, what: str) -> None:
+    """Leaves a test out where the machine lacks something; with SHMELD_REQUIRE=all, as in CI, nothing may be left out."""
+    if there:
+        return
+    if os.environ.get("SHMELD_REQUIRE") == "all":
+        pytest.fail(f"needs {what}, and SHMELD_REQUIRE=all allows no skipping")
+    pytest.skip(f"needs {what}")
+
+
 def _ours() -> list[str]:
     places = [place for place in ("/dev/shm", "/dev/mqueue") if os.path.isdir(place)]
     return [name for place in places for name in os.listdir(place) if f"shmeld-py-{os.getpid()}-" in name]

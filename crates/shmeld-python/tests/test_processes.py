@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import shmeld
+from conftest import need
 from shmeld import posix, sysv
 
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -169,6 +170,16 @@ os.kill(os.getpid(), 9)
             pass
     finally:
         os.kill(orphan, signal.SIGKILL)
+
+
+def test_a_fork_keeps_files_that_are_called_like_a_queue(samples: Path) -> None:
+    """/proc names a queue by its name alone, /x, which is a path too."""
+    need(os.access("/", os.W_OK), "a root directory that can be written")
+    path = f"/shmeld-py-{os.getpid()}-file"
+    with open(path, "w+b") as file:
+        os.unlink(path)
+        with shmeld.Server(samples, name=path):
+            assert _fork(lambda: os.fsync(file.fileno())) == 0
 
 
 def test_multiprocessing_children_have_their_own(name: str, samples: Path) -> None:

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
+from conftest import need
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -44,9 +44,8 @@ def test_the_example_works(tmp_path: Path) -> None:
 
 # Over 5 s: pip installs numpy.
 def test_the_example_works_where_nothing_but_the_wheel_is_installed(tmp_path: Path) -> None:
-    wheel = os.environ.get("SHMELD_WHEEL")
-    if wheel is None:
-        pytest.skip("needs SHMELD_WHEEL, which cargo xtask python sets")
+    wheel = os.environ.get("SHMELD_WHEEL", "")
+    need(bool(wheel), "SHMELD_WHEEL, which cargo xtask python sets")
     subprocess.run([sys.executable, "-m", "venv", str(tmp_path / "clean")], check=True)
     python = str(tmp_path / "clean" / "bin" / "python")
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", wheel]
