@@ -96,7 +96,10 @@ fn test(root: &Path, environment: &Environment, wheel: &Path) -> Result<(), Stri
     environment.run(&folder, "python", &["-m", "mypy.stubtest", "shmeld._native"])?;
     println!("$ pytest tests");
     let mut pytest = Command::new(environment.program("pytest"));
-    pytest.arg("tests").env("SHMELD_WHEEL", &wheel).current_dir(&folder);
+    pytest
+        .arg("tests")
+        .env("SHMELD_WHEEL", &wheel)
+        .current_dir(&folder);
     command::run("pytest tests", &mut pytest)
 }
 

@@ -33,6 +33,15 @@ def test_dictionary_function_and_folder_give_the_same_pixels(name: str, tmp_path
             assert np.array_equal(requester.request("dot"), DOT)
 
 
+def test_files_come_as_pillow_decodes_them(name: str, samples: Path) -> None:
+    with shmeld.ImageProvider(name, samples).start(), shmeld.ImageRequester(name, timeout=20) as requester:
+        for file, levels in (("d.png", 0), ("a.jpg", 2)):
+            expected = np.asarray(Image.open(samples / file)).astype(int)
+            image = requester.request(file.split(".")[0])
+            assert image.shape == np.atleast_3d(expected).shape
+            assert np.abs(image.astype(int) - np.atleast_3d(expected)).max() <= levels
+
+
 def test_what_does_not_fit_is_not_touched(name: str) -> None:
     images: dict[str, Any] = {"dot": DOT, "flat": DOT[:, :, 0], "float": DOT / 2}
     provider = shmeld.ImageProvider(name, images)

@@ -35,6 +35,13 @@ class ImageLoader:
     ...     len(loader), loader[1].shape == loader[-1].shape, [image.dtype.name for image in loader]
     (2, True, ['uint8', 'uint8'])
 
+    With PyTorch, which it does not need::
+
+        loader = shmeld.ImageLoader(names, folder="photos", channels=2)
+        for image, label in zip(loader, labels):                      # fetched ahead by the loader
+            tensor = torch.from_numpy(image).permute(2, 0, 1)
+        batches = torch.utils.data.DataLoader(loader, batch_size=8)   # or one by one, by index; images of one shape
+
     In a forked process (a worker of a ``DataLoader``) it begins anew with channels of its own, if it has a folder.
     """
 
