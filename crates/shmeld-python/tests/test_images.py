@@ -36,7 +36,10 @@ def test_dictionary_function_and_folder_give_the_same_pixels(name: str, tmp_path
 def test_files_come_as_pillow_decodes_them(name: str, samples: Path) -> None:
     with shmeld.ImageProvider(name, samples).start(), shmeld.ImageRequester(name, timeout=20) as requester:
         for file, levels in (("d.png", 0), ("a.jpg", 2)):
-            expected = np.asarray(Image.open(samples / file)).astype(int)
+            picture: Image.Image = Image.open(samples / file)
+            # Colours of a palette are what the decoder makes of them.
+            picture = picture.convert("RGB") if picture.mode == "P" else picture
+            expected = np.asarray(picture).astype(int)
             image = requester.request(file.split(".")[0])
             assert image.shape == np.atleast_3d(expected).shape
             assert np.abs(image.astype(int) - np.atleast_3d(expected)).max() <= levels
@@ -57,6 +60,26 @@ def test_what_does_not_fit_is_not_touched(name: str) -> None:
         for wrong in mistakes:
             with pytest.raises(shmeld.Invalid):
                 requester.request("dot", out=wrong)
+
+
+def test_images_that_are_kept_are_never_overwritten(name: str) -> None:
+    """Memory of an image is used again when nobody has it, or a part of it, any more; not before."""
+    images = {str(number): np.full((4, 5, 3), number, np.uint8) for number in range(10)}
+    with shmeld.ImageProvider(name, images).start(), shmeld.ImageRequester(name) as requester:
+        places = set()
+        for number in range(10):
+            image = requester.request(str(number))
+            places.add(image.ctypes.data)
+            assert (image == number).all()
+        assert len(places) <= 4, "memory is used again"
+        whole = [requester.request(str(number)) for number in range(10)]
+        parts: list[Any] = [requester.request(str(number))[1:, 2] for number in range(10)]
+        flat: Callable[[int], Any] = lambda number: requester.request(str(number)).reshape(-1)
+        parts += [memoryview(flat(number)) for number in range(10)]
+        for number in range(10):
+            requester.request("9")
+        assert all((image == number).all() for number, image in enumerate(whole))
+        assert all((np.asarray(part) == number % 10).all() for number, part in enumerate(parts))
 
 
 def test_a_lent_image_is_read_only_and_empty_afterwards(name: str) -> None:

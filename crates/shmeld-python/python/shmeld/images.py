@@ -54,6 +54,7 @@ class ImageRequester:
         self.timeout = timeout
         self._bytes = 0
         self._buffers: list[_Buffer] = []
+        self._given: list[NDArray[np.uint8]] = []
 
     def request(
         self, name: Name, *, out: Optional[Image] = None, timeout: Optional[float] = -1.0
@@ -68,8 +69,7 @@ class ImageRequester:
                 os.fsencode(name), memory=_flat(out), shape=_shape(out), timeout=self._limit(timeout)
             )
             return out
-        memory = np.empty(self._bytes, np.uint8) if self._bytes else None
-        return self._ask(name, memory, timeout)
+        return self._ask(name, self._memory(), timeout)
 
     def view(self, name: Name, *, timeout: Optional[float] = -1.0) -> Loan:
         """An image that is lent for a ``with`` block, in memory that is used again: no allocation and no copy for each image.
@@ -89,6 +89,18 @@ class ImageRequester:
     def close(self) -> None:
         """Removes the channel."""
         self._native.close()
+
+    def _memory(self) -> Optional[NDArray[np.uint8]]:
+        """For an image as large as the last one: that of an image which nobody has any more, or new memory, which costs more than the pixels."""
+        if self._bytes == 0:
+            return None
+        for memory in self._given:
+            if memory.size == self._bytes and sys.getrefcount(memory) - _BASE - 1 <= 0:
+                return memory
+        memory = np.empty(self._bytes, np.uint8)
+        self._given = [each for each in self._given if each.size == self._bytes][1 - _GIVEN_MAX :]
+        self._given.append(memory)
+        return memory
 
     def _ask(self, name: Name, memory: Optional[NDArray[np.uint8]], timeout: Optional[float]) -> Image:
         encoded = os.fsencode(name)
@@ -117,6 +129,10 @@ class ImageRequester:
 
     def __repr__(self) -> str:
         return f"<ImageRequester {self.channel}>"
+
+
+_GIVEN_MAX = 3
+"""How many images that were given away are remembered, to use their memory again when nobody has them any more."""
 
 
 class _Buffer:
