@@ -182,6 +182,17 @@ def test_a_fork_keeps_files_that_are_called_like_a_queue(samples: Path) -> None:
             assert _fork(lambda: os.fsync(file.fileno())) == 0
 
 
+def test_a_loader_that_is_forgotten_leaves_nothing(name: str, samples: Path, child: Start) -> None:
+    program = """
+        import sys, shmeld
+        loader = shmeld.ImageLoader(["a"], folder=sys.argv[2], channels=2, channel=sys.argv[1])
+        print(loader[0].shape)
+    """
+    process = child(program, name, str(samples))
+    output, errors = process.communicate(timeout=30)
+    assert (output, process.returncode) == ("(600, 800, 3)\n", 0), errors
+
+
 def test_multiprocessing_children_have_their_own(name: str, samples: Path) -> None:
     with shmeld.Server(samples, name=name):
         for method in ("fork", "spawn"):

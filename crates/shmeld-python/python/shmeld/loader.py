@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import queue
 import subprocess
@@ -125,6 +126,8 @@ class _Crew:
         self._providers: list[subprocess.Popen[bytes]] = []
         self._requesters: list[ImageRequester] = []
         self._threads: list[threading.Thread] = []
+        # Its threads keep it alive to the end of the process, whoever forgets it.
+        atexit.register(self.close)
         try:
             for number in range(channels):
                 self._requesters.append(ImageRequester(f"{channel}-{number}", timeout=timeout))
@@ -146,6 +149,9 @@ class _Crew:
         return outcome
 
     def close(self) -> None:
+        atexit.unregister(self.close)
+        if self.pid != os.getpid():
+            return
         for _ in self._threads:
             self._wanted.put(None)
         for thread in self._threads:
