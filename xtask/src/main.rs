@@ -19,6 +19,7 @@ mod python;
 mod system_v;
 mod teeth;
 mod teeth_pairs;
+mod teeth_pairs_objects;
 mod tidy;
 
 use std::path::{Path, PathBuf};

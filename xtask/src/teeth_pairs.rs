@@ -1,5 +1,12 @@
 //! The protections and the tests that guard them: what `cargo xtask teeth` takes away, and what must then fail.
 
+use crate::teeth_pairs_objects::OF_OBJECTS;
+
+/// Every pair.
+pub fn all() -> impl Iterator<Item = &'static Pair> {
+    OF_FILES.iter().chain(OF_OBJECTS)
+}
+
 /// One protection with its test.
 pub struct Pair {
     /// What is protected against, as docs/TESTING.md calls it.
@@ -16,8 +23,8 @@ pub struct Pair {
     pub broken: &'static str,
 }
 
-/// See the module. In the order of a session's life.
-pub const PAIRS: [Pair; 43] = [
+/// Those of file transfer, in the order of a session's life.
+pub const OF_FILES: &[Pair] = &[
     Pair {
         protection: "link check after locking",
         package: "shmeld-cli",
@@ -268,141 +275,5 @@ pub const PAIRS: [Pair; 43] = [
         file: "crates/shmeld/src/file/partial.rs",
         sound: "if !is_named(place, &part, &stat)? || !is_shown && !is_private(&stat) {",
         broken: "if !is_shown && !is_private(&stat) {",
-    },
-    Pair {
-        protection: "a reader's place at a board dies with it",
-        package: "shmeld-cli",
-        test: "it::faults_board::every_reader_killed_inside_gives_its_place_back",
-        file: "crates/shmeld/src/board/set.rs",
-        sound: "Operation::add(INSIDE, 1).undone(),",
-        broken: "Operation::add(INSIDE, 1),",
-    },
-    Pair {
-        protection: "creator check of a board",
-        package: "shmeld-cli",
-        test: "it::faults_squat::set_or_segment_of_another_user_is_neither_adopted_nor_read_nor_removed",
-        file: "crates/shmeld/src/board/segment.rs",
-        sound: "Ok(stat) if is_trusted(stat.permissions.creator_uid) =>",
-        broken: "Ok(stat) if stat.bytes > 0 || is_trusted(stat.permissions.creator_uid) =>",
-    },
-    Pair {
-        protection: "another program's segment is kept",
-        package: "shmeld-cli",
-        test: "it::board_strangers::segment_of_another_program_is_kept_though_nobody_has_it_attached",
-        file: "crates/shmeld/src/board/segment.rs",
-        sound: "Some(Content::Other) => {",
-        broken: "Some(Content::Other) if stat.bytes == 0 => {",
-    },
-    Pair {
-        protection: "another program's set is kept",
-        package: "shmeld-cli",
-        test: "it::board_strangers::set_of_another_program_is_neither_changed_nor_removed",
-        file: "crates/shmeld/src/board/standing.rs",
-        sound: "if values.done >= MARK {",
-        broken: "if was_operated {",
-    },
-    Pair {
-        protection: "length check of a message",
-        package: "shmeld-cli",
-        test: "it::faults_squat::segment_that_lies_about_its_length_or_its_kind_is_a_broken_protocol",
-        file: "crates/shmeld/src/board/layout.rs",
-        sound: "segment_bytes.saturating_sub(HEADER_BYTES)",
-        broken: "segment_bytes.saturating_sub(0)",
-    },
-    Pair {
-        protection: "a channel is made anew after a time-out",
-        package: "shmeld",
-        test: "it::image_channel::stubborn_peer_answers_into_the_void",
-        file: "crates/shmeld/src/image/requester.rs",
-        sound: "            if !is_usable {\n",
-        broken: "            if !is_usable && self.mode == 0 {\n",
-    },
-    Pair {
-        protection: "no answer before the question",
-        package: "shmeld",
-        test: "it::image_channel::answer_to_nothing_is_not_taken_for_one",
-        file: "crates/shmeld/src/image/requester.rs",
-        sound: "units(&objects.answer)? == 0",
-        broken: "units(&objects.answer)? < 9",
-    },
-    Pair {
-        protection: "the successor of a dead provider is another one",
-        package: "shmeld",
-        test: "image::standing::tests::successor_of_a_dead_provider_is_not_taken_for_it",
-        file: "crates/shmeld/src/image/standing.rs",
-        sound: "seen.provider != self.provider",
-        broken: "seen.provider.is_none()",
-    },
-    Pair {
-        protection: "owner check of a channel",
-        package: "shmeld-cli",
-        test: "it::image::channel_of_another_user_is_neither_replaced_nor_served",
-        file: "crates/shmeld/src/image/joined.rs",
-        sound: "uid == ROOT || uids.contains(&uid)",
-        broken: "uid == ROOT || uids.len() < 9",
-    },
-    Pair {
-        protection: "who sleeps on a semaphore is counted",
-        package: "shmeld-os",
-        test: "it::kernel_semaphore::units_go_to_and_fro_between_libc_and_the_kernel",
-        file: "crates/shmeld-os/src/posix/kernel_semaphore.rs",
-        sound: "futex_add(WAITERS_OFFSET, 1)",
-        broken: "futex_add(WAITERS_OFFSET, 0)",
-    },
-    Pair {
-        protection: "offsets stay inside",
-        package: "shmeld-core",
-        test: "it::shared::an_offset_that_leads_outside_is_the_peers_misbehaviour",
-        file: "crates/shmeld-core/src/offset.rs",
-        sound: ".is_some_and(|end| end <= region_bytes)",
-        broken: ".is_some_and(|_| true)",
-    },
-    Pair {
-        protection: "one of several rescuers of a dead writer",
-        package: "shmeld-core",
-        test: "it::seq_locked::of_two_rescuers_of_a_dead_writer_one_writes",
-        file: "crates/shmeld-core/src/seq_locked.rs",
-        sound: "if seen.is_multiple_of(2) || !words.exchange_if(SEQUENCE, seen, inside, Ordering::Acquire) {",
-        broken: "words.store(SEQUENCE, inside, Ordering::Relaxed);\n    if seen.is_multiple_of(2) {",
-    },
-    Pair {
-        protection: "a second signal waits for what is cleaned up",
-        package: "shmeld-cli",
-        test: "it::signals_twice::poster_told_twice_leaves_nothing",
-        file: "crates/shmeld-cli/src/commands/board.rs",
-        sound: "program.interrupt_and_clean_up()",
-        broken: "program.interrupt()",
-    },
-    Pair {
-        protection: "owner check of the mind meld's object",
-        package: "shmeld-cli",
-        test: "it::meld::object_of_another_user_is_refused_with_its_uid_and_kept",
-        file: "crates/shmeld-cli/src/commands/demo_meld_object.rs",
-        sound: "    if is_own_uid(uid) {\n        return Ok(object);\n",
-        broken: "    if is_own_uid(uid) || object.is_some() {\n        return Ok(object);\n",
-    },
-    Pair {
-        protection: "no address is rounded down to nothing",
-        package: "shmeld-os",
-        test: "it::sysv_segment::addresses_are_rounded_down_if_that_is_wanted_and_refused_otherwise",
-        file: "crates/shmeld-os/src/sysv/attach.rs",
-        sound: ".is_some_and(|address| !is_on_a_boundary(address, how.round))",
-        broken: ".is_some_and(|address| address != 0 && !is_on_a_boundary(address, how.round))",
-    },
-    Pair {
-        protection: "what was cut off meanwhile is no hole",
-        package: "shmeld-cli",
-        test: "it::ipc_bytes::segment_that_is_cut_off_while_it_is_read_is_not_delivered",
-        file: "crates/shmeld/src/segment/bytes.rs",
-        sound: "is_hole: memory.stat()?.bytes >= end,",
-        broken: "is_hole: true,",
-    },
-    Pair {
-        protection: "what others have added stays",
-        package: "shmeld-os",
-        test: "it::reserve::growth_that_fails_cuts_off_what_it_has_added_and_nothing_of_others",
-        file: "crates/shmeld-os/src/posix/reserve.rs",
-        sound: "if reached > present && self.stat()?.bytes == reached {",
-        broken: "if reached > present {",
     },
 ];
