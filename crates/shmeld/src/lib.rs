@@ -16,6 +16,7 @@ mod error;
 pub mod file;
 pub mod image;
 mod name;
+mod patience;
 pub mod segment;
 
 pub use error::{Error, Result};

@@ -35,7 +35,6 @@
 mod error;
 mod layout;
 mod owner;
-pub(crate) mod patience;
 mod poster;
 mod reader;
 mod segment;

@@ -9,10 +9,10 @@ use shmeld_os::sysv::shared_memory::Segment;
 use super::error::{BoardError, SEGMENT, SET};
 use super::layout::{self, HEADER_BYTES, MESSAGE_BYTES_MAX};
 use super::owner::Owner;
-use super::patience::{Patience, SLICE};
 use super::set::{Set, Step};
 use super::standing::State;
 use super::{PostOptions, check_user, segment};
+use crate::patience::{Patience, SLICE};
 use crate::{Error, Result};
 
 /// A message that readers can come to. Dropping it removes everything, whoever is inside.

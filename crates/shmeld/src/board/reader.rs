@@ -7,10 +7,10 @@ use shmeld_os::users::is_own_uid;
 use super::error::{BoardError, SEGMENT};
 use super::layout::{self, HEADER_BYTES};
 use super::owner::Owner;
-use super::patience::{POLL, Patience, SLICE};
 use super::set::{Set, Step};
 use super::standing::{Standing, State};
 use super::{ReadOptions, check_user, segment};
+use crate::patience::{POLL, Patience, SLICE};
 use crate::{Error, Result};
 
 /// A message that was read. The poster waits until it is finished or dropped.

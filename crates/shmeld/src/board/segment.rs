@@ -12,9 +12,9 @@ use shmeld_os::users::is_own_uid;
 use super::MODE;
 use super::error::{BoardError, SEGMENT};
 use super::layout::{self, BLANK_BYTES_MAX, Content, MARK_BYTES, SEGMENT_BYTES_MIN};
-use super::patience::{POLL, Patience};
 use super::set::is_gone;
 use crate::Result;
+use crate::patience::{POLL, Patience};
 
 /// How long a segment may stay attached whose users are dead: somebody looks at their memory through /proc. And how long one may stay empty
 /// whose maker lives.

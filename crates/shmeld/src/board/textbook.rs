@@ -13,8 +13,8 @@ use shmeld_os::users::is_own_uid;
 use super::error::{BoardError, SEGMENT};
 use super::layout::{self, MESSAGE_BYTES_MAX};
 use super::owner::Owner;
-use super::patience::{POLL, Patience};
 use super::{PostOptions, ReadOptions, check_user, segment};
+use crate::patience::{POLL, Patience};
 use crate::{Error, Result};
 
 /// How much of a text is looked at together.

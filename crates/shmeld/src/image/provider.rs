@@ -10,8 +10,8 @@ use super::names::NAME_BYTES_MAX;
 use super::objects::blame;
 use super::requester::spin;
 use super::{ChannelName, Geometry, ImageError, ImageSource};
-use crate::board::patience::{POLL, Patience};
 use crate::file::Interrupt;
+use crate::patience::{POLL, Patience};
 use crate::{Error, Result};
 
 /// What a provider can choose.

@@ -11,8 +11,8 @@ use super::objects::{Objects, blame, broken};
 use super::owned::Owned;
 use super::standing::{Next, Seen, Waiting};
 use super::{ChannelName, Geometry, ImageError, Room, SPIN};
-use crate::board::patience::Patience;
 use crate::file::Interrupt;
+use crate::patience::Patience;
 use crate::{Error, Result};
 
 /// Only its own user may open the channel.
