@@ -187,7 +187,7 @@ impl Drop for Show<'_> {
 }
 
 fn play(program: &Program, story: &mut Story) -> Result<(), Trouble> {
-    let interrupt = program.interrupt();
+    let interrupt = program.interrupt_and_clean_up();
     let stage = stage()?;
     let show = Show {
         stage: stage.path(),

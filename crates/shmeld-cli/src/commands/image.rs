@@ -20,24 +20,12 @@ pub fn run(program: &Program, args: &ImageArgs) -> u8 {
     };
     let loudness = Loudness::from_options(talk.quiet || talk.json, talk.explain);
     narrate::install(program.name, loudness);
-    let interrupt = program.interrupt();
-    if waits_for_streams(&args.command) {
-        program.end_when_blocked(interrupt.clone());
-    }
+    let interrupt = program.interrupt_and_clean_up();
     let outcome = match &args.command {
         ImageCommand::Request(args) => image_request::run(program, args, &interrupt),
         ImageCommand::Provide(args) => image_provide::run(program, args, &interrupt),
     };
     outcome.unwrap_or_else(|error| program.fail(&error))
-}
-
-/// Whether standard input or output can make the command wait for ever. Where they cannot, it is not ended in the midst of its work: an
-/// encoder may take its time, and the channel is to be removed.
-fn waits_for_streams(command: &ImageCommand) -> bool {
-    match command {
-        ImageCommand::Request(args) => args.names_from.is_some() || args.print || args.talk.json,
-        ImageCommand::Provide(args) => args.talk.json,
-    }
 }
 
 /// What becomes of images, one line each.

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{BufReader, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use shmeld::file::{Interrupt, OutputOptions};
@@ -16,8 +17,11 @@ use super::image::Say;
 use crate::args_image::RequestArgs;
 use crate::program::{Program, exit, refused};
 
+/// How often it is looked whether the command is to end while it reads names.
+const LIST_POLL: Duration = Duration::from_millis(50);
+
 pub(super) fn run(program: &Program, args: &RequestArgs, interrupt: &Interrupt) -> Result<u8> {
-    let names = names(args)?;
+    let names = names(args, interrupt)?;
     let folder = match &args.output {
         None => None,
         Some(directory) => Some(PictureFolder::open(
@@ -45,6 +49,8 @@ pub(super) fn run(program: &Program, args: &RequestArgs, interrupt: &Interrupt) 
         code: exit::DONE,
     };
     let outcome = Choice::new(&names, args.count, args.random).try_for_each(|name| asking.fetch(name?));
+    // What was told last may have been told to nobody.
+    let outcome = outcome.and_then(|()| interrupt.check());
     let Asking {
         say,
         images,
@@ -180,11 +186,46 @@ fn output_options(program: &Program) -> OutputOptions {
 }
 
 /// The names on the command line and in the list.
-fn names(args: &RequestArgs) -> Result<Vec<Vec<u8>>> {
+fn names(args: &RequestArgs, interrupt: &Interrupt) -> Result<Vec<Vec<u8>>> {
     let mut names: Vec<Vec<u8>> = args.names.iter().cloned().map(OsString::into_vec).collect();
     let Some(list) = &args.names_from else {
         return Ok(names);
     };
+    names.extend(listed(list, interrupt)?);
+    if names.is_empty() {
+        return Err(Error::Usage(format!(
+            "{}: there is no name in it",
+            list.display()
+        )));
+    }
+    Ok(names)
+}
+
+/// Reads the list in a thread of its own: what has no end, and no beginning either, does not keep the command from ending.
+fn listed(list: &Path, interrupt: &Interrupt) -> Result<Vec<Vec<u8>>> {
+    let (sender, receiver) = mpsc::channel();
+    let owned = list.to_owned();
+    // Whoever does not listen any more is at its end.
+    let read = move || drop(sender.send(read_list(&owned)));
+    let reader = std::thread::Builder::new().name("names".to_owned());
+    reader
+        .spawn(read)
+        .map_err(|error| refused("pthread_create", "names", &error))?;
+    loop {
+        match receiver.recv_timeout(LIST_POLL) {
+            Ok(names) => return names,
+            Err(RecvTimeoutError::Timeout) => interrupt.check()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::Usage(format!(
+                    "{}: it cannot be read as names",
+                    list.display()
+                )));
+            }
+        }
+    }
+}
+
+fn read_list(list: &Path) -> Result<Vec<Vec<u8>>> {
     let label = list.display().to_string();
     let read = if list == Path::new("-") {
         read_names(std::io::stdin().lock())
@@ -192,9 +233,5 @@ fn names(args: &RequestArgs) -> Result<Vec<Vec<u8>>> {
         let file = std::fs::File::open(list).map_err(|error| refused("open", &label, &error))?;
         read_names(BufReader::new(file))
     };
-    names.extend(read.map_err(|error| Error::Usage(format!("{label}: {error}")))?);
-    if names.is_empty() {
-        return Err(Error::Usage(format!("{label}: there is no name in it")));
-    }
-    Ok(names)
+    read.map_err(|error| Error::Usage(format!("{label}: {error}")))
 }

@@ -45,6 +45,7 @@ mod hostile;
 mod image;
 mod image_crashes;
 mod image_naive;
+mod image_signals;
 mod image_squat;
 mod image_steady;
 mod ipc_bytes;
