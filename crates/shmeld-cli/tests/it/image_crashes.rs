@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::gallery::Gallery;
-use crate::world::eventually;
+use crate::world::{eventually, has_or_skip};
 
 const NAME: &str = "7-64x48x3";
 
@@ -77,6 +77,37 @@ fn killed_provider_is_noticed_within_a_second_and_the_next_one_is_asked() {
     assert!(requester.is_running());
     requester.signal("INT");
     requester.finish().expect_code(130);
+    gallery.finish();
+}
+
+/// It came, took the request and died before anybody looked: the requester waited for its whole timeout, and called it silent.
+#[test]
+fn provider_that_dies_as_soon_as_it_comes_is_missed_within_a_second() {
+    let gallery = Gallery::new("image-short-lived");
+    gallery.put(NAME);
+    if !has_or_skip("strace") {
+        return;
+    }
+    for _ in 0..3 {
+        let requester = gallery.request().args([NAME, "--timeout", "20s"]).start();
+        eventually("the channel is there", || gallery.left().len() == 4);
+        // The first file that it opens for a request.
+        let inject = [
+            "strace",
+            "-e",
+            "trace=openat2",
+            "-e",
+            "inject=openat2:signal=KILL:when=1",
+        ];
+        let provider = gallery.provide().wrapped(&inject).run();
+        assert_ne!(provider.code, Some(0), "{}", provider.story);
+        let start = Instant::now();
+        requester.wait_for_stderr("the provider died");
+        assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+        requester.signal("TERM");
+        requester.finish().expect_code(143);
+        gallery.assert_nothing_left();
+    }
     gallery.finish();
 }
 

@@ -5,13 +5,16 @@
 //! | requester | HEAD | 0 |
 //! | provider | RES | 0, so that there is one at a time; and one of its own choice beyond, which tells it from the next one |
 //!
+//! A provider that comes and goes between two looks of the requester is not seen by its lease, so each one counts itself before it takes anything:
+//! in a number behind the semaphore's own bytes in the file of RES.
+//!
 //! The open file description that holds the locks lives only in a mapping: a forked child does not inherit it, and it goes with the
 //! process, however that ends. The mapped memory is never touched.
 
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::mapping::Mapping;
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::{explain, process};
+use shmeld_os::{explain, fs, process};
 
 use crate::Result;
 
@@ -19,6 +22,8 @@ use crate::Result;
 const LEASE_BYTE: u64 = 0;
 /// Where the bytes begin of which a provider chooses one.
 const IDENTITY_START: u64 = 1 << 20;
+/// Where the providers' number stands in RES: glibc uses the first 16 of a semaphore's 32 bytes.
+const COUNT_OFFSET: u64 = 16;
 /// What is mapped, so that the description lives on.
 const MAPPED_BYTES: usize = 8;
 
@@ -43,7 +48,13 @@ impl Hold {
     pub(super) fn of_provider(answer: &SharedMemory, object: &str) -> Result<Option<Self>> {
         let own = IDENTITY_START + u64::from(u32::from_ne_bytes(process::random_bytes()?));
         let why = "the provider's lease: the kernel drops it if this process dies";
-        Self::take(answer, &[LEASE_BYTE, own], object, why)
+        let Some(hold) = Self::take(answer, &[LEASE_BYTE, own], object, why)? else {
+            return Ok(None);
+        };
+        // Only who has the lease writes here.
+        let count = providers(answer, object)?.wrapping_add(1);
+        answer.write_at(&count.to_ne_bytes(), COUNT_OFFSET)?;
+        Ok(Some(hold))
     }
 
     fn take(memory: &SharedMemory, bytes: &[u64], object: &str, why: &str) -> Result<Option<Self>> {
@@ -77,6 +88,15 @@ pub(super) fn provider(answer: impl std::os::fd::AsFd, object: &str) -> Result<O
     Ok(lease::find(answer, own, Kind::Read, object)?.map(|(_, start)| start))
 }
 
+/// How many providers of ours have come to this RES, as the memory says: whoever may open it may write any number.
+pub(super) fn providers(answer: impl std::os::fd::AsFd, object: &str) -> Result<u64> {
+    let mut bytes = [0; 8];
+    // Of a file that was made shorter the semaphore tells.
+    fs::read_at(answer, &mut bytes, COUNT_OFFSET)
+        .map_err(|errno| shmeld_os::Error::new("pread", object.to_owned(), errno))?;
+    Ok(u64::from_ne_bytes(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use shmeld_os::ObjectName;
@@ -99,6 +119,8 @@ mod tests {
         assert_eq!(look(), None);
         let third = Hold::of_provider(&open(), &label).unwrap();
         assert!(third.is_some() && look().is_some() && look() != identity);
+        // The one that was refused does not count.
+        assert_eq!(providers(&observer, &label).unwrap(), 2);
         SharedMemory::unlink(&name).unwrap();
     }
 }

@@ -35,6 +35,11 @@ impl Objects {
         hold::provider(&self.answer, channel.answer().as_str())
     }
 
+    /// How many of ours have come to serve it.
+    pub(super) fn providers(&self, channel: &ChannelName) -> Result<u64> {
+        hold::providers(&self.answer, channel.answer().as_str())
+    }
+
     /// Removes those of the names that still are these objects.
     pub(super) fn remove_names(&self, channel: &ChannelName) {
         let stats = [

@@ -186,7 +186,8 @@ impl Exchange<'_> {
     /// Whether there is an answer now; `false` if the channel was removed before one came.
     fn is_answered(&self, name: &[u8]) -> Result<bool> {
         let blame = |error| blame(self.channel, error);
-        let mut waiting = Waiting::new(self.objects.provider(self.channel)?);
+        let providers = self.objects.providers(self.channel)?;
+        let mut waiting = Waiting::new(self.objects.provider(self.channel)?, providers);
         self.objects.data.write(name)?;
         self.objects.head.write(&layout::request_head(name.len()))?;
         explain!(
@@ -204,6 +205,7 @@ impl Exchange<'_> {
             spin = Duration::ZERO;
             let seen = Seen {
                 named: self.objects.are_named()?,
+                providers: self.objects.providers(self.channel)?,
                 taken: self.objects.request.value().map_err(blame)? == 0,
                 provider: self.objects.provider(self.channel)?,
                 is_over: self.patience.is_over(),

@@ -5,6 +5,8 @@
 pub(super) struct Seen {
     /// All four objects still have names.
     pub(super) named: bool,
+    /// How many providers of ours have come so far: looked at before the unit, because each of them counts itself before it takes one.
+    pub(super) providers: u64,
     /// The unit that was posted for the request is gone.
     pub(super) taken: bool,
     /// The provider of ours that serves the channel.
@@ -33,12 +35,14 @@ pub(super) enum Next {
 pub(super) struct Waiting {
     /// The last provider of ours that was seen before the request was gone.
     provider: Option<u64>,
+    /// How many had come by then.
+    providers: u64,
 }
 
 impl Waiting {
-    /// `provider` is the one seen just before the request was posted.
-    pub(super) fn new(provider: Option<u64>) -> Self {
-        Self { provider }
+    /// `provider` is the one seen just before the request was posted; of `providers` that had come before.
+    pub(super) fn new(provider: Option<u64>, providers: u64) -> Self {
+        Self { provider, providers }
     }
 
     /// Before anything but [`Next::Wait`] is believed, the caller looks for the answer once more: what was published before a death or a
@@ -47,17 +51,32 @@ impl Waiting {
         if !seen.named {
             return Next::AskAgain;
         }
-        // One that was never seen holds no lease: a naive peer, or one that came and went within a slice.
-        if seen.taken && self.provider.is_some() && seen.provider != self.provider {
+        if seen.taken && self.is_dead(seen) {
             return Next::Died;
         }
         if !seen.taken || self.provider.is_none() {
             self.provider = seen.provider;
         }
+        if !seen.taken {
+            self.providers = seen.providers;
+        }
         match (seen.is_over, seen.taken) {
             (false, _) => Next::Wait,
             (true, false) => Next::NoProvider,
             (true, true) => Next::Silent,
+        }
+    }
+
+    /// Whether a provider of ours died that may have the request.
+    fn is_dead(&self, seen: Seen) -> bool {
+        if self.provider.is_some() {
+            return seen.provider != self.provider;
+        }
+        // Nobody was seen: a naive peer has it, or one of those that came since. Of two only the second can be alive.
+        match seen.providers.wrapping_sub(self.providers) {
+            0 => false,
+            1 => seen.provider.is_none(),
+            _ => true,
         }
     }
 }
@@ -104,6 +123,7 @@ mod tests {
     fn seen(taken: bool, provider: Option<u64>) -> Seen {
         Seen {
             named: true,
+            providers: 5,
             taken,
             provider,
             is_over: false,
@@ -112,7 +132,7 @@ mod tests {
 
     #[test]
     fn provider_that_took_the_request_and_lost_its_lease_is_dead() {
-        let mut waiting = Waiting::new(Some(7));
+        let mut waiting = Waiting::new(Some(7), 5);
         assert_eq!(waiting.next(seen(false, Some(7))), Next::Wait);
         assert_eq!(waiting.next(seen(true, Some(7))), Next::Wait);
         assert_eq!(waiting.next(seen(true, None)), Next::Died);
@@ -121,17 +141,38 @@ mod tests {
     /// The next provider takes the lease within a slice, and knows nothing of the request that died with the one before.
     #[test]
     fn successor_of_a_dead_provider_is_not_taken_for_it() {
-        let mut waiting = Waiting::new(Some(7));
+        let mut waiting = Waiting::new(Some(7), 5);
         assert_eq!(waiting.next(seen(true, Some(8))), Next::Died);
         // The same, if the first one was seen only after it had the request.
-        let mut waiting = Waiting::new(None);
+        let mut waiting = Waiting::new(None, 5);
         assert_eq!(waiting.next(seen(true, Some(7))), Next::Wait);
         assert_eq!(waiting.next(seen(true, Some(8))), Next::Died);
     }
 
+    /// It joined, took the request and died within one slice: the requester used to wait until its time was up.
+    #[test]
+    fn provider_that_was_never_seen_alive_is_missed_all_the_same() {
+        let came = |providers, seen| Seen { providers, ..seen };
+        let mut waiting = Waiting::new(None, 5);
+        assert_eq!(waiting.next(came(5, seen(false, None))), Next::Wait);
+        assert_eq!(waiting.next(came(6, seen(true, None))), Next::Died);
+        // One that lives is given its time, as is a naive peer.
+        let mut waiting = Waiting::new(None, 5);
+        assert_eq!(waiting.next(came(6, seen(true, Some(7)))), Next::Wait);
+        assert_eq!(waiting.next(came(6, seen(true, Some(7)))), Next::Wait);
+        assert_eq!(waiting.next(came(6, seen(true, None))), Next::Died);
+        // The second of two, which knows nothing of what the first one took.
+        let mut waiting = Waiting::new(None, u64::MAX);
+        assert_eq!(waiting.next(came(1, seen(true, Some(8)))), Next::Died);
+        // One that came and went, and left the request for another one.
+        let mut waiting = Waiting::new(None, 5);
+        assert_eq!(waiting.next(came(6, seen(false, None))), Next::Wait);
+        assert_eq!(waiting.next(came(6, seen(true, None))), Next::Wait);
+    }
+
     #[test]
     fn request_that_nobody_took_outlives_providers() {
-        let mut waiting = Waiting::new(Some(7));
+        let mut waiting = Waiting::new(Some(7), 5);
         for provider in [None, Some(8), None, Some(9)] {
             assert_eq!(waiting.next(seen(false, provider)), Next::Wait);
         }
@@ -140,7 +181,7 @@ mod tests {
 
     #[test]
     fn naive_peer_without_lease_is_given_its_time() {
-        let mut waiting = Waiting::new(None);
+        let mut waiting = Waiting::new(None, 5);
         assert_eq!(waiting.next(seen(true, None)), Next::Wait);
         let over = |taken| Seen {
             is_over: true,
