@@ -10,7 +10,7 @@ use shmeld::os::posix::shm::SharedMemory as Memory;
 
 use crate::errors::{Context, os_error, refuse, timed_out};
 use crate::guard::Guarded;
-use crate::waiting::{deadline, in_slices};
+use crate::waiting::{Ear, deadline, in_slices};
 
 /// Checks the name of an object.
 fn object_name(name: &str) -> PyResult<ObjectName> {
@@ -35,14 +35,15 @@ impl PosixSharedMemory {
     #[staticmethod]
     fn create(py: Python<'_>, name: &str, bytes: u64, mode: u32) -> PyResult<Self> {
         let name = object_name(name)?;
+        let (ear, wanted) = Ear::go_on();
         let made = py.detach(|| {
             let memory = Memory::create_unnamed()?;
-            memory.reserve(bytes)?;
+            memory.grow(bytes, wanted)?;
             memory.set_mode(mode)?;
             memory.publish(&name)?;
             Ok(memory)
         });
-        let memory = Guarded::new(made.map_err(|error| os_error(&error, &context(&name)))?);
+        let memory = Guarded::new(made.map_err(|error| ear.os_exception(&error, &context(&name)))?);
         Ok(Self { memory, name })
     }
 
@@ -76,11 +77,17 @@ impl PosixSharedMemory {
         let memory = self.memory.get()?;
         let size = memory.stat().map_err(|error| self.fail(&error))?.bytes;
         let there = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
-        let mut buffer = vec![0; bytes.min(there)];
-        let count = py
-            .detach(|| read_all(memory, &mut buffer, offset))
-            .map_err(|error| self.fail(&error))?;
-        Ok(PyBytes::new(py, &buffer[..count]))
+        // Whoever may write it may also say that it has exabytes: where there is no room for them, that is a MemoryError.
+        let mut count = 0;
+        let read = PyBytes::new_with(py, bytes.min(there), |buffer| {
+            let outcome = py.detach(|| read_all(memory, buffer, offset));
+            count = outcome.map_err(|error| self.fail(&error))?;
+            Ok(())
+        })?;
+        if count == read.as_bytes().len() {
+            return Ok(read);
+        }
+        Ok(PyBytes::new(py, &read.as_bytes()[..count]))
     }
 
     /// Writes all of `data`, which must fit: nothing grows by it.
@@ -100,8 +107,9 @@ impl PosixSharedMemory {
     /// Makes it longer, with memory behind what is new.
     fn grow(&self, py: Python<'_>, bytes: u64) -> PyResult<()> {
         let memory = self.memory.get()?;
-        py.detach(|| memory.grow(bytes))
-            .map_err(|error| self.fail(&error))
+        let (ear, wanted) = Ear::go_on();
+        py.detach(|| memory.grow(bytes, wanted))
+            .map_err(|error| ear.os_exception(&error, &context(&self.name)))
     }
 }
 

@@ -34,6 +34,13 @@ impl Ear {
         }
     }
 
+    /// One for long work in steps, and what is asked before each step: whether to go on.
+    pub fn go_on() -> (Self, impl FnMut() -> bool + Send) {
+        let ear = Self::default();
+        let interrupt = ear.interrupt();
+        (ear, move || interrupt.check().is_ok())
+    }
+
     /// What such a wait is given.
     pub fn interrupt(&self) -> Interrupt {
         let (heard, stopped) = (self.heard.clone(), self.stopped.clone());
@@ -64,6 +71,15 @@ impl Ear {
         match (error, heard) {
             (shmeld::Error::Interrupted, Some(heard)) => heard,
             _ => raise(error, context),
+        }
+    }
+
+    /// The same for an error of the kernel's objects.
+    pub fn os_exception(&self, error: &shmeld::os::Error, context: &Context) -> PyErr {
+        let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).take();
+        match (error.kind(), heard) {
+            (ErrorKind::Interrupted, Some(heard)) => heard,
+            _ => os_error(error, context),
         }
     }
 }
