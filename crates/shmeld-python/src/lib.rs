@@ -32,5 +32,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<requester::ImageRequester>()?;
     module.add_class::<provider::ImageProvider>()?;
     module.add_function(wrap_pyfunction!(sysv::ftok, module)?)?;
+    module.add_function(wrap_pyfunction!(waiting::leave, module)?)?;
+    module.add_function(wrap_pyfunction!(server::install_sigbus_guard, module)?)?;
     Ok(())
 }

@@ -1,6 +1,8 @@
 //! The requesting end of an image channel: pixels go straight into memory of numpy or into a new vector that numpy then owns.
 
-use std::sync::{Mutex, TryLockError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, TryLockError};
+use std::time::{Duration, Instant};
 
 use numpy::{PyArray1, PyReadwriteArray1};
 use pyo3::prelude::*;
@@ -11,6 +13,11 @@ use crate::errors::{Context, broken_lock, refuse};
 use crate::guard::Guarded;
 use crate::waiting::{Ear, duration};
 
+/// How long `close` waits for a thread that is in a request: several slices of its wait.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// Between two looks for that.
+const NAP: Duration = Duration::from_millis(2);
+
 /// Height, width, channels, and the pixels if they did not fit where they were wanted.
 type Image<'py> = (u64, u64, u64, Option<Bound<'py, PyArray1<u8>>>);
 
@@ -19,6 +26,7 @@ type Image<'py> = (u64, u64, u64, Option<Bound<'py, PyArray1<u8>>>);
 pub struct ImageRequester {
     requester: Mutex<Guarded<Option<Requester>>>,
     ear: Ear,
+    stopped: Arc<AtomicBool>,
     channel: ChannelName,
 }
 
@@ -35,7 +43,8 @@ impl ImageRequester {
     #[pyo3(signature = (channel, *, public, force))]
     fn new(py: Python<'_>, channel: &str, public: bool, force: bool) -> PyResult<Self> {
         let channel = channel_name(channel)?;
-        let ear = Ear::default();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let ear = Ear::until(stopped.clone());
         let options = RequesterOptions { public, force };
         let requester = py
             .detach(|| Requester::create(&channel, options))
@@ -43,6 +52,7 @@ impl ImageRequester {
         Ok(Self {
             requester: Mutex::new(Guarded::new(Some(requester))),
             ear,
+            stopped,
             channel,
         })
     }
@@ -66,9 +76,8 @@ impl ImageRequester {
         let context = Context::new("request", escape(name));
         let timeout = duration(timeout)?;
         let mut guarded = self.requester.try_lock().map_err(|error| self.locked(&error))?;
-        let Some(requester) = guarded.get_mut()?.as_mut() else {
-            return Err(refuse(&context, "the requester is closed", None));
-        };
+        let closed = || refuse(&context, "the requester is closed", None);
+        let requester = guarded.get_mut()?.as_mut().ok_or_else(closed)?;
         let mut memory = memory;
         let lent = match memory.as_mut() {
             Some(memory) => Some(memory.as_slice_mut()?),
@@ -81,15 +90,34 @@ impl ImageRequester {
         };
         let interrupt = self.ear.interrupt();
         let answered = py.detach(|| requester.request(name, &mut place, timeout, &interrupt));
-        let geometry = answered.map_err(|error| self.ear.exception(&error, &context))?;
+        let geometry = answered.map_err(|error| match error {
+            // Relaxed: the flag publishes nothing but itself.
+            shmeld::Error::Interrupted if self.stopped.load(Ordering::Relaxed) => closed(),
+            error => self.ear.exception(&error, &context),
+        })?;
         let new = std::mem::take(&mut place.new);
         let new = (!new.is_empty()).then(|| PyArray1::from_vec(py, new));
         Ok((geometry.height(), geometry.width(), geometry.channels(), new))
     }
 
-    /// Removes the channel. In a fork of the process that made it nothing happens.
+    /// Makes a request in another thread end soon, and every later one at once.
+    fn stop(&self) {
+        // Relaxed: the flag publishes nothing but itself.
+        self.stopped.store(true, Ordering::Relaxed);
+    }
+
+    /// Ends a request in another thread and removes the channel. In a fork of the process that made it nothing happens.
     fn close(&self, py: Python<'_>) -> PyResult<()> {
-        let mut guarded = self.requester.try_lock().map_err(|error| self.locked(&error))?;
+        self.stop();
+        let end = Instant::now() + CLOSE_MAX;
+        let mut guarded = loop {
+            match self.requester.try_lock() {
+                Ok(guarded) => break guarded,
+                Err(error) if Instant::now() >= end => return Err(self.locked(&error)),
+                Err(_) => py.detach(|| std::thread::sleep(NAP)),
+            }
+            py.check_signals()?;
+        };
         if let Ok(requester) = guarded.get_mut() {
             let requester = requester.take();
             py.detach(|| drop(requester));

@@ -19,6 +19,12 @@ use crate::session::{server_error, server_name};
 /// How often a wait for the server's end asks the interpreter.
 const SLICE: Duration = Duration::from_millis(50);
 
+/// Guards mapped memory against peers that cut it off: for the whole process, so only where somebody asks.
+#[pyfunction]
+pub fn install_sigbus_guard() -> PyResult<()> {
+    sigbus::install().map_err(|error| os_error(&error, &Context::new("install", "the SIGBUS guard")))
+}
+
 type Ended = shmeld::Result<Ending>;
 
 /// A server that runs.

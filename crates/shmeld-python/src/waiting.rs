@@ -4,7 +4,8 @@
 //! interpreter is asked; an exception of a signal handler ends the wait and is what the caller sees.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::thread::ThreadId;
 use std::time::{Duration, Instant};
 
 use pyo3::prelude::*;
@@ -17,6 +18,23 @@ use crate::errors::{Context, os_error, raise, refuse};
 const SLICE: Duration = Duration::from_millis(100);
 /// How often it is asked at most: to take its lock costs more than a small file.
 const QUESTION_INTERVAL: Duration = Duration::from_millis(25);
+
+/// The thread that ends the interpreter, once it does.
+static LEAVING: OnceLock<ThreadId> = OnceLock::new();
+
+/// From now on no other thread asks the interpreter anything: Python before 3.14 frees what such a question looks at while it is ending.
+#[pyfunction]
+pub fn leave() {
+    let _ = LEAVING.set(std::thread::current().id());
+}
+
+/// Where the interpreter is ending a thread stays outside, for the moment that the process still lives.
+fn stay_outside_at_the_end() {
+    let leaver = LEAVING.get();
+    while leaver.is_some_and(|leaver| *leaver != std::thread::current().id()) {
+        std::thread::park();
+    }
+}
 
 /// Asks the interpreter for waits that take an [`Interrupt`], and keeps what it said.
 #[derive(Clone, Default)]
@@ -54,6 +72,7 @@ impl Ear {
             if asked.elapsed() < QUESTION_INTERVAL {
                 return false;
             }
+            stay_outside_at_the_end();
             *asked = Instant::now();
             match Python::attach(|py| py.check_signals()) {
                 Ok(()) => false,
@@ -113,7 +132,12 @@ pub fn in_slices<T: Send>(
     loop {
         let slice_end = Instant::now() + SLICE;
         let end = deadline.map_or(slice_end, |deadline| deadline.min(slice_end));
-        match py.detach(|| wait(Some(end))) {
+        let waited = py.detach(|| {
+            let waited = wait(Some(end));
+            stay_outside_at_the_end();
+            waited
+        });
+        match waited {
             Ok(value) => return Ok(Some(value)),
             Err(error) if error.kind() == ErrorKind::TimedOut => {}
             Err(error) => return Err(os_error(&error, context)),

@@ -13,11 +13,16 @@
 =====================================  ======================================================================
 
 Every wait lets other threads run and ends with Ctrl-C. After a fork the objects of the parent can be used by the parent only, and the
-child's garbage collector takes nothing away from it: make new ones in the child.
+child's garbage collector takes nothing away from it: make new ones in the child. What is open when the process ends is closed.
+
+A peer may cut shared memory off while it is mapped here, which the kernel answers with SIGBUS. A :class:`Client` or :class:`Server` therefore
+guards the whole process against that. Images do without, through system calls; :func:`install_sigbus_guard` lets them be copied through
+mappings too, which is faster. The guard is a signal handler that passes on what is not its own: call ``faulthandler.enable()`` before, not after.
 """
 
 from . import ipc, posix, sysv
 from ._native import VERSION as __version__
+from ._native import install_sigbus_guard
 from .errors import (
     AlreadyExists,
     AlreadyRunning,
@@ -81,6 +86,7 @@ __all__ = [
     "WouldBlock",
     "__version__",
     "get",
+    "install_sigbus_guard",
     "ipc",
     "posix",
     "sysv",

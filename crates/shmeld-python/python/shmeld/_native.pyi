@@ -20,6 +20,8 @@ __all__ = [
     "SysvSharedMemory",
     "VERSION",
     "ftok",
+    "install_sigbus_guard",
+    "leave",
 ]
 
 _Owner = tuple[int, int, int, int, int]
@@ -116,6 +118,8 @@ class PosixMessageQueue:
     def receive(self, timeout: Optional[float]) -> tuple[bytes, int]: ...
 
 def ftok(path: Any, project: int) -> int: ...
+def leave() -> None: ...
+def install_sigbus_guard() -> None: ...
 
 @final
 class SysvSharedMemory:
@@ -190,6 +194,7 @@ class ImageRequester:
         shape: Optional[tuple[int, int, int]],
         timeout: Optional[float],
     ) -> tuple[int, int, int, Optional[NDArray[np.uint8]]]: ...
+    def stop(self) -> None: ...
     def close(self) -> None: ...
 
 @final

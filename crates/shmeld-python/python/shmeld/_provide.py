@@ -1,4 +1,4 @@
-"""A provider as a process of its own, for :class:`shmeld.ImageLoader`: ``python -m shmeld._provide CHANNEL FOLDER``.
+"""A provider as a process of its own, for :class:`shmeld.ImageLoader`.
 
 It ends when its standard input does: with its parent, however that ends.
 """
@@ -6,11 +6,13 @@ It ends when its standard input does: with its parent, however that ends.
 from __future__ import annotations
 
 import os
-import signal
-import sys
 import threading
 
+from . import _native
 from .images import ImageProvider
+
+START = "import sys; channel, folder, *sys.path = sys.argv[1:]; from shmeld._provide import main; main(channel, folder)"
+"""What Python runs with channel, folder and the path of modules: that of the parent, without the present directory, where anybody may write."""
 
 
 def _stop_with_parent(provider: ImageProvider) -> None:
@@ -19,14 +21,10 @@ def _stop_with_parent(provider: ImageProvider) -> None:
     provider.stop()
 
 
-def main() -> None:
+def main(channel: str, folder: str) -> None:
     """Serves until the standard input ends."""
-    # Ctrl-C reaches the whole group; the parent decides.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    provider = ImageProvider(sys.argv[1], sys.argv[2])
+    # A process of our own: nobody else's handler is in the way.
+    _native.install_sigbus_guard()
+    provider = ImageProvider(channel, folder)
     threading.Thread(target=_stop_with_parent, args=(provider,), daemon=True).start()
     provider.serve()
-
-
-if __name__ == "__main__":
-    main()

@@ -91,6 +91,10 @@ class Client:
     def __repr__(self) -> str:
         return f"Client({self.server!r})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process begins a session of its own.
+        return {**self.__dict__, "_session": None}
+
     def close(self) -> None:
         """Tells the server that the session is over. The next request would begin another."""
         session, self._session = self._session, None

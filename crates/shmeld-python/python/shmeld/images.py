@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 import numpy as np
 
-from . import _native
+from . import _exit, _native
 from .errors import Invalid, StillInUse
 
 if TYPE_CHECKING:
@@ -55,6 +55,7 @@ class ImageRequester:
         self._bytes = 0
         self._buffers: list[_Buffer] = []
         self._given: list[NDArray[np.uint8]] = []
+        _exit.close_at_exit(self)
 
     def request(
         self, name: Name, *, out: Optional[Image] = None, timeout: Optional[float] = -1.0
@@ -87,8 +88,15 @@ class ImageRequester:
         return Loan(self, name, timeout)
 
     def close(self) -> None:
-        """Removes the channel."""
+        """Removes the channel. A request that another thread is waiting in ends with :class:`shmeld.Invalid`."""
         self._native.close()
+
+    def stop(self) -> None:
+        """Ends a request that another thread is waiting in, and refuses every later one."""
+        self._native.stop()
+
+    def _at_exit(self) -> None:
+        self.close()
 
     def _memory(self) -> Optional[NDArray[np.uint8]]:
         """For an image as large as the last one: that of an image which nobody has any more, or new memory, which costs more than the pixels."""
@@ -244,6 +252,10 @@ class _Counted:
 _BASE = _Counted().count()
 
 
+_EXIT_MAX = 2.0
+"""How many seconds the end of the process waits for the function of a provider."""
+
+
 @dataclass(frozen=True)
 class Served:
     """One answered request."""
@@ -281,6 +293,7 @@ class ImageProvider:
         self._native = _native.ImageProvider(channel, folder=folder, function=function, requester_uids=uids)
         self.channel = self._native.channel
         self._thread: Optional[threading.Thread] = None
+        _exit.close_at_exit(self)
 
     def serve_next(self, timeout: Optional[float] = None) -> Optional[Served]:
         """Waits for a request and answers it; ``None`` if there was none within ``timeout`` seconds (``None``: for ever)."""
@@ -309,6 +322,13 @@ class ImageProvider:
         thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join()
+        self._native.close()
+
+    def _at_exit(self) -> None:
+        self._native.stop()
+        if self._thread is not None:
+            # Not for ever: its function may be waiting for something.
+            self._thread.join(_EXIT_MAX)
         self._native.close()
 
     def __enter__(self) -> ImageProvider:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import queue
+import re
+import secrets
 import subprocess
 import sys
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Optional, Union
 
-from .errors import Invalid
+from . import _exit, _provide
+from .errors import Error, Invalid, NotFound
 from .images import ImageRequester, Name
 
 if TYPE_CHECKING:
@@ -26,9 +29,10 @@ if TYPE_CHECKING:
 class ImageLoader:
     """A sequence of images, fetched ahead of whoever goes through it, in the order of their names.
 
-    It asks on the channels ``CHANNEL-0`` to ``CHANNEL-(channels - 1)``. With ``folder`` it starts a provider process for each of them, which
-    decodes the files of that folder; without, they are somebody else's: ``shmeld image provide CHANNEL-0 DIR``, for example. ``ahead`` images are
-    fetched before they are asked for. ``timeout`` is how many seconds one may take.
+    With ``folder`` it starts a provider process for each of its channels, which decodes the files of that folder; their names begin with
+    ``channel`` and are new ones each time. Without, it asks on the channels ``CHANNEL-0`` to ``CHANNEL-(channels - 1)``, and the providers are somebody
+    else's: ``shmeld image provide CHANNEL-0 DIR``, for example. ``ahead`` images are fetched before they are asked for. ``timeout`` is how many
+    seconds one may take.
 
     It has a length, gives the image of an index, and can be gone through again and again, as a ``torch.utils.data.Dataset`` wants it:
 
@@ -43,7 +47,8 @@ class ImageLoader:
             tensor = torch.from_numpy(image).permute(2, 0, 1)
         batches = torch.utils.data.DataLoader(loader, batch_size=8)   # or one by one, by index; images of one shape
 
-    In a forked process (a worker of a ``DataLoader``) it begins anew with channels of its own, if it has a folder.
+    In another process (a worker of a ``DataLoader``, forked or spawned) it begins anew with channels of its own, if it has a folder.
+    :meth:`close` ends what is under way; an iterator that goes on afterwards raises :class:`shmeld.Invalid`.
     """
 
     def __init__(
@@ -61,7 +66,10 @@ class ImageLoader:
         self.names = list(names)
         self._channels = channels
         self._channel = channel
-        self._folder = None if folder is None else os.fspath(folder)
+        # As it is called from here: the first image may be wanted when the present directory is another.
+        self._folder = None if folder is None else os.path.abspath(os.fspath(folder))
+        if self._folder is not None and not os.path.isdir(self._folder):
+            raise NotFound("load", self._folder, "no such directory", errno=2)
         self._ahead = 2 * channels if ahead is None else max(ahead, 1)
         self._timeout = timeout
         self._crew: Optional[_Crew] = None
@@ -82,22 +90,22 @@ class ImageLoader:
             while position < len(self.names) and len(under_way) < self._ahead:
                 under_way.append(crew.fetch(self.names[position]))
                 position += 1
+            crew.check()
             yield _image(under_way.pop(0).get())
 
     def close(self) -> None:
-        """Ends the providers that it started and removes its channels."""
+        """Ends the providers that it started and removes its channels. The next image would begin anew."""
         crew, self._crew = self._crew, None
-        if crew is not None and crew.pid == os.getpid():
+        if crew is not None:
             crew.close()
 
     def _begin(self) -> _Crew:
-        if self._crew is None or self._crew.pid != os.getpid():
-            # Of the parent, if this is a fork: its threads are not here.
-            channel = self._channel
-            if self._crew is not None and self._folder is not None:
-                channel = f"{channel}-{os.getpid()}"
-            self._crew = _Crew(channel, self._channels, self._folder, self._timeout)
-        return self._crew
+        with _beginning:
+            if self._crew is None or self._crew.pid != os.getpid():
+                # Of the parent, if this is a fork: its threads are not here.
+                self._crew = _Crew(self._channel, self._channels, self._folder, self._timeout)
+                weakref.finalize(self, self._crew.close)
+            return self._crew
 
     def __enter__(self) -> ImageLoader:
         return self
@@ -114,7 +122,7 @@ class ImageLoader:
         return f"<ImageLoader of {len(self)} images on {self._channels} channels>"
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_crew": None, "_channel": f"{self._channel}-{os.getpid()}"}
+        return {**self.__dict__, "_crew": None}
 
 
 class _Crew:
@@ -122,18 +130,24 @@ class _Crew:
 
     def __init__(self, channel: str, channels: int, folder: Optional[str], timeout: Optional[float]) -> None:
         self.pid = os.getpid()
+        self._folder = folder
         self._wanted: queue.SimpleQueue[Optional[tuple[Name, queue.SimpleQueue[Outcome]]]] = queue.SimpleQueue()
-        self._providers: list[subprocess.Popen[bytes]] = []
+        self._providers: dict[str, subprocess.Popen[bytes]] = {}
         self._requesters: list[ImageRequester] = []
         self._threads: list[threading.Thread] = []
+        self._closing = threading.Lock()
+        self._is_closed = False
+        _crews.add(self)
         # Its threads keep it alive to the end of the process, whoever forgets it.
-        atexit.register(self.close)
+        _exit.close_at_exit(self)
+        if folder is not None:
+            _sweep(channel)
+            # A name that nobody has had: a provider of a loader that died could still answer on another.
+            channel = f"{channel}-{secrets.token_hex(4)}"
         try:
             for number in range(channels):
                 self._requesters.append(ImageRequester(f"{channel}-{number}", timeout=timeout))
-                if folder is not None:
-                    command = [sys.executable, "-m", "shmeld._provide", f"{channel}-{number}", folder]
-                    self._providers.append(subprocess.Popen(command, stdin=subprocess.PIPE))
+                self._provide(self._requesters[-1].channel)
         except BaseException:
             self.close()
             raise
@@ -142,35 +156,103 @@ class _Crew:
             thread.start()
             self._threads.append(thread)
 
+    def check(self) -> None:
+        """Whether it still works, and for this process."""
+        if self._is_closed or self.pid != os.getpid():
+            why = "is closed" if self._is_closed else f"belongs to process {self.pid}, of which this one is a fork"
+            raise Invalid("load", "an image", f"the loader {why}", hint="go through the loader anew", exit_code=2)
+
     def fetch(self, name: Name) -> queue.SimpleQueue[Outcome]:
         """Has an image fetched; what becomes of it comes out of the queue."""
         outcome: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
-        self._wanted.put((name, outcome))
+        with self._closing:
+            self.check()
+            self._wanted.put((name, outcome))
         return outcome
 
     def close(self) -> None:
-        atexit.unregister(self.close)
         if self.pid != os.getpid():
             return
-        for _ in self._threads:
-            self._wanted.put(None)
+        with self._closing:
+            if not self._is_closed:
+                self._is_closed = True
+                for _ in self._threads:
+                    self._wanted.put(None)
+        for requester in self._requesters:
+            requester.stop()
         for thread in self._threads:
-            thread.join()
-        for provider in self._providers:
-            if provider.stdin is not None:
-                provider.stdin.close()
-        for provider in self._providers:
-            provider.wait()
+            if thread is not threading.current_thread():
+                thread.join()
         for requester in self._requesters:
             requester.close()
+        for provider in self._providers.values():
+            _close_input(provider)
+        for provider in self._providers.values():
+            try:
+                provider.wait(_END_MAX)
+            except subprocess.TimeoutExpired:
+                provider.kill()
+                provider.wait()
+
+    def _at_exit(self) -> None:
+        self.close()
+
+    def close_inputs_in_fork(self) -> None:
+        """The providers end with their input: a fork must not hold it open."""
+        for provider in self._providers.values():
+            _close_input(provider)
+
+    def _provide(self, channel: str) -> None:
+        """Has a process answer on a channel, unless one does, or somebody else is to."""
+        if self._folder is None or (channel in self._providers and self._providers[channel].poll() is None):
+            return
+        command = [sys.executable, "-c", _provide.START, channel, self._folder, *sys.path]
+        # In a session of its own: Ctrl-C is for the parent, which decides.
+        self._providers[channel] = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
 
     def _work(self, requester: ImageRequester) -> None:
         while (job := self._wanted.get()) is not None:
             name, outcome = job
             try:
+                self.check()
+                self._provide(requester.channel)
                 outcome.put(requester.request(name))
             except Exception as error:  # noqa: BLE001 - it is raised where the image is taken
                 outcome.put(error)
+
+
+_END_MAX = 5.0
+"""How many seconds a provider gets to end by itself."""
+_crews: weakref.WeakSet[_Crew] = weakref.WeakSet()
+_beginning = threading.Lock()
+
+
+def _after_fork() -> None:
+    global _beginning
+    # Whoever held it is not here.
+    _beginning = threading.Lock()
+    for crew in list(_crews):
+        crew.close_inputs_in_fork()
+    _crews.clear()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def _close_input(provider: subprocess.Popen[bytes]) -> None:
+    if provider.stdin is not None:
+        provider.stdin.close()
+
+
+def _sweep(channel: str) -> None:
+    """Removes channels of loaders that were killed: their names are never used again. Those of the living are left alone."""
+    pattern = re.compile(rf"SEG_({re.escape(channel.replace('/', '_'))}-[0-9a-f]{{8}}-\d+)_HEAD")
+    for found in map(pattern.fullmatch, os.listdir("/dev/shm")):
+        if found:
+            try:
+                ImageRequester(found[1]).close()
+            except Error:
+                continue
 
 
 def _image(outcome: Outcome) -> Image:

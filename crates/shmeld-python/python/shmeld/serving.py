@@ -6,7 +6,7 @@ import os
 from types import TracebackType
 from typing import Optional, Union
 
-from . import _forks, _native
+from . import _exit, _forks, _native
 
 
 class Server:
@@ -50,6 +50,7 @@ class Server:
             region_bytes_max=region_bytes_max,
         )
         _forks.server_runs(name)
+        _exit.close_at_exit(self)
 
     @property
     def is_running(self) -> bool:
@@ -63,6 +64,9 @@ class Server:
     def wait(self) -> bool:
         """Waits until the server ends: by ``stop`` in another thread, or by ``once``. ``False`` if that client died before it was done."""
         return self._server.wait()
+
+    def _at_exit(self) -> None:
+        self.stop()
 
     def __enter__(self) -> Server:
         return self
