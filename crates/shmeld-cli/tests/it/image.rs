@@ -260,3 +260,20 @@ fn explained_exchange_names_each_step_its_object_and_why() {
     }
     gallery.finish();
 }
+
+/// Its decoder indexes beyond a row. That is caught; it used to be told as if the provider had ended, with paths of where it was built.
+#[test]
+fn file_that_makes_its_decoder_panic_is_a_broken_file_and_no_more() {
+    let gallery = Gallery::new("image-panic");
+    gallery.world().put("bad.jpg", include_bytes!("panicking.jpg"));
+    gallery.put("1-4x3x1");
+    let provider = gallery.provide().args(["-n", "2"]).start();
+    let outcome = gallery.request().args(["bad", "1-4x3x1"]).run();
+    outcome
+        .expect_code(1)
+        .expect_said("image bad: bad.jpg: it is a broken jpg file");
+    gallery.assert_got("1-4x3x1");
+    let provider = provider.finish().expect_code(0);
+    assert!(!provider.stderr.contains("panicked"), "{}", provider.stderr);
+    gallery.finish();
+}

@@ -5,12 +5,12 @@
 //! an animation it is the first picture.
 
 use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::{ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 use shmeld_os::name::escape;
 
 use super::jpeg::decode_jpeg;
+use super::quiet::caught;
 use super::{BYTES_MAX, Geometry, GeometryError, PIXELS_MAX};
 
 /// The largest image file that is read: the largest image with 16 bits a channel, without compression.
@@ -136,12 +136,12 @@ pub fn decode(file: &[u8], limits: DecodeLimits, pixels: &mut Vec<u8>) -> Result
     let format = image::guess_format(file).map_err(|_| DecodeError::UnknownFormat)?;
     // The decoders are written by others for bytes by anybody. They do not mean to panic, and have done so; a provider must go on. What
     // they were doing then is thrown away whole: nothing of it is looked at again.
-    let outcome = catch_unwind(AssertUnwindSafe(|| match format {
+    let outcome = caught(|| match format {
         ImageFormat::Jpeg => decode_jpeg(file, limits, pixels),
         format if format.reading_enabled() => decode_as(format, file, limits, pixels),
         _ => Err(DecodeError::UnknownFormat),
-    }));
-    let outcome = outcome.unwrap_or_else(|_| Err(broken(name_of(format), "its decoder failed")));
+    });
+    let outcome = outcome.unwrap_or_else(|| Err(broken(name_of(format), "its decoder failed")));
     if outcome.is_err() {
         // What a broken file only promised is not kept, to be filled with zeros for the next one.
         *pixels = Vec::new();

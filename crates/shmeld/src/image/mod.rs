@@ -41,6 +41,8 @@ mod owned;
 mod picture_folder;
 mod provider;
 #[cfg(feature = "codecs")]
+mod quiet;
+#[cfg(feature = "codecs")]
 mod raw;
 mod requester;
 mod room;
