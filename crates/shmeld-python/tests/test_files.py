@@ -52,6 +52,11 @@ def test_what_is_refused_says_what_and_why(name: str, samples: Path, tmp_path: P
         assert (error.operation, error.object, error.reason) == ("get", "nope", "no such file (FNF)")
         again = pickle.loads(pickle.dumps(error))
         assert str(again) == str(error) == "get nope: no such file (FNF)" and again.exit_code == 1
+        session = client._session
+        for fails in (client.get, client.ls):
+            with pytest.raises(shmeld.NotFound):
+                fails("nope")
+        assert client._session is session is not None, "what is not there costs no session"
         with pytest.raises(shmeld.LimitReached, match="bytes_max=10"):
             client.get("a.jpg", bytes_max=10)
         with pytest.raises(shmeld.NotFound):

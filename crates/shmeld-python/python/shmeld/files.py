@@ -132,6 +132,7 @@ class Client:
         is given up ends the session; the next request begins another.
         """
         total = 0
+        failure: Optional[Error] = None
         outputs = _outputs()
         for event in self._run("get", [name], target=None, below=False, verify=verify, outputs=outputs):
             if event[0] == "begun":
@@ -150,7 +151,10 @@ class Client:
                 total += event[1]
                 progress(os.fsdecode(name), total, size)
             elif event[0] == "failed":
-                raise event[2]
+                failure = event[2]
+        # Only now: a session whose answer has come to its end can be used again.
+        if failure is not None:
+            raise failure
 
     def save(
         self,
@@ -196,13 +200,16 @@ class Client:
     def ls(self, pattern: Name = "", *, recursive: bool = False) -> list[Entry]:
         """The files that the server offers, sorted by name: all, those that match a pattern, or those of a directory."""
         found = []
+        failure: Optional[Error] = None
         kind = "list-all" if recursive else "list"
         for event in self._run(kind, [pattern], target=None, below=False, verify=False, outputs=_outputs()):
             if event[0] == "failed":
-                raise event[2]
+                failure = event[2]
             if event[0] == "entry":
                 _, name, what, size, mode, modified, (uid, gid), target = event
                 found.append(Entry(_text(name), what, size, mode, modified, uid, gid, _text(target)))
+        if failure is not None:
+            raise failure
         return sorted(found, key=lambda entry: entry.name)
 
     def status(self) -> Mapping[str, Any]:

@@ -117,6 +117,10 @@ class SharedMemory(_Handle):
 class Semaphore(_Handle):
     """A named semaphore. With ``value`` it is created and must not exist yet; without, it is opened.
 
+    Share one only with those whom you would let end this process: it is operated by the C library, which believes what it finds in the
+    semaphore's memory. Whoever may open a semaphore may write there, and a forged word makes the C library abort. (Those of image channels are
+    operated by the kernel instead, which can take all units or none: not enough for a semaphore that counts.)
+
     >>> import os
     >>> with Semaphore(f"/example-{os.getpid()}", 1, unlink_on_exit=True) as semaphore:
     ...     semaphore.acquire(), semaphore.acquire(timeout=0)
