@@ -94,3 +94,16 @@ def test_the_list_has_every_kind(name: str) -> None:
         assert memory["uid"] == os.geteuid()
         assert found[f"sem:{name}"]["kind"] == "posix semaphore"
         assert found[f"sysv:#{segment.id}"]["bytes"] == 32
+
+
+def test_the_list_has_system_v_queues_and_sets() -> None:
+    """The kernel's table of queues calls their number msqid, unlike its others."""
+    with sysv.MessageQueue(sysv.PRIVATE, create=True, mode=0o640, remove_on_exit=True) as queue, sysv.SemaphoreSet(
+        sysv.PRIVATE, semaphores=3, create=True, remove_on_exit=True
+    ) as group, warnings.catch_warnings():
+        warnings.simplefilter("ignore", ipc.NotListed)
+        queue.send(b"12345")
+        found = {(record["kind"], record["id"]): record for record in ipc.list()}
+        listed, three = found["sysv queue", queue.id], found["sysv semaphores", group.id]
+        assert (listed["address"], listed["bytes"], listed["mode"]) == (f"sysv:#{queue.id}", 5, 0o640)
+        assert (three["semaphores"], three["bytes"]) == (3, None)

@@ -13,10 +13,11 @@ from typing import Literal, Optional, TypedDict
 Kind = Literal["posix shared memory", "posix semaphore", "posix queue", "sysv shared memory", "sysv semaphores", "sysv queue"]
 
 _SHARED_MEMORY = "/dev/shm"
-_SYSV: tuple[tuple[str, Kind, str], ...] = (
-    ("shm", "sysv shared memory", "size"),
-    ("sem", "sysv semaphores", "nsems"),
-    ("msg", "sysv queue", "cbytes"),
+# The table, what is in it, and the headings of number and amount.
+_SYSV: tuple[tuple[str, Kind, str, str], ...] = (
+    ("shm", "sysv shared memory", "shmid", "size"),
+    ("sem", "sysv semaphores", "semid", "nsems"),
+    ("msg", "sysv queue", "msqid", "cbytes"),
 )
 
 
@@ -128,7 +129,7 @@ def _record(kind: Kind, address: str, status: os.stat_result, size: Optional[int
 
 
 def _sysv() -> Iterator[Record]:
-    for table, kind, amount in _SYSV:
+    for table, kind, identifier, amount in _SYSV:
         try:
             with open(f"/proc/sysvipc/{table}", encoding="ascii") as lines:
                 heading = next(lines).split()
@@ -136,7 +137,7 @@ def _sysv() -> Iterator[Record]:
         except (OSError, StopIteration):
             continue
         for row in rows:
-            key, number = int(row["key"]) & 0xFFFFFFFF, int(row[f"{table}id"])
+            key, number = int(row["key"]) & 0xFFFFFFFF, int(row[identifier])
             yield {
                 "kind": kind,
                 "address": f"sysv:{key:#010x}" if key else f"sysv:#{number}",
