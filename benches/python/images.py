@@ -9,6 +9,7 @@ Each figure is a ratio of medians over runs in random order in one go; the quart
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import os
 import random
@@ -16,7 +17,7 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -40,16 +41,23 @@ def provide(channel: str) -> None:
     shmeld.ImageProvider(channel, images).serve()
 
 
+def counts(orders: Connection) -> Iterator[int]:
+    """How many frames are asked for, until whoever asks ends."""
+    with contextlib.suppress(EOFError):
+        while True:
+            yield orders.recv()
+
+
 def put(queue: Any, orders: Connection) -> None:
     images = frames()
-    while (count := orders.recv()) is not None:
+    for count in counts(orders):
         for number in range(count):
             queue.put(images[number % len(images)])
 
 
 def send(pipe: Connection, orders: Connection) -> None:
     images = frames()
-    while (count := orders.recv()) is not None:
+    for count in counts(orders):
         for number in range(count):
             pipe.send(images[number % len(images)])
 
