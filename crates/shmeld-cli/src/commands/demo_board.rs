@@ -1,7 +1,6 @@
 //! `shmeld demo board`: posters and readers of one message board as processes; what each did is told in its own words, what came of it is
 //! looked at.
 
-use std::path::Path;
 use std::time::Instant;
 
 use shmeld::os::sysv::Key;
@@ -10,7 +9,7 @@ use super::board;
 use super::demo_board_cast::{Actor, Cast};
 use super::demo_process::{Trouble, show_status};
 use super::demo_stage::{TemporaryDirectory, random_tag};
-use super::demo_story::{Story, command_for, counted, wrapped};
+use super::demo_story::{Story, wrapped};
 use crate::args_board::{BoardArgs, BoardCommand, BoardTalkArgs, KeyArgs, PostArgs, ReadArgs};
 use crate::args_demo::{DemoArgs, DemoRole};
 use crate::program::{Program, exit};
@@ -35,7 +34,7 @@ pub fn run(program: &Program, args: &DemoArgs) -> u8 {
     let start = Instant::now();
     let mut story = Story::new();
     match play(program, &mut story) {
-        Ok(()) => conclude(program, &story, start),
+        Ok(()) => story.end(program, start, "board", ["a", "b"]),
         Err(Trouble::Interrupted) => {
             program.complain("interrupted; everything that was made is removed", None);
             program.signal_code()
@@ -200,24 +199,4 @@ fn tell_steps(story: &Story, who: &str, actor: &Actor<'_>) {
             story.tell(&format!("{:INDENT$}{line}", ""));
         }
     }
-}
-
-fn conclude(program: &Program, story: &Story, start: Instant) -> u8 {
-    let (held, failed) = story.verdict();
-    if !failed.is_empty() {
-        story.conclude(&format!("{} failed:", counted(failed.len() as u64, "check")));
-        for claim in failed {
-            program.complain(&format!("demo: {claim}"), None);
-        }
-        return exit::NOT_DELIVERED;
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    story.conclude(&format!(
-        "{held} checks held in {seconds:.2} s: nothing left behind."
-    ));
-    let shmeld = command_for("shmeld").unwrap_or_else(|| Path::new("shmeld").display().to_string());
-    story.conclude("Now you, in two terminals, in either order:");
-    story.tell(&format!("{shmeld} demo board --role a"));
-    story.tell(&format!("{shmeld} demo board --role b"));
-    exit::DONE
 }

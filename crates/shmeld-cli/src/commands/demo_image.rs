@@ -11,7 +11,7 @@ use shmeld::os::posix::shm::SharedMemory;
 use super::demo_board_cast::Actor;
 use super::demo_process::{Trouble, ourselves, show_status};
 use super::demo_stage::{TemporaryDirectory, random_tag};
-use super::demo_story::{Story, command_for, counted, wrapped};
+use super::demo_story::{Story, wrapped};
 use super::image;
 use crate::args_demo::{DemoArgs, DemoRole};
 use crate::args_image::{ImageArgs, ImageCommand, ImageTalkArgs, PictureFormat, ProvideArgs, RequestArgs};
@@ -37,7 +37,9 @@ pub fn run(program: &Program, args: &DemoArgs) -> u8 {
     let mut story = Story::new();
     let outcome = match args.role {
         Some(role) => play_role(program, args, role),
-        None => play(program, &mut story).map(|()| conclude(program, &story, start)),
+        None => {
+            play(program, &mut story).map(|()| story.end(program, start, "image", ["requester", "provider"]))
+        }
     };
     match outcome {
         Ok(code) => code,
@@ -322,24 +324,4 @@ fn tell_steps(story: &mut Story, who: &str, actor: &Actor<'_>) {
         }
         told.push((call, why));
     }
-}
-
-fn conclude(program: &Program, story: &Story, start: Instant) -> u8 {
-    let (held, failed) = story.verdict();
-    if !failed.is_empty() {
-        story.conclude(&format!("{} failed:", counted(failed.len() as u64, "check")));
-        for claim in failed {
-            program.complain(&format!("demo: {claim}"), None);
-        }
-        return exit::NOT_DELIVERED;
-    }
-    let seconds = start.elapsed().as_secs_f64();
-    story.conclude(&format!(
-        "{held} checks held in {seconds:.2} s: nothing left behind."
-    ));
-    let shmeld = command_for("shmeld").unwrap_or_else(|| "shmeld".to_owned());
-    story.conclude("Now you, in two terminals, in either order:");
-    story.tell(&format!("{shmeld} demo image --role requester"));
-    story.tell(&format!("{shmeld} demo image --role provider"));
-    exit::DONE
 }

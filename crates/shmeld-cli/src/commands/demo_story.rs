@@ -2,6 +2,9 @@
 
 use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::time::Instant;
+
+use crate::program::{Program, exit};
 
 /// What is told, and what was found out.
 #[derive(Debug)]
@@ -47,6 +50,28 @@ impl Story {
     pub fn conclude(&self, text: &str) {
         self.write("");
         self.write(&self.emphasis(text));
+    }
+
+    /// The end of a demonstration that two terminals can play too: what was found out, and the two commands. The exit code.
+    #[must_use]
+    pub fn end(&self, program: &Program, start: Instant, demonstration: &str, roles: [&str; 2]) -> u8 {
+        if !self.failed.is_empty() {
+            self.conclude(&format!("{} failed:", counted(self.failed.len() as u64, "check")));
+            for claim in &self.failed {
+                program.complain(&format!("demo: {claim}"), None);
+            }
+            return exit::NOT_DELIVERED;
+        }
+        let (held, seconds) = (self.held, start.elapsed().as_secs_f64());
+        self.conclude(&format!(
+            "{held} checks held in {seconds:.2} s: nothing left behind."
+        ));
+        let shmeld = command_for("shmeld").unwrap_or_else(|| "shmeld".to_owned());
+        self.conclude("Now you, in two terminals, in either order:");
+        for role in roles {
+            self.tell(&format!("{shmeld} demo {demonstration} --role {role}"));
+        }
+        exit::DONE
     }
 
     /// Notes whether `claim` is true; what is not true is told at once, with the reason.
