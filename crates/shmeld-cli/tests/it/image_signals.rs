@@ -1,34 +1,16 @@
 //! Both sides of a channel of images, told to end while they are blocked on a pipe, and told once more. No channel is left.
 
 use std::fs;
-use std::time::{Duration, Instant};
 
 use shmeld_os::name::escape;
 
 use crate::content;
+use crate::endings::{SIGNALS, await_blocked, tell};
 use crate::gallery::Gallery;
 use crate::processes::{Running, full_pipe};
 use crate::world::{World, eventually};
 
 const NAME: &str = "5-64x48x3";
-/// What can end a command, with the exit code.
-const SIGNALS: [(&str, i32); 3] = [("HUP", 129), ("INT", 130), ("TERM", 143)];
-/// What is cleaned up takes less: a second until it is noticed that a command is blocked, a slice, and a loaded machine.
-const SOON: Duration = Duration::from_secs(8);
-
-/// So many signals, at a distance in which the first one has begun to work.
-#[track_caller]
-fn tell(process: &Running, signal: &str, times: usize, code: i32) -> String {
-    let start = Instant::now();
-    process.signal(signal);
-    for _ in 1..times {
-        std::thread::sleep(Duration::from_millis(15));
-        process.signal(signal);
-    }
-    let outcome = process.finish().expect_code(code);
-    assert!(start.elapsed() < SOON, "{signal}: {:?}", start.elapsed());
-    outcome.stdout_text()
-}
 
 /// The requester was ended where it stood, blocked in a write, with its four objects.
 #[test]
@@ -133,15 +115,6 @@ fn channels() -> Vec<String> {
     let names = shmeld_os::listing::shared_memory_names("").unwrap();
     let names = names.iter().map(|name| escape(name));
     names.filter(|name| name.contains("_shmeld-demo-")).collect()
-}
-
-/// Waits until a process is blocked on its standard output.
-#[track_caller]
-fn await_blocked(process: &Running) {
-    let path = format!("/proc/{}/syscall", process.pid());
-    // write(1, ...), proc_pid_syscall(5).
-    let is_blocked = || fs::read_to_string(&path).is_ok_and(|call| call.starts_with("1 0x1 "));
-    eventually("the process is blocked", is_blocked);
 }
 
 /// Waits for a thread of this name.

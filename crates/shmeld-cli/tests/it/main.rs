@@ -19,6 +19,7 @@ mod crashes;
 mod demo_board;
 mod demo_image;
 mod desk;
+mod endings;
 mod fake_server;
 mod faults_board;
 mod faults_crash;

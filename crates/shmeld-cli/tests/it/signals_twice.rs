@@ -15,29 +15,13 @@ use shmeld_os::{ObjectName, listing};
 
 use crate::content;
 use crate::desk::{Desk, LONG_BYTES};
+use crate::endings::{SIGNALS, SOON, await_blocked, tell};
 use crate::ipc_world::Places;
-use crate::processes::{Running, full_pipe};
+use crate::processes::full_pipe;
 use crate::world::{World, eventually, has_or_skip, is_root_or_skip};
 
-/// What can end a command, with the exit code.
-const SIGNALS: [(&str, i32); 3] = [("HUP", 129), ("INT", 130), ("TERM", 143)];
-/// What is cleaned up takes less: a second until it is noticed that a command is blocked, a slice for readers, and a loaded machine.
-const SOON: Duration = Duration::from_secs(8);
-
-/// The signal, and again in the middle of what the first one caused. What the process printed until then.
-#[track_caller]
-fn tell_twice(process: &Running, signal: &str, code: i32) -> String {
-    let start = Instant::now();
-    process.signal(signal);
-    for _ in 0..3 {
-        std::thread::sleep(Duration::from_millis(15));
-        // It may have ended, and waits to be asked how.
-        process.signal(signal);
-    }
-    let outcome = process.finish().expect_code(code);
-    assert!(start.elapsed() < SOON, "{signal}: {:?}", start.elapsed());
-    outcome.stdout_text()
-}
+/// The signal, and again in the middle of what the first one caused.
+const TOLD: usize = 4;
 
 /// A second Ctrl-C, or the hang-up of a terminal, used to kill the poster while it removed its set and its segment.
 #[test]
@@ -48,7 +32,7 @@ fn poster_told_twice_leaves_nothing() {
         // The poster gives the one inside a moment to end: that is when the second signal comes.
         let (reader, _output) = desk.start_held_reader();
         desk.await_inside(1);
-        tell_twice(&poster, signal, code);
+        tell(&poster, signal, TOLD, code);
         desk.assert_nothing_left();
         reader.kill();
     }
@@ -61,11 +45,11 @@ fn reader_told_twice_ends_with_its_code_and_has_not_got_the_message() {
     for (signal, code) in SIGNALS {
         let reader = desk.read().start();
         reader.wait_for_stderr("waiting");
-        tell_twice(&reader, signal, code);
+        tell(&reader, signal, TOLD, code);
         let poster = desk.start_post(&content::of("message", LONG_BYTES), 1);
         let (reader, _output) = desk.start_held_reader();
         desk.await_inside(1);
-        tell_twice(&reader, signal, code);
+        tell(&reader, signal, TOLD, code);
         poster
             .finish()
             .expect_code(1)
@@ -109,7 +93,7 @@ fn poster_that_is_blocked_while_it_cleans_up_leaves_nothing() {
     });
     // Until it is blocked as well.
     while pages.recv_timeout(Duration::from_millis(300)).is_ok() {}
-    tell_twice(&poster, "TERM", 143);
+    tell(&poster, "TERM", TOLD, 143);
     desk.assert_nothing_left();
     drop(reader);
     filler.join().unwrap();
@@ -131,7 +115,7 @@ fn poster_that_reads_its_message_ends_and_has_made_nothing() {
         });
         let signals = format!("/proc/{}/status", poster.pid());
         eventually("it hears signals", || hears_signals(&signals));
-        tell_twice(&poster, signal, code);
+        tell(&poster, signal, TOLD, code);
         desk.assert_nothing_left();
     }
     desk.finish();
@@ -187,15 +171,6 @@ fn poster_started_by_nohup_goes_on_without_its_terminal() {
     desk.finish();
 }
 
-/// Waits until a process is blocked on its standard output.
-#[track_caller]
-fn await_blocked(process: &Running) {
-    let path = format!("/proc/{}/syscall", process.pid());
-    // write(1, ...), proc_pid_syscall(5).
-    let is_blocked = || fs::read_to_string(&path).is_ok_and(|call| call.starts_with("1 0x1 "));
-    eventually("the process is blocked", is_blocked);
-}
-
 /// Nobody has heard where the new segment is: it would be nobody's.
 #[test]
 fn segment_whose_address_nobody_takes_is_removed_with_the_signal() {
@@ -207,7 +182,7 @@ fn segment_whose_address_nobody_takes_is_removed_with_the_signal() {
             let create = world.ipc(&["create", &address, "--size", "4096"]);
             let creator = create.stdout(writer).start();
             await_blocked(&creator);
-            tell_twice(&creator, signal, code);
+            tell(&creator, signal, TOLD, code);
             places.assert_empty();
         }
         // What was there already stays.
@@ -216,7 +191,7 @@ fn segment_whose_address_nobody_takes_is_removed_with_the_signal() {
         let opener = world.ipc(&["create", &places.posix(), "--size", "4096"]);
         let opener = opener.stdout(writer).start();
         await_blocked(&opener);
-        tell_twice(&opener, signal, code);
+        tell(&opener, signal, TOLD, code);
         world.ipc_done(&["rm", &places.posix()]);
     }
     world.finish();
@@ -232,7 +207,7 @@ fn mind_meld_told_twice_leaves_nothing() {
             .args(["meld", "--object", &object.to_string()]);
         let a = demo.args(["--role", "a"]).start();
         a.wait_for_stderr(" wait ");
-        tell_twice(&a, signal, code);
+        tell(&a, signal, TOLD, code);
         assert!(SharedMemory::stat_name(&object).is_err(), "{signal}");
         // Both in one terminal, where nobody takes more than the title of what they say: the starter cannot go on, but A can.
         let (_reader, writer) = full_pipe(300);
@@ -241,7 +216,7 @@ fn mind_meld_told_twice_leaves_nothing() {
             .args(["meld", "--object", &object.to_string()]);
         let demo = demo.stdout(writer).start();
         eventually("A has come", || SharedMemory::stat_name(&object).is_ok());
-        tell_twice(&demo, signal, code);
+        tell(&demo, signal, TOLD, code);
         assert!(SharedMemory::stat_name(&object).is_err(), "{signal}");
     }
     world.finish();
@@ -274,7 +249,7 @@ fn demonstration_of_the_board_told_twice_leaves_nothing() {
     for (signal, code) in SIGNALS {
         let demo = world.shmeld("demo").arg("board").after(&export).start();
         await_file(&stages, "poster.log");
-        let told = tell_twice(&demo, signal, code);
+        let told = tell(&demo, signal, TOLD, code);
         assert!(content::names_below(&stages).is_empty(), "{signal}");
         let (_, key) = told.split_once("--key 0x").unwrap();
         let key = Key::new(u32::from_str_radix(&key[..8], 16).unwrap());
