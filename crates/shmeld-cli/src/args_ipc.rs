@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueHint};
 use shmeld::segment::Address;
 
+use crate::args_ipc_list::IpcLsArgs;
 use crate::values::{Owner, Wait, parse_address, parse_mode, parse_owner, parse_size, parse_wait};
 
 /// How a segment is named, at the end of the long help.
@@ -21,6 +22,8 @@ pub struct IpcArgs {
 /// The commands of `ipc`.
 #[derive(Debug, Subcommand)]
 pub enum IpcCommand {
+    /// List all objects of this machine, POSIX and System V: who has them, and whether they can go
+    Ls(IpcLsArgs),
     /// Make a segment, or open it if it is there; print its address
     #[command(after_long_help = ADDRESSES)]
     Create(CreateArgs),

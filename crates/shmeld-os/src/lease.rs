@@ -143,6 +143,36 @@ pub fn find(fd: impl AsFd, range: Range, kind: Kind, object: &str) -> Result<Opt
     })
 }
 
+/// `fcntl(fd, F_SETLEASE, F_WRLCK)`: does something to a file that nobody else has open or mapped, anywhere on this machine, and that nobody
+/// can open meanwhile; `None` if somebody has it. Whoever opens it in that moment waits, or hears EAGAIN if it does not want to.
+///
+/// This is no lease as above, but the one of the kernel: it is given to the only user of a file, whatever namespaces others are in.
+///
+/// # Errors
+/// EACCES for a file of another user without `CAP_LEASE`; EINVAL where the file system has no leases.
+///
+/// See [F_SETLEASE(2const)](https://man7.org/linux/man-pages/man2/F_SETLEASE.2const.html).
+#[doc(alias = "F_SETLEASE")]
+pub fn while_alone<T>(fd: impl AsFd, object: &str, act: impl FnOnce() -> T) -> Result<Option<T>> {
+    /// Not in the libc crate for glibc.
+    const F_SETSIG: libc::c_int = 10;
+    let fail = |errno| Error::new("fcntl(F_SETLEASE)", object, errno);
+    let raw = fd.as_fd().as_raw_fd();
+    // Who opens the file makes the kernel send a signal. By default SIGIO, which ends a process; this one does nothing.
+    // SAFETY: takes a number; the descriptor is borrowed, so it is open.
+    sys::retry(|| unsafe { libc::fcntl(raw, F_SETSIG, libc::SIGURG) }).map_err(fail)?;
+    // SAFETY: as above.
+    match sys::retry(|| unsafe { libc::fcntl(raw, libc::F_SETLEASE, libc::F_WRLCK) }) {
+        Ok(_) => {}
+        Err(Errno::AGAIN) => return Ok(None),
+        Err(errno) => return Err(fail(errno)),
+    }
+    let outcome = act();
+    // SAFETY: as above.
+    sys::retry(|| unsafe { libc::fcntl(raw, libc::F_SETLEASE, libc::F_UNLCK) }).map_err(fail)?;
+    Ok(Some(outcome))
+}
+
 /// One lock call; returns what the kernel left in the structure.
 fn lock_call(
     fd: BorrowedFd<'_>,

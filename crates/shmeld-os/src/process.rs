@@ -1,7 +1,7 @@
 //! This process: its identity, its CPUs, its signals, and two things every process needs.
 #![allow(unsafe_code)] // signal(2) has no safe wrapper in rustix
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -236,6 +236,15 @@ pub fn random_bytes<const N: usize>() -> Result<[u8; N]> {
 #[doc(alias = "pipe2")]
 pub fn pipe() -> Result<(OwnedFd, OwnedFd)> {
     rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| Error::new("pipe2", "", errno))
+}
+
+/// `ioctl(fd, TIOCGWINSZ)`: how many columns a terminal has; `None` if it is none, or does not know.
+///
+/// See [TIOCGWINSZ(2const)](https://man7.org/linux/man-pages/man2/TIOCGWINSZ.2const.html).
+#[doc(alias = "TIOCGWINSZ")]
+pub fn terminal_columns(fd: impl AsFd) -> Option<u16> {
+    let size = rustix::termios::tcgetwinsize(fd).ok()?;
+    Some(size.ws_col).filter(|columns| *columns > 0)
 }
 
 #[cfg(test)]

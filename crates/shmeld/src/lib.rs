@@ -2,6 +2,7 @@
 //!
 //! * [`mod@file`]: a server that offers a directory and a client that fetches from it;
 //! * [`board`]: a message that one process posts and others read;
+//! * [`catalogue`]: every object of interprocess communication of this machine, who has it, and whether it can go;
 //! * [`image`]: images between processes: one asks by name, the other answers with pixels;
 //! * [`segment`]: segments of either family: making, showing, reading, writing, changing and removing them;
 //! * [`Shared`]: a typed region of shared memory for plain old data; [`SeqLocked`]: a value there that does not tear;
@@ -12,6 +13,7 @@
 #![forbid(unsafe_code)]
 
 pub mod board;
+pub mod catalogue;
 mod error;
 pub mod file;
 pub mod image;

@@ -11,6 +11,7 @@ mod bench;
 mod board;
 mod board_strangers;
 mod books;
+mod catalogue;
 mod changing;
 mod command_line;
 mod content;

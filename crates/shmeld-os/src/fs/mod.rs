@@ -48,7 +48,8 @@ pub use open::{
     open_directory_at, read_link,
 };
 pub use stat::{
-    FileKind, Stat, Time, find_at, is_faster_reserved, is_pseudo, space_free, stat, stat_at, stat_path,
+    FileKind, Stat, Time, device_numbers, find_at, is_faster_reserved, is_pseudo, space_free, stat, stat_at,
+    stat_path,
 };
 pub use walk::{open_beneath_by_walk, open_beneath_for};
 

@@ -119,6 +119,13 @@ impl From<rustix::fs::Stat> for Stat {
     }
 }
 
+/// `major(dev)` and `minor(dev)`: the two numbers by which /proc names a device.
+#[doc(alias = "major")]
+#[doc(alias = "minor")]
+pub fn device_numbers(dev: u64) -> (u32, u32) {
+    (rustix::fs::major(dev), rustix::fs::minor(dev))
+}
+
 /// `fstat(fd)`: describes what a descriptor refers to.
 ///
 /// # Errors

@@ -13,7 +13,7 @@ mod find;
 pub mod kernel_semaphore;
 pub mod mqueue;
 mod notify;
-mod queue_root;
+pub(crate) mod queue_root;
 mod reserve;
 pub mod semaphore;
 pub mod shm;

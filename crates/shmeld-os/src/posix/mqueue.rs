@@ -258,17 +258,7 @@ impl MessageQueue {
     /// See [mq_getattr(3)](https://man7.org/linux/man-pages/man3/mq_getattr.3.html).
     #[doc(alias = "mq_getattr")]
     pub fn attributes(&self) -> Result<Attributes> {
-        // SAFETY: all bytes zero is a valid `mq_attr`.
-        let mut raw: libc::mq_attr = unsafe { mem::zeroed() };
-        // SAFETY: `raw` is valid and exclusive; the queue is open.
-        sys::retry(|| unsafe { libc::mq_getattr(self.raw(), &raw mut raw) })
-            .map_err(|errno| self.fail("mq_getattr", errno))?;
-        Ok(Attributes {
-            messages_max: usize::try_from(raw.mq_maxmsg).unwrap_or(0),
-            message_bytes_max: usize::try_from(raw.mq_msgsize).unwrap_or(0),
-            messages: usize::try_from(raw.mq_curmsgs).unwrap_or(0),
-            nonblocking: raw.mq_flags & nonblocking_flag(true) != 0,
-        })
+        attributes_of(self.as_fd()).map_err(|errno| self.fail("mq_getattr", errno))
     }
 
     /// `mq_setattr(queue, O_NONBLOCK)`: decides whether [`send`](MessageQueue::send) and
@@ -359,6 +349,20 @@ impl AsFd for MessageQueue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.descriptor.as_fd()
     }
+}
+
+/// `mq_getattr` of any descriptor of a queue.
+pub(crate) fn attributes_of(queue: BorrowedFd<'_>) -> Result<Attributes, Errno> {
+    // SAFETY: all bytes zero is a valid `mq_attr`.
+    let mut raw: libc::mq_attr = unsafe { mem::zeroed() };
+    // SAFETY: `raw` is valid and exclusive; the descriptor is open.
+    sys::retry(|| unsafe { libc::mq_getattr(queue.as_raw_fd(), &raw mut raw) })?;
+    Ok(Attributes {
+        messages_max: usize::try_from(raw.mq_maxmsg).unwrap_or(0),
+        message_bytes_max: usize::try_from(raw.mq_msgsize).unwrap_or(0),
+        messages: usize::try_from(raw.mq_curmsgs).unwrap_or(0),
+        nonblocking: raw.mq_flags & nonblocking_flag(true) != 0,
+    })
 }
 
 // `mq_flags` has a type of its own on some machines.

@@ -48,7 +48,8 @@ impl MessageQueue {
     }
 }
 
-fn mount_nowhere() -> Result<OwnedFd, Errno> {
+/// A mount of this process's IPC namespace that has no place in any tree and goes with its descriptor.
+pub(crate) fn mount_nowhere() -> Result<OwnedFd, Errno> {
     let context = fsopen("mqueue", FsOpenFlags::FSOPEN_CLOEXEC)?;
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())

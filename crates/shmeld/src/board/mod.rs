@@ -37,6 +37,7 @@ mod layout;
 mod owner;
 mod poster;
 mod reader;
+pub(crate) mod remains;
 mod segment;
 mod set;
 mod standing;

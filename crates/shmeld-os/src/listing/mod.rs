@@ -1,4 +1,23 @@
-//! Which objects exist: names only, for catalogue and sweep. What a name leads to is found out by opening it.
+//! Which objects exist, and who has them, as the kernel shows it. What follows from that is for others to judge.
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | here | names, for those who then open them |
+//! | `files` | what is in `/dev/shm`: [`shared_memory_files`] |
+//! | `queues` | POSIX message queues, mounted or not: [`QueueDirectory`] |
+//! | `sysv_tables` | System V objects of all users: [`sysv_segments`], [`sysv_sets`], [`sysv_queues`] |
+//! | `processes`, `maps` | who has what open or mapped, by one pass over /proc: [`look_at_processes`] |
+
+mod files;
+mod maps;
+mod processes;
+mod queues;
+mod sysv_tables;
+
+pub use files::{SharedMemoryFile, shared_memory_files};
+pub use processes::{Devices, How, Process, Processes, Use, look_at_process, look_at_processes, viewpoint};
+pub use queues::{QueueDetails, QueueDirectory, QueueFile, queue_of_name};
+pub use sysv_tables::{SysvQueueRow, SysvSegmentRow, SysvSetRow, sysv_queues, sysv_segments, sysv_sets};
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;

@@ -1,0 +1,183 @@
+//! `shmeld ipc ls`.
+
+use std::cmp::Reverse;
+use std::io::{IsTerminal, Write};
+
+use serde_json::json;
+use shmeld::catalogue::{Look, Object, Sight, Snapshot, State};
+use shmeld::os::process;
+
+use super::ipc::Talk;
+use super::ipc_object::{self as object, Reader};
+use super::ipc_table::{Column, cut, left, lines, right};
+use super::ipc_tree as tree;
+use crate::args_ipc_list::{IpcLsArgs, Sort};
+use crate::program::{Program, exit};
+
+/// A terminal that does not know how wide it is.
+const USUAL_COLUMNS: u16 = 80;
+
+/// The kind is in the address.
+const COLUMNS: [Column; 8] = [
+    left("STATE"),
+    cut("ADDRESS", 20),
+    right("UID"),
+    left("MODE"),
+    right("SIZE"),
+    right("USED"),
+    right("HELD"),
+    cut("WHAT", 9),
+];
+
+/// Runs the command.
+pub(super) fn run(talk: &Talk<'_>, args: &IpcLsArgs) -> u8 {
+    let look = Look {
+        prove_alone: args.any_stale,
+    };
+    let snapshot = Snapshot::take(look);
+    let mut objects: Vec<&Object> = snapshot
+        .objects
+        .iter()
+        .filter(|object| is_wanted(object, args))
+        .collect();
+    sort(&mut objects, args.sort);
+    let printed = if args.talk.json {
+        print_json(&objects, &snapshot.sight)
+    } else {
+        let reader = if std::io::stdout().is_terminal() {
+            Reader::Person
+        } else {
+            Reader::Program
+        };
+        print_text(&objects, args, reader)
+    };
+    if !args.talk.json && !args.talk.quiet {
+        tell_sight(talk.program, &snapshot.sight);
+    }
+    match printed {
+        // A reader that had enough (`ls | head`) is no error.
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            talk.program
+                .complain(&format!("write standard output: {error}"), None);
+            exit::NOT_DELIVERED
+        }
+        _ if snapshot.sight.failures.is_empty() => exit::DONE,
+        _ => exit::NOT_DELIVERED,
+    }
+}
+
+fn is_wanted(object: &Object, args: &IpcLsArgs) -> bool {
+    let own = process::effective_uid();
+    let is_of_kind = args.kinds.is_empty() || args.kinds.iter().any(|kind| kind.admits(object.kind()));
+    let state = object.verdict.state;
+    let is_in_state = match (args.stale, args.any_stale) {
+        (false, false) => true,
+        (_, true) => state == State::Stale || (state == State::Unheld && object.is_of(own)),
+        (true, false) => state == State::Stale,
+    };
+    is_of_kind && is_in_state && (!args.mine || object.is_of(own))
+}
+
+fn sort(objects: &mut [&Object], sort: Sort) {
+    // The order of the snapshot is that of addresses, and these sorts keep it among equals.
+    match sort {
+        Sort::Address => {}
+        Sort::Size => objects.sort_by_key(|object| Reverse(object.bytes)),
+        Sort::Used => objects.sort_by_key(|object| Reverse(object.used_bytes)),
+        Sort::Owner => objects.sort_by_key(|object| object.owner.map(|owner| owner.uid)),
+        Sort::Age => objects.sort_by_key(|object| Reverse(object.changed)),
+        Sort::Holders => objects.sort_by_key(|object| Reverse(object.keepers().count())),
+        Sort::State => objects.sort_by_key(|object| match object.verdict.state {
+            State::Stale => 0,
+            State::Unheld => 1,
+            State::Unknown => 2,
+            State::Live => 3,
+        }),
+    }
+}
+
+fn print_json(objects: &[&Object], sight: &Sight) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    for one in objects {
+        writeln!(out, "{}", object::as_json(one))?;
+    }
+    let seen = json!({"event": "sight", "hidden_processes": sight.hidden_processes, "sees_all_processes": sight.sees_all_processes,
+        "lists_queues": sight.lists_queues, "failures": sight.failures});
+    writeln!(out, "{seen}")?;
+    out.flush()
+}
+
+fn print_text(objects: &[&Object], args: &IpcLsArgs, reader: Reader) -> std::io::Result<()> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    if args.tree {
+        for line in tree::lines(objects) {
+            writeln!(out, "{line}")?;
+        }
+        return out.flush();
+    }
+    let width = (reader == Reader::Person).then(|| {
+        process::terminal_columns(std::io::stdout())
+            .unwrap_or(USUAL_COLUMNS)
+            .into()
+    });
+    let rows: Vec<Vec<String>> = objects.iter().map(|object| row(object, reader)).collect();
+    let mut lines = lines(&COLUMNS, &rows, width).into_iter();
+    for heading in lines.by_ref().take(1) {
+        writeln!(out, "{heading}")?;
+    }
+    for (line, one) in lines.zip(objects) {
+        writeln!(out, "{line}")?;
+        if args.holders {
+            for holder in &one.holders {
+                writeln!(out, "    {}", object::holder(holder))?;
+            }
+        }
+    }
+    out.flush()
+}
+
+fn row(one: &Object, reader: Reader) -> Vec<String> {
+    vec![
+        one.verdict.state.word().to_owned(),
+        one.place.to_string(),
+        object::owner(one),
+        object::mode(one),
+        object::size(one, reader),
+        object::used(one, reader),
+        held(one),
+        object::remark(one),
+    ]
+}
+
+/// By how many processes; attachments are counted by the kernel, whoever has them.
+fn held(one: &Object) -> String {
+    one.attached.unwrap_or(one.keepers().count() as u64).to_string()
+}
+
+/// What could not be seen, on standard error.
+pub(super) fn tell_sight(program: &Program, sight: &Sight) {
+    for failure in &sight.failures {
+        program.complain(failure, None);
+    }
+    if !sight.lists_queues {
+        program.complain(
+            "message queues cannot be listed: no message queue file system is mounted; shown are those of servers, and those that \
+             somebody has open whom we may look into",
+            Some("mount -t mqueue none /dev/mqueue (as root, after mkdir /dev/mqueue)"),
+        );
+    }
+    if sight.hidden_processes > 0 {
+        let hidden = sight.hidden_processes;
+        let processes = if hidden == 1 { "process" } else { "processes" };
+        let (whose, hint) = match process::effective_uid() {
+            0 => (" (a namespace or a security module forbids it)", None),
+            _ => (" of other users", Some("root sees them")),
+        };
+        let text = format!("{hidden} {processes}{whose} cannot be looked into: what they have is not known");
+        program.complain(&text, hint);
+    } else if !sight.sees_all_processes {
+        let what =
+            "only processes of this container, or of this user, can be seen: what others have is not known";
+        program.complain(what, None);
+    }
+}

@@ -1,0 +1,362 @@
+//! Who has which object open or mapped: one pass over the processes of `/proc`, however many objects there are.
+//!
+//! Processes end while they are looked at: what is not there any more held nothing. Of a process that we may not look into it is known
+//! only that it is there.
+
+use std::collections::{HashMap, HashSet};
+use std::path::Path;
+
+use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::io::Errno;
+
+use super::maps::mapped;
+use super::reason;
+use crate::fs::{Stat, entries, open_directory, read_link, stat, stat_path};
+use crate::posix::shm;
+use crate::{ErrorKind, Result, process};
+
+/// The file systems whose files are looked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Devices {
+    /// That of `/dev/shm`.
+    pub shared_memory: Option<u64>,
+    /// The kernel's own, of memfds and of System V segments, whose inode numbers are those of the segments.
+    pub internal: Option<u64>,
+    /// Those of message queues, one for each IPC namespace: the ones that are known, and from the pass on those that were met.
+    pub queues: Vec<u64>,
+}
+
+impl Devices {
+    /// `stat("/dev/shm")`, and `fstat` of a memfd that is made for it. `queues` are known.
+    #[must_use]
+    pub fn look(queues: Vec<u64>) -> Self {
+        let memory = memfd_create(c"shmeld", MemfdFlags::CLOEXEC).ok();
+        Self {
+            shared_memory: stat_path(Path::new(shm::DIRECTORY)).ok().map(|stat| stat.dev),
+            internal: memory.and_then(|memory| stat(&memory).ok()).map(|stat| stat.dev),
+            queues,
+        }
+    }
+
+    pub(super) fn is_ours(&self, dev: u64) -> bool {
+        self.shared_memory == Some(dev) || self.internal == Some(dev) || self.queues.contains(&dev)
+    }
+}
+
+/// How a process holds an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum How {
+    /// By a descriptor.
+    Open,
+    /// As memory.
+    Mapped,
+}
+
+/// One descriptor or one mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Use {
+    /// The process.
+    pub pid: u32,
+    /// How it holds the object.
+    pub how: How,
+    /// The object's file system.
+    pub dev: u64,
+    /// The object's number there.
+    pub ino: u64,
+    /// Its name as the kernel shows it, with ` (deleted)` behind it if it is gone.
+    pub path: Vec<u8>,
+    /// How much is mapped.
+    pub bytes: u64,
+    /// What the kernel says about the object, where that could be asked for: always of what is open.
+    pub stat: Option<Stat>,
+}
+
+/// A process that holds something.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// The user whose rights it has, if it is still there.
+    pub uid: Option<u32>,
+    /// What it calls itself: any bytes, at most 15 unless it is a thread of the kernel.
+    pub command: Vec<u8>,
+    /// Its IPC namespace, if we may know.
+    pub ipc_namespace: Option<u64>,
+}
+
+/// What a pass has found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Processes {
+    /// In the order of process numbers.
+    pub uses: Vec<Use>,
+    /// Those that have uses, by their numbers.
+    pub holders: HashMap<u32, Process>,
+    /// How many others could not be looked into. What they hold is not known.
+    pub hidden: u64,
+    /// The devices that were looked for, with those of queues that were met.
+    pub devices: Devices,
+}
+
+/// `/proc/PID/maps` and `/proc/PID/fd` of every process that this one may see: who has something on these devices open or mapped.
+///
+/// This process itself is left out: what it holds it holds for the look.
+///
+/// # Errors
+/// [`ErrorKind::NotFound`] if /proc is missing.
+///
+/// See [proc_pid_maps(5)](https://man7.org/linux/man-pages/man5/proc_pid_maps.5.html) and
+/// [proc_pid_fd(5)](https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html).
+pub fn look_at_processes(devices: Devices) -> Result<Processes> {
+    let mut pass = Pass {
+        found: Processes {
+            devices,
+            ..Processes::default()
+        },
+        without_stat: HashSet::new(),
+        other_devices: HashSet::new(),
+    };
+    let mut pids: Vec<u32> = entries(open_directory(Path::new("/proc"))?)?
+        .filter_map(|entry| std::str::from_utf8(&entry.ok()?.name).ok()?.parse().ok())
+        .filter(|pid| *pid != process::pid())
+        .collect();
+    pids.sort_unstable();
+    for pid in pids {
+        pass.look_at(pid);
+    }
+    Ok(pass.found)
+}
+
+/// The namespace that a process is in, as `/proc/PID/ns/KIND` shows it (`ipc:[4026531839]`); `self` is a process too.
+pub(super) fn namespace(pid: &str, kind: &str) -> Option<u64> {
+    let link = rustix::fs::readlink(format!("/proc/{pid}/ns/{kind}"), Vec::new()).ok()?;
+    let text = link.to_str().ok()?;
+    text.split_once('[')?.1.strip_suffix(']')?.parse().ok()
+}
+
+struct Pass {
+    found: Processes,
+    /// Objects without a name of which nothing is known yet but that somebody has them mapped.
+    without_stat: HashSet<(u64, u64)>,
+    /// Devices that are known not to hold queues.
+    other_devices: HashSet<u64>,
+}
+
+impl Pass {
+    fn look_at(&mut self, pid: u32) {
+        let before = self.found.uses.len();
+        let outcome = self
+            .look_at_maps(pid)
+            .and_then(|()| self.look_at_descriptors(pid));
+        match outcome {
+            Err(kind) if kind == ErrorKind::PermissionDenied && has_memory(pid) => self.found.hidden += 1,
+            // It ended, or there was nothing to see.
+            _ => {}
+        }
+        if self.found.uses.len() > before {
+            self.found.holders.insert(pid, describe(pid));
+        }
+    }
+
+    fn look_at_maps(&mut self, pid: u32) -> Result<(), ErrorKind> {
+        let maps = std::fs::read(format!("/proc/{pid}/maps")).map_err(|error| kind_of(reason(&error)))?;
+        for line in mapped(&maps, &self.found.devices) {
+            let identity = (line.dev, line.ino);
+            // A name that is gone cannot be asked; the mapping can, by those who may.
+            let is_first = line.path.ends_with(b" (deleted)") && !is_sysv(line.path);
+            let stat = if is_first && self.without_stat.insert(identity) {
+                stat_path(Path::new(&format!(
+                    "/proc/{pid}/map_files/{:x}-{:x}",
+                    line.start, line.end
+                )))
+                .ok()
+            } else {
+                None
+            };
+            self.found.uses.push(Use {
+                pid,
+                how: How::Mapped,
+                dev: line.dev,
+                ino: line.ino,
+                path: line.path.to_vec(),
+                bytes: line.end - line.start,
+                stat,
+            });
+        }
+        Ok(())
+    }
+
+    fn look_at_descriptors(&mut self, pid: u32) -> Result<(), ErrorKind> {
+        let directory = format!("/proc/{pid}/fd");
+        let directory = open_directory(Path::new(&directory)).map_err(|error| error.kind())?;
+        let mut listed = entries(directory).map_err(|error| error.kind())?;
+        while let Some(Ok(entry)) = listed.next() {
+            let Ok(directory) = listed.directory() else {
+                break;
+            };
+            // What was closed meanwhile is not held.
+            let Ok(path) = read_link(directory, &entry.name) else {
+                continue;
+            };
+            if !may_concern_us(&path) {
+                continue;
+            }
+            let Ok(stat) = rustix::fs::statat(directory, entry.name.as_slice(), rustix::fs::AtFlags::empty())
+            else {
+                continue;
+            };
+            let stat = Stat::from(stat);
+            if self.found.devices.is_ours(stat.dev) || self.is_new_queue_device(pid, &entry.name, stat.dev) {
+                self.found.uses.push(Use {
+                    pid,
+                    how: How::Open,
+                    dev: stat.dev,
+                    ino: stat.ino,
+                    path,
+                    bytes: 0,
+                    stat: Some(stat),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where no message queue file system is mounted, a queue that somebody has open tells its device.
+    fn is_new_queue_device(&mut self, pid: u32, descriptor: &[u8], dev: u64) -> bool {
+        /// `MQUEUE_MAGIC` of linux/magic.h.
+        const QUEUES: u64 = 0x1980_0202;
+        if self.other_devices.contains(&dev) {
+            return false;
+        }
+        let name = String::from_utf8_lossy(descriptor);
+        let magic = rustix::fs::statfs(format!("/proc/{pid}/fd/{name}")).map(|found| found.f_type as u64);
+        let is_queue = magic.is_ok_and(|magic| magic & u64::from(u32::MAX) == QUEUES);
+        if is_queue {
+            self.found.devices.queues.push(dev);
+        } else if magic.is_ok() {
+            self.other_devices.insert(dev);
+        }
+        is_queue
+    }
+}
+
+/// Whether the kernel calls a System V segment so, as far as the name goes.
+fn is_sysv(path: &[u8]) -> bool {
+    path.starts_with(b"/SYSV")
+}
+
+/// By its name: a look at a file of a network whose server is gone would hang. Queues are called `/NAME`.
+fn may_concern_us(path: &[u8]) -> bool {
+    let is_single = path.strip_prefix(b"/").is_some_and(|name| !name.contains(&b'/'));
+    is_single || path.starts_with(b"/dev/shm/") || path.starts_with(b"/memfd:")
+}
+
+fn kind_of(errno: Errno) -> ErrorKind {
+    ErrorKind::of(errno)
+}
+
+/// Whether it is a program that runs: threads of the kernel hold nothing of what is looked for, and neither do the dead.
+fn has_memory(pid: u32) -> bool {
+    std::fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_running_program(&stat))
+}
+
+/// `PID (COMMAND) STATE PPID PGRP SESSION TTY TPGID FLAGS …`, where the command can have any bytes.
+fn is_running_program(stat: &[u8]) -> bool {
+    /// `PF_KTHREAD` of the kernel.
+    const KERNEL_THREAD: u64 = 0x0020_0000;
+    const FLAGS_FIELD: usize = 6;
+    let Some(end) = stat.iter().rposition(|byte| *byte == b')') else {
+        return false;
+    };
+    let rest = String::from_utf8_lossy(&stat[end + 1..]);
+    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+    let flags: u64 = fields
+        .get(FLAGS_FIELD)
+        .and_then(|flags| flags.parse().ok())
+        .unwrap_or_default();
+    !matches!(fields.first(), None | Some(&("Z" | "X"))) && flags & KERNEL_THREAD == 0
+}
+
+/// `/proc/PID/comm` and `/proc/PID/status`: who a process is; `None` if there is none of this number.
+#[must_use]
+pub fn look_at_process(pid: u32) -> Option<Process> {
+    Path::new(&format!("/proc/{pid}")).exists().then(|| describe(pid))
+}
+
+/// Where this process stands: its IPC namespace, and whether its /proc shows all processes of the machine. It does not in another PID
+/// namespace than the first one, or where it is mounted to hide those of others.
+#[must_use]
+pub fn viewpoint() -> (Option<u64>, bool) {
+    /// `PROC_PID_INIT_INO` of the kernel.
+    const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
+    let is_first = namespace("self", "pid") == Some(FIRST_PID_NAMESPACE);
+    (
+        namespace("self", "ipc"),
+        is_first && Path::new("/proc/1").exists(),
+    )
+}
+
+fn describe(pid: u32) -> Process {
+    let mut command = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    if command.ends_with(b"\n") {
+        command.pop();
+    }
+    let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
+    Process {
+        uid: effective_uid(&String::from_utf8_lossy(&status)),
+        command,
+        ipc_namespace: namespace(&pid.to_string(), "ipc"),
+    }
+}
+
+/// `Uid: REAL EFFECTIVE SAVED FILESYSTEM`.
+fn effective_uid(status: &str) -> Option<u32> {
+    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    line.split_ascii_whitespace().nth(1)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn threads_of_the_kernel_and_the_dead_hide_nothing() {
+        assert!(is_running_program(b"7 (a) b) S 1 7 7 0 -1 4194560 1 2"));
+        assert!(!is_running_program(b"7 (kthreadd) S 0 0 0 0 -1 2129984 0"));
+        assert!(!is_running_program(b"7 (gone) Z 1 7 7 0 -1 4194560 1 2"));
+        assert!(!is_running_program(b"7 (cut"));
+        assert!(!is_running_program(b""));
+    }
+
+    #[test]
+    fn only_names_that_shared_memory_can_have_are_looked_at() {
+        for path in ["/dev/shm/a", "/memfd:x (deleted)", "/queue", "/queue (deleted)"] {
+            assert!(may_concern_us(path.as_bytes()), "{path}");
+        }
+        for path in [
+            "/home/me/file",
+            "socket:[1]",
+            "anon_inode:[eventfd]",
+            "pipe:[2]",
+            "/dev/null",
+            "",
+        ] {
+            assert!(!may_concern_us(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn the_effective_user_is_the_second_number() {
+        assert_eq!(effective_uid("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5"), Some(2));
+        assert_eq!(effective_uid("Name:\tx"), None);
+    }
+
+    #[test]
+    fn a_pass_sees_another_process_and_leaves_this_one_out() {
+        let found = look_at_processes(Devices::look(Vec::new())).expect("proc");
+        assert!(found.uses.iter().all(|one| one.pid != process::pid()));
+        assert!(found.devices.shared_memory.is_some() && found.devices.internal.is_some());
+        assert_eq!(
+            namespace("self", "ipc"),
+            namespace(&process::pid().to_string(), "ipc")
+        );
+        assert!(namespace("self", "ipc").is_some() && namespace("self", "none").is_none());
+    }
+}

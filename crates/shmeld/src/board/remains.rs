@@ -1,0 +1,65 @@
+//! What a poster left that was killed: the next one under the same key takes it over, and the catalogue removes it.
+
+use shmeld_core::Memory;
+use shmeld_os::sysv::How;
+use shmeld_os::sysv::shared_memory::Segment;
+
+use super::layout::{HEADER_BYTES, message_bytes};
+use super::standing::Values;
+use crate::Result;
+
+/// What five values say to somebody who has nothing to do with the board.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Standing {
+    /// A poster has the board, or lets readers in.
+    pub(crate) has_poster: bool,
+    /// How many readers are inside.
+    pub(crate) inside: u64,
+}
+
+impl Standing {
+    /// Of the five values of a set; others are no board's.
+    pub(crate) fn from_values(values: &[u32]) -> Option<Self> {
+        let values: Option<Vec<u16>> = values.iter().map(|value| u16::try_from(*value).ok()).collect();
+        let values = Values::from_all(&values?)?;
+        Some(Self {
+            has_poster: values.poster > 0 || values.open > 0,
+            inside: u64::from(values.inside),
+        })
+    }
+}
+
+/// Whether a segment begins as that of a board does. It is attached for the look, read-only.
+pub(crate) fn has_message(id: i32) -> bool {
+    is_message(&Segment::from_id(id)).unwrap_or(false)
+}
+
+fn is_message(segment: &Segment) -> Result<bool> {
+    let how = How {
+        read_only: true,
+        ..How::default()
+    };
+    let memory = Memory::from(segment.attach(how)?);
+    let mut header = [0; HEADER_BYTES];
+    if memory.len() < header.len() {
+        return Ok(false);
+    }
+    memory.read(0, &mut header);
+    Ok(message_bytes(&header, memory.len()).is_ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_a_board_say_whether_somebody_has_it() {
+        let standing =
+            |values: &[u32]| Standing::from_values(values).map(|found| (found.has_poster, found.inside));
+        assert_eq!(standing(&[0, 0, 0, 9, 9]), Some((false, 0)));
+        assert_eq!(standing(&[0, 0, 2, 0, 0]), Some((false, 2)));
+        assert_eq!(standing(&[1, 0, 0, 0, 0]), Some((true, 0)));
+        assert_eq!(standing(&[0, 1, 0, 0, 0]), Some((true, 0)));
+        assert_eq!((standing(&[0; 4]), standing(&[0, 0, 0, 0, 70_000])), (None, None));
+    }
+}

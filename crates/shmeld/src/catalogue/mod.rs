@@ -1,0 +1,35 @@
+//! Every object of interprocess communication of this machine in one list: who has it, how large it is, and whether it can go.
+//!
+//! * [`Snapshot`]: one look at all of them, a value;
+//! * [`Object`]: one of them, found at its [`Place`], with its [`Holder`]s and a [`Verdict`] with its proof;
+//! * [`Sight`]: what could not be seen. What permission hides is marked as hidden, never left out;
+//!
+//! ```
+//! use shmeld::catalogue::{Look, Snapshot};
+//!
+//! let snapshot = Snapshot::take(Look::default());
+//! for object in &snapshot.objects {
+//!     println!("{} {}: {}", object.place, object.verdict.state.word(), object.verdict.proof);
+//! }
+//! ```
+//!
+//! Processes and objects come and go while they are looked at. That is normal: what vanishes is left out.
+
+mod belonging;
+mod board;
+mod holders;
+mod keeping;
+mod object;
+mod place;
+mod posix;
+mod probe;
+mod snapshot;
+mod sysv;
+mod unnamed;
+mod verdict;
+
+pub use belonging::Belonging;
+pub use object::{Holder, Ids, Object, Role};
+pub use place::{Kind, Place};
+pub use snapshot::{Look, Sight, Snapshot};
+pub use verdict::{State, Verdict};

@@ -1,0 +1,149 @@
+//! POSIX objects that have names: segments and semaphores in `/dev/shm`, and message queues.
+
+use std::collections::HashMap;
+
+use shmeld_os::ObjectName;
+use shmeld_os::fs::Stat;
+use shmeld_os::lease::Kind as Lock;
+use shmeld_os::listing::{QueueFile, SharedMemoryFile};
+
+use super::holders::Holders;
+use super::keeping::{self, UseEvidence};
+use super::object::{Ids, Object, Role};
+use super::probe::{self, Files};
+use super::snapshot::View;
+use super::verdict::{self, Lease};
+use super::{Belonging, Kind, Place};
+use crate::ServerName;
+
+/// What names of semaphores in `/dev/shm` begin with.
+pub(super) const SEMAPHORE_PREFIX: &[u8] = b"sem.";
+
+/// Servers by the names of their queues, with what the locks of their gates say.
+pub(super) type Gates = HashMap<Vec<u8>, (ServerName, Lease)>;
+
+/// The gates among the files.
+pub(super) fn gates(listed: &[SharedMemoryFile], files: &Files) -> Gates {
+    let servers = listed.iter().filter_map(|file| ServerName::from_gate(&file.name));
+    servers
+        .map(|server| {
+            let lock = probe::gate(files, server.gate());
+            (server.queue().as_str().as_bytes().to_vec(), (server, lock))
+        })
+        .collect()
+}
+
+/// Kind and name of what a file in `/dev/shm` is.
+pub(super) fn kind_and_name(file_name: &[u8]) -> (Kind, &[u8]) {
+    match file_name.strip_prefix(SEMAPHORE_PREFIX) {
+        Some(name) if !name.is_empty() => (Kind::Semaphore, name),
+        _ => (Kind::Segment, file_name),
+    }
+}
+
+pub(super) fn set_stat(object: &mut Object, stat: &Stat) {
+    object.owner = Some(Ids {
+        uid: stat.uid,
+        gid: stat.gid,
+    });
+    object.mode = Some(stat.mode);
+    object.identity = Some((stat.dev, stat.ino));
+    object.links = Some(stat.links);
+    object.changed = Some(stat.changed);
+    object.used = Some(stat.modified);
+}
+
+/// A segment or a semaphore.
+pub(super) fn of_file(file: &SharedMemoryFile, files: &Files, holders: &mut Holders, view: &View) -> Object {
+    let (kind, name) = kind_and_name(&file.name);
+    let mut object = Object::new(Place::Named(kind, name.to_vec()), view.mount(file.stat.dev));
+    set_stat(&mut object, &file.stat);
+    object.made = file.made;
+    object.bytes = Some(file.stat.bytes);
+    object.used_bytes = Some(file.stat.blocks_512 * 512);
+    object.holders = holders.take_of_file((file.stat.dev, file.stat.ino));
+    object.belongs = Belonging::of_name(kind, name, file.stat.bytes);
+    if kind == Kind::Semaphore {
+        object.semaphores = Some(1);
+        object.values = files.semaphore_value(&file.name).map(|value| vec![value]);
+        if object.values.is_none() {
+            object.hidden.push("values");
+        }
+    }
+    object.verdict = match (&object.belongs, object_name(&file.name)) {
+        (Some(Belonging::Region(_)), Some(name)) => verdict::of_region(probe::region(&name)),
+        (Some(Belonging::Gate(server)), _) => {
+            verdict::of_gate(probe::gate(files, server.gate()), &server.to_string())
+        }
+        (belongs, _) => {
+            let is_locked = belongs.is_some() && files.is_locked(&file.name);
+            let mut evidence = UseEvidence {
+                is_locked,
+                ..view.evidence(&object.holders)
+            };
+            let is_in_doubt = !object.holders.iter().any(|holder| holder.keeps()) && !is_locked;
+            if view.look.prove_alone && is_in_doubt && view.is_own(file.stat.uid) {
+                evidence.is_alone = files.is_alone(&file.name);
+            }
+            keeping::of_use(&evidence)
+        }
+    };
+    object
+}
+
+fn object_name(name: &[u8]) -> Option<ObjectName> {
+    ObjectName::new(std::str::from_utf8(name).ok()?).ok()
+}
+
+/// A queue.
+pub(super) fn of_queue(
+    file: &QueueFile,
+    dev: Option<u64>,
+    gates: &Gates,
+    holders: &mut Holders,
+    view: &View,
+) -> Object {
+    let namespace = view.queues(dev);
+    let mut object = Object::new(Place::Named(Kind::Queue, file.name.clone()), namespace);
+    match &file.stat {
+        Some(stat) => {
+            set_stat(&mut object, stat);
+            object.holders = holders.take_of_file((stat.dev, stat.ino));
+        }
+        None => object.hidden.extend(["owner", "mode"]),
+    }
+    let mut lock = Lease::Hidden;
+    match &file.details {
+        Some(details) => {
+            let limits = details.attributes;
+            object.messages = Some(limits.messages as u64);
+            object.queue_limits = Some((limits.messages_max as u64, limits.message_bytes_max as u64));
+            object.bytes = Some((limits.messages_max as u64).saturating_mul(limits.message_bytes_max as u64));
+            object.used_bytes = details.bytes;
+            object.notified_pid = details.notified_pid;
+            lock = if details.lock == Some(Lock::Read) {
+                Lease::Held
+            } else {
+                Lease::Free
+            };
+        }
+        None => object.hidden.push("messages"),
+    }
+    if object.used_bytes.is_none() {
+        object.hidden.push("used");
+    }
+    if let Some(pid) = object.notified_pid {
+        holders.add(&mut object.holders, pid, Role::Notified);
+    }
+    object.verdict = match gates.get(&file.name).filter(|_| view.is_own_queue_device(dev)) {
+        Some((server, gate)) => {
+            object.belongs = Some(Belonging::ServerQueue(server.clone()));
+            verdict::of_server_queue(*gate, lock, &server.to_string())
+        }
+        None => keeping::of_use(&UseEvidence {
+            is_locked: lock == Lease::Held,
+            ..view.evidence(&object.holders)
+        }),
+    };
+    object
+}
