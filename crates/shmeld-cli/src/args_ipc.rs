@@ -3,14 +3,20 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueHint};
+use shmeld::catalogue::Wanted;
 use shmeld::segment::Address;
 
-use crate::args_ipc_list::IpcLsArgs;
+use crate::args_ipc_list::{CleanArgs, IpcLsArgs};
 use crate::values::{Owner, Wait, parse_address, parse_mode, parse_owner, parse_size, parse_wait};
 
 /// How a segment is named, at the end of the long help.
 const ADDRESSES: &str = "Addresses: sysv:0xKEY (or decimal; each creation of sysv:0 makes a segment without a key), sysv:#ID (the shmid of ipcs -m), \
 sysv:ftok:PATH:ID (the key that ftok makes of a file and a number from 1 to 255 or a character), posix:/name.";
+
+/// How any object is named.
+const OBJECTS: &str = "Addresses: as shmeld ipc ls shows them. posix:/name, sem:/name, mq:/name; sysv:0xKEY or sysv:#ID for segments, sysv-sem: \
+and sysv-msg: with the like for semaphores and queues (sysv:ftok:PATH:ID is the key that ftok makes); memfd:#INODE, and unlinked-posix:#INODE \
+for what has lost its name and lives because somebody has it.";
 
 /// Options of `ipc`.
 #[derive(Debug, Args)]
@@ -24,6 +30,8 @@ pub struct IpcArgs {
 pub enum IpcCommand {
     /// List all objects of this machine, POSIX and System V: who has them, and whether they can go
     Ls(IpcLsArgs),
+    /// Remove what is stale: ours, and whoever had it is dead
+    Clean(CleanArgs),
     /// Make a segment, or open it if it is there; print its address
     #[command(after_long_help = ADDRESSES)]
     Create(CreateArgs),
@@ -33,8 +41,8 @@ pub enum IpcCommand {
     /// Attach a segment, tell where, and hold it
     #[command(after_long_help = ADDRESSES)]
     Attach(AttachArgs),
-    /// Show all that the kernel knows about a segment
-    #[command(after_long_help = ADDRESSES)]
+    /// Show all that the kernel knows about an object of any kind, and who has it
+    #[command(after_long_help = OBJECTS)]
     Show(ShowArgs),
     /// Copy bytes of a segment to standard output or a file
     #[command(after_long_help = ADDRESSES)]
@@ -124,9 +132,9 @@ pub struct AttachArgs {
 /// Options of `ipc show`.
 #[derive(Debug, Args)]
 pub struct ShowArgs {
-    /// The segments: sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name
+    /// The objects: posix:/name, sem:/name, mq:/name, sysv:0xKEY or sysv:#ID, or what ls shows
     #[arg(required = true)]
-    pub addresses: Vec<Address>,
+    pub addresses: Vec<Wanted>,
     #[command(flatten)]
     pub talk: TalkArgs,
 }

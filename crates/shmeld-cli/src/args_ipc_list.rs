@@ -1,9 +1,12 @@
-//! The command line of `shmeld ipc ls`: which objects, in which order, how.
+//! The command line of `shmeld ipc ls` and `shmeld ipc clean`: which objects, in which order, how.
+
+use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use shmeld::catalogue::Kind;
 
 use crate::args_ipc::TalkArgs;
+use crate::values::parse_duration;
 
 /// Options of `ipc ls`.
 #[derive(Debug, Args)]
@@ -33,6 +36,27 @@ pub struct IpcLsArgs {
     /// The other way round: each process, and below it what it has
     #[arg(long, conflicts_with = "holders")]
     pub tree: bool,
+    #[command(flatten)]
+    pub talk: TalkArgs,
+}
+
+/// Options of `ipc clean`.
+///
+/// What is proven stale goes: objects of this user (root: of any user) whose names and leases say that they are ours and that whoever had them
+/// is dead. Each is looked at once more before it goes.
+#[derive(Debug, Args)]
+pub struct CleanArgs {
+    /// Only say what would go
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Also what other programs of this user left, if nobody has it; each is asked for on the terminal
+    ///
+    /// Whether anybody needs it is not known: a program may keep data in it between two runs.
+    #[arg(long)]
+    pub any_stale: bool,
+    /// How long such an object must not have been used or changed
+    #[arg(long, value_name = "DUR", default_value = "1m", value_parser = parse_duration)]
+    pub older: Duration,
     #[command(flatten)]
     pub talk: TalkArgs,
 }

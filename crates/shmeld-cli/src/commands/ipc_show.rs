@@ -1,45 +1,83 @@
 //! `shmeld ipc show`.
 
-use std::time::{Duration, SystemTime};
-
 use serde_json::{Value, json};
-use shmeld::os::fs::Time;
+use shmeld::catalogue::{Look, Snapshot, Wanted};
+use shmeld::os::ErrorKind;
 use shmeld::os::sysv::shared_memory::SegmentStat;
 use shmeld::segment::{Address, Description, Occupied};
 
 use super::ipc::{self, Talk, event};
+use super::ipc_object::{self, rfc3339};
+use super::ipc_show_object::{self, shown, size};
 use crate::args_ipc::ShowArgs;
 use crate::program::exit;
-use crate::values::{count_bytes, show_size};
 
 /// Runs the command: all that can be shown is shown, whatever happens to the others.
 pub(super) fn run(talk: &Talk<'_>, args: &ShowArgs) -> u8 {
-    let codes = args.addresses.iter().enumerate().map(|(index, address)| {
-        talk.code(ipc::find(address).and_then(|segment| {
-            let description = segment.describe()?;
-            let lasting = segment.lasting_address();
-            let gap = if index > 0 { "\n" } else { "" };
-            let text = format!("{gap}{}", as_text(&lasting, &description));
-            Ok(talk.data(text, || event("segment", &lasting, as_json(&description))))
-        }))
+    let snapshot = Snapshot::take(Look::default());
+    let codes = args.addresses.iter().enumerate().map(|(index, wanted)| {
+        let gap = if index > 0 { "\n" } else { "" };
+        talk.code(show(talk, wanted, &snapshot, gap))
     });
     codes.max().unwrap_or(exit::DONE)
 }
 
-fn as_text(address: &Address, description: &Description) -> String {
-    let lines: Vec<String> = rows(address, description)
-        .into_iter()
+fn show(talk: &Talk<'_>, wanted: &Wanted, snapshot: &Snapshot, gap: &str) -> Result<u8, shmeld::Error> {
+    let mut found = Vec::new();
+    for object in &snapshot.objects {
+        if wanted.is(object)? {
+            found.push(object);
+        }
+    }
+    let refused = match wanted {
+        Wanted::Segment(address) => match segment(address) {
+            Ok((lasting, description)) => {
+                let mut lines = rows(&lasting, &description);
+                let mut json = as_json(&description);
+                if let Some(object) = found.first() {
+                    lines.extend(ipc_show_object::holders(object));
+                    merge(&mut json, ipc_show_object::judged(object));
+                }
+                let text = format!("{gap}{}", as_text(&lines));
+                return Ok(talk.data(text, || event("segment", &lasting, json)));
+            }
+            Err(error) => error,
+        },
+        _ => ipc_show_object::absent(wanted),
+    };
+    // Its mode hides it from its calls, and not from the tables of the kernel.
+    let is_hidden =
+        matches!(&refused, shmeld::Error::Os(error) if error.kind() == ErrorKind::PermissionDenied);
+    if found.is_empty() || (matches!(wanted, Wanted::Segment(_)) && !is_hidden) {
+        return Err(refused);
+    }
+    let mut code = exit::DONE;
+    for (index, object) in found.into_iter().enumerate() {
+        let gap = if index > 0 { "\n" } else { gap };
+        let text = format!("{gap}{}", as_text(&ipc_show_object::rows(object)));
+        code = code.max(talk.data(text, || ipc_object::as_json(object)));
+    }
+    Ok(code)
+}
+
+fn segment(address: &Address) -> Result<(Address, Description), shmeld::Error> {
+    let segment = ipc::find(address)?;
+    let description = segment.describe()?;
+    Ok((segment.lasting_address(), description))
+}
+
+fn merge(json: &mut Value, more: Value) {
+    if let (Some(object), Value::Object(more)) = (json.as_object_mut(), more) {
+        object.extend(more);
+    }
+}
+
+fn as_text(rows: &[(&'static str, String)]) -> String {
+    let lines: Vec<String> = rows
+        .iter()
         .map(|(name, value)| format!("{name:<12}{value}"))
         .collect();
     lines.join("\n")
-}
-
-fn size(bytes: u64) -> String {
-    if bytes < 1024 {
-        count_bytes(bytes)
-    } else {
-        format!("{bytes} bytes ({})", show_size(bytes))
-    }
 }
 
 /// What nobody has touched takes nothing: it is a hole.
@@ -55,7 +93,9 @@ fn allocated(occupied: Option<Occupied>) -> String {
     }
 }
 
-fn rows(address: &Address, description: &Description) -> Vec<(&'static str, String)> {
+type Rows = Vec<(&'static str, String)>;
+
+fn rows(address: &Address, description: &Description) -> Rows {
     let mut rows = vec![("address", address.to_string())];
     match description {
         Description::Sysv { id, stat, occupied } => {
@@ -145,25 +185,4 @@ fn last_user(stat: &SegmentStat) -> String {
         0 => "in another PID namespace".to_owned(),
         pid => pid.to_string(),
     }
-}
-
-fn shown(time: Option<Time>) -> String {
-    let Some(time) = time else {
-        return "never".to_owned();
-    };
-    let age = system_time(time).elapsed().unwrap_or_default();
-    let age = humantime::format_duration(Duration::from_secs(age.as_secs()));
-    format!("{} ({age} ago)", rfc3339(time))
-}
-
-fn rfc3339(time: Time) -> String {
-    humantime::format_rfc3339_seconds(system_time(time)).to_string()
-}
-
-/// The time as std knows it; what its formatter cannot show becomes 1970.
-fn system_time(time: Time) -> SystemTime {
-    let seconds = u64::try_from(time.seconds).unwrap_or_default();
-    // The formatter ends with the year 9999.
-    let seconds = if seconds < 253_402_300_800 { seconds } else { 0 };
-    SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanoseconds)
 }

@@ -20,17 +20,26 @@ const SIZES: [usize; 9] = [0, 1, 3600, 3744, 3776, 4096, 100_000, 1_000_000, 5_0
 
 /// A Python with posix_ipc: SHMELD_PYTHON, or python3.
 pub fn python_or_skip() -> Option<PathBuf> {
+    python_with_or_skip("import posix_ipc, fcntl; fcntl.F_OFD_GETLK", "posix_ipc")
+}
+
+/// One that also has System V: see `peers/holder.py`.
+pub fn holder_python_or_skip() -> Option<PathBuf> {
+    python_with_or_skip("import posix_ipc, sysv_ipc", "posix_ipc and sysv_ipc")
+}
+
+fn python_with_or_skip(check: &str, needs: &str) -> Option<PathBuf> {
     let python = PathBuf::from(std::env::var_os("SHMELD_PYTHON").unwrap_or("python3".into()));
-    let mut check = Command::new(&python);
-    check.args(["-c", "import posix_ipc, fcntl; fcntl.F_OFD_GETLK"]);
-    let works = check
+    let mut command = Command::new(&python);
+    let works = command
+        .args(["-c", check])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
     if works {
         return Some(python);
     }
-    skip("Python 3.9 with posix_ipc (set SHMELD_PYTHON)");
+    skip(&format!("Python 3.9 with {needs} (set SHMELD_PYTHON)"));
     None
 }
 

@@ -1,10 +1,13 @@
 //! What a poster left that was killed: the next one under the same key takes it over, and the catalogue removes it.
 
 use shmeld_core::Memory;
-use shmeld_os::sysv::How;
+use shmeld_os::process;
 use shmeld_os::sysv::shared_memory::Segment;
+use shmeld_os::sysv::{How, Key};
 
 use super::layout::{HEADER_BYTES, message_bytes};
+use super::segment::{find, unless_gone};
+use super::set::{Set, Step};
 use super::standing::Values;
 use crate::Result;
 
@@ -46,6 +49,43 @@ fn is_message(segment: &Segment) -> Result<bool> {
     }
     memory.read(0, &mut header);
     Ok(message_bytes(&header, memory.len()).is_ok())
+}
+
+/// Removes a dead poster's board: takes it as the next poster would, so that no other poster can, and looks at all of it once more.
+/// `false` if somebody needs it.
+///
+/// # Errors
+/// It is not our user's; what the kernel says.
+pub(crate) fn remove(key: Key) -> Result<bool> {
+    let Some(set) = Set::find(key)?.filter(|set| set.creator_uid() == process::effective_uid()) else {
+        return Ok(false);
+    };
+    if set.is_awaited() {
+        return Ok(false);
+    }
+    match set.claim() {
+        Ok(Step::Done) => {}
+        // Another poster was faster, or it is gone.
+        Ok(_) | Err(crate::Error::Board(_)) => return Ok(false),
+        Err(error) => return Err(error),
+    }
+    let outcome = remove_claimed(&set, key);
+    if !matches!(outcome, Ok(true)) {
+        set.give_back();
+    }
+    outcome
+}
+
+fn remove_claimed(set: &Set, key: Key) -> Result<bool> {
+    let Some((segment, stat)) = find(key, |uid| uid == process::effective_uid())? else {
+        return Ok(false);
+    };
+    if stat.attached > 0 || set.is_awaited() || set.inside() > 0 || !is_message(&segment)? {
+        return Ok(false);
+    }
+    unless_gone(segment.remove())?;
+    set.remove()?;
+    Ok(true)
 }
 
 #[cfg(test)]

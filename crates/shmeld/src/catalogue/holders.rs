@@ -14,8 +14,9 @@ pub(super) struct Holders {
 }
 
 impl Holders {
-    /// Segments of other IPC namespaces than this one have numbers of their own.
-    pub(super) fn new(found: Processes, ipc_namespace: Option<u64>) -> Self {
+    /// Segments and queues of other IPC namespaces than this one have numbers and names of their own: they are no part of what is looked at,
+    /// but for queues of mounts that were `listed`.
+    pub(super) fn new(found: Processes, ipc_namespace: Option<u64>, listed: &[u64]) -> Self {
         let Processes {
             uses,
             holders,
@@ -24,17 +25,23 @@ impl Holders {
         } = found;
         let mut by_file: HashMap<_, Vec<Use>> = HashMap::new();
         let mut by_segment: HashMap<_, Vec<Use>> = HashMap::new();
+        let is_here = |pid: u32| {
+            let namespace = holders
+                .get(&pid)
+                .and_then(|holder: &Process| holder.ipc_namespace);
+            namespace.is_none() || namespace == ipc_namespace
+        };
         for one in uses {
             let is_internal = devices.internal == Some(one.dev);
-            if !is_internal || one.path.starts_with(b"/memfd:") {
+            let is_listed = !devices.queues.contains(&one.dev) || listed.contains(&one.dev);
+            if (!is_internal && (is_listed || is_here(one.pid))) || one.path.starts_with(b"/memfd:") {
                 by_file.entry((one.dev, one.ino)).or_default().push(one);
-            } else if one.path.starts_with(b"/SYSV") {
-                let is_here = holders.get(&one.pid).is_none_or(|holder| {
-                    holder.ipc_namespace.is_none() || holder.ipc_namespace == ipc_namespace
-                });
-                if let (true, Ok(id)) = (is_here, i32::try_from(one.ino)) {
-                    by_segment.entry(id).or_default().push(one);
-                }
+            } else if let Ok(id) = i32::try_from(one.ino)
+                && is_internal
+                && one.path.starts_with(b"/SYSV")
+                && is_here(one.pid)
+            {
+                by_segment.entry(id).or_default().push(one);
             }
         }
         let processes = holders
@@ -133,6 +140,9 @@ mod tests {
 
     const SHM: u64 = 28;
     const INTERNAL: u64 = 1;
+    const OWN_QUEUES: u64 = 40;
+    const OTHER_QUEUES: u64 = 41;
+    const LISTED_QUEUES: u64 = 42;
 
     fn used(pid: u32, how: How, dev: u64, ino: u64, path: &str) -> Use {
         Use {
@@ -158,7 +168,7 @@ mod tests {
         let devices = Devices {
             shared_memory: Some(SHM),
             internal: Some(INTERNAL),
-            queues: Vec::new(),
+            queues: vec![OWN_QUEUES, OTHER_QUEUES, LISTED_QUEUES],
         };
         let processes = HashMap::from([(7, process(1)), (8, process(1)), (9, process(2))]);
         let found = Processes {
@@ -167,7 +177,7 @@ mod tests {
             hidden: 0,
             devices,
         };
-        Holders::new(found, Some(1))
+        Holders::new(found, Some(1), &[LISTED_QUEUES])
     }
 
     #[test]
@@ -207,6 +217,18 @@ mod tests {
         assert_eq!((found.len(), found[0].pid), (1, 7));
         assert_eq!(found[0].roles, [Role::Attached]);
         assert!(holders.of_segment(43).is_empty());
+    }
+
+    #[test]
+    fn queues_of_another_namespace_are_looked_at_only_if_they_are_mounted_here() {
+        let mut holders = holders(vec![
+            used(7, How::Open, OWN_QUEUES, 1, "/a"),
+            used(9, How::Open, OTHER_QUEUES, 2, "/a"),
+            used(9, How::Open, LISTED_QUEUES, 3, "/a"),
+        ]);
+        let rest = holders.take_rest();
+        let inodes: Vec<u64> = rest.iter().map(|uses| uses[0].ino).collect();
+        assert_eq!(inodes, [1, 3]);
     }
 
     #[test]

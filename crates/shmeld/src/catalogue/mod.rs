@@ -3,6 +3,7 @@
 //! * [`Snapshot`]: one look at all of them, a value;
 //! * [`Object`]: one of them, found at its [`Place`], with its [`Holder`]s and a [`Verdict`] with its proof;
 //! * [`Sight`]: what could not be seen. What permission hides is marked as hidden, never left out;
+//! * [`Unit`]: what can go, and goes together; its removal looks once more.
 //!
 //! ```
 //! use shmeld::catalogue::{Look, Snapshot};
@@ -17,6 +18,7 @@
 
 mod belonging;
 mod board;
+mod clean;
 mod holders;
 mod keeping;
 mod object;
@@ -25,11 +27,15 @@ mod posix;
 mod probe;
 mod snapshot;
 mod sysv;
+mod unheld;
 mod unnamed;
 mod verdict;
+mod wanted;
 
 pub use belonging::Belonging;
+pub use clean::{Outcome, Scope, Unit};
 pub use object::{Holder, Ids, Object, Role};
 pub use place::{Kind, Place};
 pub use snapshot::{Look, Sight, Snapshot};
 pub use verdict::{State, Verdict};
+pub use wanted::{Wanted, WantedError};

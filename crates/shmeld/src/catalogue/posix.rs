@@ -12,7 +12,7 @@ use super::keeping::{self, UseEvidence};
 use super::object::{Ids, Object, Role};
 use super::probe::{self, Files};
 use super::snapshot::View;
-use super::verdict::{self, Lease};
+use super::verdict::{self, Lease, Verdict};
 use super::{Belonging, Kind, Place};
 use crate::ServerName;
 
@@ -77,15 +77,7 @@ pub(super) fn of_file(file: &SharedMemoryFile, files: &Files, holders: &mut Hold
         }
         (belongs, _) => {
             let is_locked = belongs.is_some() && files.is_locked(&file.name);
-            let mut evidence = UseEvidence {
-                is_locked,
-                ..view.evidence(&object.holders)
-            };
-            let is_in_doubt = !object.holders.iter().any(|holder| holder.keeps()) && !is_locked;
-            if view.look.prove_alone && is_in_doubt && view.is_own(file.stat.uid) {
-                evidence.is_alone = files.is_alone(&file.name);
-            }
-            keeping::of_use(&evidence)
+            of_use(&object, is_locked, view, || files.is_alone(&file.name))
         }
     };
     object
@@ -140,10 +132,22 @@ pub(super) fn of_queue(
             object.belongs = Some(Belonging::ServerQueue(server.clone()));
             verdict::of_server_queue(*gate, lock, &server.to_string())
         }
-        None => keeping::of_use(&UseEvidence {
-            is_locked: lock == Lease::Held,
-            ..view.evidence(&object.holders)
-        }),
+        None => {
+            let alone = || probe::is_queue_alone(&file.name, object.identity?);
+            of_use(&object, lock == Lease::Held, view, alone)
+        }
     };
     object
+}
+
+/// `is_alone` asks the kernel. It is asked only about what is this user's and what nobody seems to have.
+fn of_use(object: &Object, is_locked: bool, view: &View, is_alone: impl FnOnce() -> Option<bool>) -> Verdict {
+    let is_own = object.owner.is_some_and(|owner| view.is_own(owner.uid));
+    let is_in_doubt = !is_locked && object.keepers().next().is_none();
+    let asks = view.look.prove_alone && is_own && is_in_doubt;
+    keeping::of_use(&UseEvidence {
+        is_locked,
+        is_alone: if asks { is_alone() } else { None },
+        ..view.evidence(&object.holders)
+    })
 }

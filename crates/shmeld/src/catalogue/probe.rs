@@ -6,6 +6,7 @@ use std::path::Path;
 use shmeld_core::attach::is_abandoned;
 use shmeld_core::session::CLIENT_LEASE_BYTE;
 use shmeld_os::lease::{self, Kind as Lock, Range};
+use shmeld_os::posix::mqueue::{Access, MessageQueue};
 use shmeld_os::posix::shm::{self, SharedMemory};
 use shmeld_os::{ObjectName, fs};
 
@@ -48,6 +49,15 @@ impl Files {
         let outcome = lease::while_alone(&file, "file", || ()).ok()?;
         Some(outcome.is_some())
     }
+}
+
+/// The same of a queue, if its name leads to it in our namespace.
+pub(super) fn is_queue_alone(name: &[u8], identity: (u64, u64)) -> Option<bool> {
+    let name = ObjectName::new(std::str::from_utf8(name).ok()?).ok()?;
+    let queue = MessageQueue::open(&name, Access::Receive).ok()?;
+    let stat = queue.stat().ok()?;
+    ((stat.dev, stat.ino) == identity).then_some(())?;
+    Some(lease::while_alone(&queue, "queue", || ()).ok()?.is_some())
 }
 
 fn lease_of(file: &OwnedFd, range: Range, kind: Lock) -> Lease {

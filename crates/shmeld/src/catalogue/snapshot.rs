@@ -120,6 +120,8 @@ struct Names {
     sysv_queues: Vec<listing::SysvQueueRow>,
     devices: Devices,
     own_queues: Option<u64>,
+    /// The devices of queues that could be listed.
+    listed_queues: Vec<u64>,
 }
 
 impl Snapshot {
@@ -177,6 +179,7 @@ impl Names {
         sight.lists_queues = !directories.is_empty();
         // The first one is that of our namespace if we could make a mount; else nobody says whose it is.
         let own = directories.first().filter(|first| first.is_own);
+        let listed_queues: Vec<u64> = directories.iter().map(|directory| directory.dev).collect();
         let sets = noted(sight, "System V semaphores", listing::sysv_sets());
         let with_details = sets.into_iter().map(|row| {
             let details = sysv::details_of(&row);
@@ -186,7 +189,8 @@ impl Names {
             sets: with_details.collect(),
             segments: noted(sight, "System V segments", listing::sysv_segments()),
             sysv_queues: noted(sight, "System V message queues", listing::sysv_queues()),
-            devices: Devices::look(directories.iter().map(|directory| directory.dev).collect()),
+            devices: Devices::look(listed_queues.clone()),
+            listed_queues,
             own_queues: own.map(|own| own.dev),
             files,
             queues,
@@ -210,7 +214,7 @@ fn queues_of_servers(gates: &Gates) -> Vec<(Option<u64>, QueueFile)> {
 fn assemble(names: &Names, found: Processes, files: &Files, gates: &Gates, view: &View) -> Vec<Object> {
     let devices = found.devices.clone();
     let boards = Boards::find(&names.sets, &names.segments, remains::has_message);
-    let mut holders = Holders::new(found, view.ipc_namespace);
+    let mut holders = Holders::new(found, view.ipc_namespace, &names.listed_queues);
     let holders = &mut holders;
     let mut objects = Vec::new();
     for file in &names.files {

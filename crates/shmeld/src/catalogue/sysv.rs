@@ -32,20 +32,28 @@ pub(super) fn details_of(row: &SysvSetRow) -> SetDetails {
     let Ok(values) = set.values() else {
         return SetDetails::default();
     };
-    let asked = u16::try_from(values.len()).unwrap_or(ASKED_MAX).min(ASKED_MAX);
-    let mut details = SetDetails {
-        values: Some(values.into_iter().map(u32::from).collect()),
-        ..SetDetails::default()
-    };
-    for index in 0..asked {
+    let semaphores = u16::try_from(values.len()).unwrap_or(ASKED_MAX);
+    let mut last_pids = Vec::new();
+    for index in 0..semaphores.min(ASKED_MAX) {
         let pid = set.last_pid(index).unwrap_or_default();
-        if pid != 0 && !details.last_pids.contains(&pid) {
-            details.last_pids.push(pid);
+        if pid != 0 && !last_pids.contains(&pid) {
+            last_pids.push(pid);
         }
-        let (for_more, for_zero) = set.waiting(index).unwrap_or_default();
-        details.waiting += u64::from(for_more) + u64::from(for_zero);
     }
-    details
+    SetDetails {
+        values: Some(values.into_iter().map(u32::from).collect()),
+        last_pids,
+        waiting: waiting(&set, semaphores.min(ASKED_MAX)),
+    }
+}
+
+/// How many processes wait for the first ones of a set.
+pub(super) fn waiting(set: &SemaphoreSet, semaphores: u16) -> u64 {
+    let one = |index| {
+        let (for_more, for_zero) = set.waiting(index).unwrap_or_default();
+        u64::from(for_more) + u64::from(for_zero)
+    };
+    (0..semaphores).map(one).sum()
 }
 
 fn new(kind: Kind, id: i32, permissions: &Permissions, view: &View) -> Object {

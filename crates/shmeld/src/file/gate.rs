@@ -42,7 +42,7 @@ impl Gate {
     pub(super) fn take(name: &ServerName, users: Users) -> Result<Self> {
         match Self::try_take(name, users) {
             Err(Error::ForeignOwner { uid: Some(uid), .. }) if users.may_sweep(uid) => {
-                sweep_server(name, users);
+                sweep_server(name, users).iter().for_each(Swept::tell);
                 Self::try_take(name, users)
             }
             outcome => outcome,
@@ -87,7 +87,11 @@ impl Gate {
     /// Makes the queue anew, replacing what a dead server left, takes the lease that clients look for, and then lets the audience send.
     pub(super) fn make_queue(&self, audience: Option<Audience>) -> Result<MessageQueue> {
         let name = self.name.queue();
-        remove_stale_queue(&self.name, |stat| check_owner("mq_open", name, stat, self.users))?;
+        if let Some(swept) =
+            remove_stale_queue(&self.name, |stat| check_owner("mq_open", name, stat, self.users))?
+        {
+            swept.tell();
+        }
         let queue = MessageQueue::create_new(name, MESSAGES_MAX, MESSAGE_BYTES_MAX, QUEUE_MODE)?;
         self.lease(&queue)
             .and_then(|()| admit(&queue, audience))
@@ -197,11 +201,26 @@ fn check_owner(operation: &'static str, object: &ObjectName, stat: &Stat, users:
     })
 }
 
+/// What was removed because its process is dead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Swept {
+    what: &'static str,
+    pub(crate) name: ObjectName,
+    proof: String,
+}
+
+impl Swept {
+    fn tell(&self) {
+        let Self { what, name, proof } = self;
+        tracing::info!(target: "shmeld::sweep", "removed the {what} {name}: {proof}");
+    }
+}
+
 /// Unlinks a queue that no server holds, if its owner is right. The caller holds the gate.
-fn remove_stale_queue(name: &ServerName, check: impl Fn(&Stat) -> Result<()>) -> Result<()> {
+fn remove_stale_queue(name: &ServerName, check: impl Fn(&Stat) -> Result<()>) -> Result<Option<Swept>> {
     let queue = match MessageQueue::open(name.queue(), Access::Both) {
         Ok(queue) => queue,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == ErrorKind::PermissionDenied => {
             return Err(Error::ForeignOwner {
                 operation: "mq_open",
@@ -216,8 +235,16 @@ fn remove_stale_queue(name: &ServerName, check: impl Fn(&Stat) -> Result<()>) ->
         return Err(Error::AlreadyRunning { name: name.clone() });
     }
     MessageQueue::unlink(name.queue())?;
-    tracing::info!(target: "shmeld::sweep", "removed the queue {name}: no server holds its lease");
-    Ok(())
+    Ok(Some(Swept {
+        what: "queue",
+        name: name.queue().clone(),
+        proof: "no server holds its lease".to_owned(),
+    }))
+}
+
+/// The same as [`sweep`] for one name in /dev/shm: a region, or a gate with its queue. Nothing is removed but what is proven dead now.
+pub(crate) fn remove_if_dead(name: &[u8]) -> Vec<Swept> {
+    sweep_object(name, None, Users::look(false))
 }
 
 /// Removes what earlier crashes left: regions whose client is dead, and queues and gates of other names whose server is dead. Only our
@@ -228,7 +255,9 @@ pub(super) fn sweep(own: &ServerName, users: Users) {
     // A listing that fails means that nothing is known to be stale.
     for name in listing::shared_memory_names(NAME_PREFIX).unwrap_or_default() {
         match object_name(&name).and_then(|object| owner_to_sweep(&object, users)) {
-            Some(uid) if users.is_own(uid) => sweep_object(&name, own, users),
+            Some(uid) if users.is_own(uid) => {
+                sweep_object(&name, Some(own), users).iter().for_each(Swept::tell)
+            }
             Some(_) => of_others.push(name),
             None => {}
         }
@@ -241,15 +270,18 @@ pub(super) fn sweep(own: &ServerName, users: Users) {
             tracing::info!(target: "shmeld::sweep", "left {left} objects of other users to the next start: those before them took {seconds} s");
             return;
         }
-        sweep_object(name, own, users);
+        sweep_object(name, Some(own), users).iter().for_each(Swept::tell);
     }
 }
 
-fn sweep_object(name: &[u8], own: &ServerName, users: Users) {
+/// `own` is the name that the caller has itself.
+fn sweep_object(name: &[u8], own: Option<&ServerName>, users: Users) -> Vec<Swept> {
     if RegionId::from_name(name).is_some() {
-        sweep_region(name, users);
-    } else if let Some(server) = ServerName::from_gate(name).filter(|server| server != own) {
-        sweep_server(&server, users);
+        sweep_region(name, users).into_iter().collect()
+    } else if let Some(server) = ServerName::from_gate(name).filter(|server| Some(server) != own) {
+        sweep_server(&server, users)
+    } else {
+        Vec::new()
     }
 }
 
@@ -263,38 +295,43 @@ fn owner_to_sweep(name: &ObjectName, users: Users) -> Option<u32> {
     users.may_sweep(uid).then_some(uid)
 }
 
-fn sweep_region(name: &[u8], users: Users) {
-    let Some(name) = object_name(name) else {
-        return;
-    };
-    let Some(uid) = owner_to_sweep(&name, users) else {
-        return;
-    };
-    if is_abandoned(&name) == Some(true) && SharedMemory::unlink(&name).is_ok() {
-        let whose = whose(uid, users);
-        tracing::info!(target: "shmeld::sweep", "removed the region {name}: it is {whose} and its client is dead (lease free)");
-    }
+fn sweep_region(name: &[u8], users: Users) -> Option<Swept> {
+    let name = object_name(name)?;
+    let uid = owner_to_sweep(&name, users)?;
+    let is_removed = is_abandoned(&name) == Some(true) && SharedMemory::unlink(&name).is_ok();
+    is_removed.then(|| Swept {
+        what: "region",
+        name,
+        proof: format!("it is {} and its client is dead (lease free)", whose(uid, users)),
+    })
 }
 
 /// A gate that can be locked has no server. The lock is held while its queue and itself are removed.
-fn sweep_server(server: &ServerName, users: Users) {
+fn sweep_server(server: &ServerName, users: Users) -> Vec<Swept> {
+    let mut swept = Vec::new();
     let Some(uid) = owner_to_sweep(server.gate(), users) else {
-        return;
+        return swept;
     };
     let Ok(memory) = SharedMemory::open(server.gate(), true) else {
-        return;
+        return swept;
     };
     let object = server.gate().to_string();
     let locked = lease::try_take(memory.as_file(), Range::WHOLE, Kind::Write, &object).unwrap_or(false);
-    if !locked
-        || !is_still_named(&memory, server.gate()).unwrap_or(false)
-        || remove_stale_queue(server, |stat| same_owner(server, stat, uid)).is_err()
-    {
-        return;
+    if !locked || !is_still_named(&memory, server.gate()).unwrap_or(false) {
+        return swept;
     }
+    let Ok(queue) = remove_stale_queue(server, |stat| same_owner(server, stat, uid)) else {
+        return swept;
+    };
+    swept.extend(queue);
     if SharedMemory::unlink(server.gate()).is_ok() {
-        tracing::info!(target: "shmeld::sweep", "removed the gate {object}: it is {} and no server holds its lock", whose(uid, users));
+        swept.push(Swept {
+            what: "gate",
+            name: server.gate().clone(),
+            proof: format!("it is {} and no server holds its lock", whose(uid, users)),
+        });
     }
+    swept
 }
 
 /// Anybody can make a gate beside somebody else's queue, so that root removes it.

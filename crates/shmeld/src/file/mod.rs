@@ -24,7 +24,7 @@ mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
-mod gate;
+pub(crate) mod gate;
 mod inbox;
 mod incoming;
 mod limiter;

@@ -1,0 +1,352 @@
+//! `shmeld ipc clean`: what is stale goes, and nothing else.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::island::Island;
+use crate::peers::holder_python_or_skip;
+use crate::processes::{Program, Running};
+use crate::world::{NOBODY, World, eventually, has_or_skip};
+
+/// A region whose client died before a server came: `SHMELD1` and its version.
+const DEAD_REGION: &str = "shmeld.0123456789abcdef0123456789abcdef";
+const YOUNG_REGION: &str = "shmeld.fedcba9876543210fedcba9876543210";
+
+/// A world on an island.
+struct Shore {
+    world: World,
+    island: Island,
+}
+
+impl Shore {
+    fn or_skip(what: &str) -> Option<Self> {
+        let world = World::new(what);
+        let island = Island::or_skip(&world)?;
+        Some(Shore { world, island })
+    }
+
+    fn ipc(&self, words: &[&str]) -> Program {
+        self.island.with(self.world.ipc(words))
+    }
+
+    fn shell(&self, script: &str) {
+        self.island
+            .with(self.world.tool("sh").args(["-c", script]))
+            .run()
+            .expect_code(0);
+    }
+
+    fn server(&self, name: &str) -> Running {
+        let serve = self
+            .world
+            .shmeld("serve")
+            .args(["--name", name])
+            .arg(self.world.source(""));
+        let server = self.island.with(serve).start();
+        server.wait_for_stderr("serving");
+        server
+    }
+
+    fn poster(&self, key: &str) -> Running {
+        let post = self
+            .world
+            .shmeld("board")
+            .args(["post", "a message", "--key", key]);
+        let poster = self.island.with(post).start();
+        poster.wait_for_stderr("posted");
+        poster
+    }
+
+    /// Addresses of what `ls` and these options list, memfds left out: they are everybody's.
+    fn listed(&self, options: &[&str]) -> Vec<String> {
+        let kinds = ["ls", "--json", "--kind", "posix,sysv"];
+        let lines = self
+            .ipc(&[&kinds[..], options].concat())
+            .run()
+            .expect_code(0)
+            .json_lines();
+        addresses(&lines, "object")
+    }
+
+    /// What `clean` and these options say, by event.
+    fn cleaned(&self, event: &str, options: &[&str]) -> Vec<String> {
+        let lines = self
+            .ipc(&[&["clean", "--json"], options].concat())
+            .run()
+            .expect_code(0)
+            .json_lines();
+        addresses(&lines, event)
+    }
+
+    /// A Python program that holds one object of each kind until it is killed.
+    fn holder(&self, python: &Path, name: &str, key: &str) -> Running {
+        let fifo = self.world.root().join("fifo");
+        if !fifo.exists() {
+            self.world.tool("mkfifo").arg(&fifo).run().expect_code(0);
+        }
+        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/holder.py");
+        let holder = self
+            .world
+            .tool(python.to_str().unwrap())
+            .args([script, name, key]);
+        // Its standard input is a pipe that nobody closes.
+        let holder = holder.after(&format!("exec 0<> {}", fifo.display()));
+        let holder = self.island.with(holder).start();
+        holder.wait_for_stderr("ready");
+        holder
+    }
+
+    /// What other programs left, as soon as nothing of it changes any more: memory goes a moment after its process.
+    fn unheld(&self) -> Vec<String> {
+        let mut unheld = self.listed(&["--any-stale"]);
+        eventually("memory is given back", || {
+            let before = std::mem::replace(&mut unheld, self.listed(&["--any-stale"]));
+            before == unheld
+        });
+        unheld
+    }
+
+    fn finish(self) {
+        self.island.leave();
+        self.world.finish();
+    }
+}
+
+fn addresses(lines: &[Value], event: &str) -> Vec<String> {
+    let events = lines.iter().filter(|line| line["event"] == event);
+    events
+        .map(|line| line["address"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+/// Numbers of System V differ from run to run.
+fn kinds(addresses: &[String]) -> Vec<&str> {
+    let kind = |address: &'_ String| -> usize { address.find('#').unwrap_or(address.len()) };
+    addresses
+        .iter()
+        .map(|address| &address[..kind(address)])
+        .collect()
+}
+
+#[test]
+fn clean_removes_exactly_what_killed_processes_left() {
+    let Some(shore) = Shore::or_skip("clean") else {
+        return;
+    };
+    let (server, neighbour) = (shore.server("/dead"), shore.server("/alive"));
+    let (poster, other_poster) = (shore.poster("0x1111"), shore.poster("0x2222"));
+    shore.shell(&format!(
+        "printf 'SHMELD1\\001' > /dev/shm/{DEAD_REGION} && : > /dev/shm/{YOUNG_REGION} && : > /dev/shm/somebody-elses"
+    ));
+    let before = shore.listed(&[]);
+    assert_eq!(shore.listed(&["--stale"]), [format!("posix:/{DEAD_REGION}")]);
+    server.kill();
+    poster.kill();
+    eventually("the kernel has taken the token back", || {
+        shore.listed(&["--stale"]).len() == 5
+    });
+    let stale = shore.listed(&["--stale"]);
+    let expected = [
+        &format!("posix:/{DEAD_REGION}"),
+        "posix:/shmeld.dead.gate",
+        "mq:/dead",
+        "sysv:",
+        "sysv-sem:",
+    ];
+    assert_eq!(kinds(&stale), expected);
+
+    assert_eq!(
+        sorted(shore.cleaned("would_remove", &["--dry-run"])),
+        sorted(stale.clone())
+    );
+    assert_eq!(shore.listed(&[]), before, "a dry run removes nothing");
+    assert_eq!(sorted(shore.cleaned("removed", &[])), sorted(stale.clone()));
+    let left: Vec<String> = before
+        .into_iter()
+        .filter(|address| !stale.contains(address))
+        .collect();
+    assert_eq!(shore.listed(&[]), left);
+    // The neighbours are as they were.
+    let status = shore.world.shmeld("status").args(["--name", "/alive"]);
+    shore.island.with(status).run().expect_code(0);
+    let read = shore.world.shmeld("board").args(["read", "--key", "0x2222"]);
+    let read = shore.island.with(read).run().expect_code(0);
+    assert_eq!(read.stdout, b"a message");
+    assert!(neighbour.is_running() && shore.cleaned("removed", &[]).is_empty());
+    other_poster.kill();
+    neighbour.kill();
+    shore.finish();
+}
+
+fn sorted(mut addresses: Vec<String>) -> Vec<String> {
+    addresses.sort();
+    addresses
+}
+
+#[test]
+fn clean_says_the_proof_of_each() {
+    let Some(shore) = Shore::or_skip("proof") else {
+        return;
+    };
+    let alive = shore.server("/alive");
+    shore.server("/dead").kill();
+    shore.shell(&format!(
+        "printf 'SHMELD1\\001' > /dev/shm/{DEAD_REGION}; : > /dev/shm/other"
+    ));
+    let said = shore
+        .ipc(&["clean", "--dry-run", "--explain"])
+        .run()
+        .expect_code(0);
+    let text = said.stdout_text();
+    for line in [
+        format!("would remove posix:/{DEAD_REGION}: its lease (byte 0) is free: its client is dead"),
+        "would remove posix:/shmeld.dead.gate: its lock is free: server /dead is dead".to_owned(),
+        "would remove mq:/dead: its lease is free, and so is the lock of its gate: server /dead is dead"
+            .to_owned(),
+    ] {
+        assert!(text.lines().any(|said| said == line), "no {line:?} in\n{text}");
+    }
+    said.expect_said("posix:/other stays: un")
+        .expect_said("posix:/shmeld.alive.gate stays: live: server /alive holds its lock");
+    alive.kill();
+    shore.finish();
+}
+
+/// What other programs left is removed only if that is asked for, and if it is old enough.
+#[test]
+fn what_others_left_stays_unless_it_is_asked_for() {
+    let Some(shore) = Shore::or_skip("others") else {
+        return;
+    };
+    let Some(python) = holder_python_or_skip() else {
+        return;
+    };
+    let holder = shore.holder(&python, "dead", "0x3333");
+    holder.kill();
+    let unheld = shore.unheld();
+    let expected = [
+        "posix:/dead-frames",
+        "posix:/dead-memory",
+        "sem:/dead",
+        "mq:/dead",
+        "sysv:",
+        "sysv-sem:",
+        "sysv-msg:",
+    ];
+    assert_eq!(kinds(&unheld), expected);
+    assert_eq!(shore.listed(&["--stale"]), [""; 0]);
+    assert_eq!(shore.cleaned("removed", &[]), [""; 0]);
+    let young = shore.cleaned("would_remove", &["--any-stale", "--dry-run"]);
+    assert_eq!(young, [""; 0], "they are too young");
+    let old = shore.cleaned("would_remove", &["--any-stale", "--dry-run", "--older", "0"]);
+    assert_eq!(old, unheld);
+    let refused = shore
+        .ipc(&["clean", "--any-stale", "--older", "0"])
+        .run()
+        .expect_code(2);
+    refused
+        .expect_said("there is no terminal")
+        .expect_said("hint: list them with --dry-run");
+    assert_eq!(shore.unheld(), unheld);
+    shore.finish();
+}
+
+#[test]
+fn what_others_left_goes_only_after_a_question() {
+    let Some(shore) = Shore::or_skip("question") else {
+        return;
+    };
+    let Some(python) = holder_python_or_skip().filter(|_| has_or_skip("script")) else {
+        return;
+    };
+    let (dead, alive) = (
+        shore.holder(&python, "dead", "0x3333"),
+        shore.holder(&python, "alive", "0x4444"),
+    );
+    let before = shore.listed(&[]);
+    dead.kill();
+    let unheld = shore.unheld();
+    let command = format!("{} ipc clean --any-stale --older 0", env!("CARGO_BIN_EXE_shmeld"));
+    let ask = |answers: &[u8]| {
+        let script = shore.world.tool("script").args(["-qec", &command, "/dev/null"]);
+        let script = shore.island.with(script).input(answers).run();
+        script.expect_code(0).stdout_text()
+    };
+    // No to the first, yes to the next, and what follows is left.
+    let said = ask(b"n\ny\nq\n");
+    let question = "remove posix:/dead-frames (POSIX segment, 4.9K, uid 0): nobody has it open or mapped";
+    assert!(said.contains(question), "{said}");
+    assert_eq!(shore.unheld(), [&unheld[..1], &unheld[2..]].concat());
+    ask(&b"y\n".repeat(6));
+    let left: Vec<String> = { before }
+        .into_iter()
+        .filter(|address| !unheld.contains(address))
+        .collect();
+    assert_eq!(shore.listed(&[]), left);
+    alive.kill();
+    shore.finish();
+}
+
+/// Other users' objects are no user's but root's to clean, and of those of other programs not even root's.
+#[test]
+fn clean_touches_nothing_of_other_users() {
+    let Some(shore) = Shore::or_skip("users") else {
+        return;
+    };
+    if !has_or_skip("setpriv") {
+        return;
+    }
+    shore.shell(&format!(
+        "printf 'SHMELD1\\001' > /dev/shm/{DEAD_REGION} && cp /dev/shm/{DEAD_REGION} /dev/shm/{YOUNG_REGION} && : > /dev/shm/roots \
+         && : > /dev/shm/nobodys && chown {NOBODY} /dev/shm/{YOUNG_REGION} /dev/shm/nobodys"
+    ));
+    let any = ["clean", "--json", "--any-stale", "--dry-run", "--older", "0"];
+    let nobody = shore
+        .island
+        .with(shore.world.ipc(&any).as_user(NOBODY))
+        .run()
+        .expect_code(0);
+    let nobodys = [format!("posix:/{YOUNG_REGION}"), "posix:/nobodys".to_owned()];
+    assert_eq!(
+        sorted(addresses(&nobody.json_lines(), "would_remove")),
+        sorted(nobodys.to_vec())
+    );
+    let root = shore.cleaned("would_remove", &any[2..]);
+    let roots = [
+        format!("posix:/{DEAD_REGION}"),
+        format!("posix:/{YOUNG_REGION}"),
+        "posix:/roots".to_owned(),
+    ];
+    assert_eq!(sorted(root), sorted(roots.to_vec()));
+    let clean = shore
+        .island
+        .with(shore.world.ipc(&["clean", "--json"]).as_user(NOBODY))
+        .run()
+        .expect_code(0);
+    assert_eq!(
+        addresses(&clean.json_lines(), "removed"),
+        [format!("posix:/{YOUNG_REGION}")]
+    );
+    shore.finish();
+}
+
+/// C15: `sem_open` of the GNU C library makes `sem.XXXXXX` before it gives a semaphore its name, and leaves it if it is killed there.
+#[test]
+fn half_made_semaphores_are_known_by_their_names_and_asked_for() {
+    let Some(shore) = Shore::or_skip("half") else {
+        return;
+    };
+    shore.shell("head -c 32 /dev/zero > /dev/shm/sem.aB3xYz && head -c 33 /dev/zero > /dev/shm/sem.aB3xY0");
+    let shown = shore
+        .ipc(&["show", "sem:/aB3xYz", "sem:/aB3xY0"])
+        .run()
+        .expect_code(0);
+    let text = shown.stdout_text();
+    let found: Vec<&str> = text.lines().filter(|line| line.starts_with("part of")).collect();
+    assert_eq!(found, ["part of     sem_open?"], "{text}");
+    assert_eq!(shore.cleaned("removed", &[]), [""; 0]);
+    let would = shore.cleaned("would_remove", &["--any-stale", "--dry-run", "--older", "0"]);
+    assert_eq!(would, ["sem:/aB3xY0", "sem:/aB3xYz"]);
+    shore.finish();
+}
