@@ -12,6 +12,7 @@
 mod attack;
 mod board_kills;
 mod chance;
+mod clean_runs;
 mod crowd;
 mod duel;
 mod errnos;
@@ -106,6 +107,7 @@ fn rows() -> Vec<Row> {
         resume_kills::row(),
         board_kills::row(),
         image_kills::row(),
+        clean_runs::row(),
     ]);
     rows.extend(scarcity::rows());
     rows

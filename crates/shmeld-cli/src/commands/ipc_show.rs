@@ -45,10 +45,19 @@ fn show(talk: &Talk<'_>, wanted: &Wanted, snapshot: &Snapshot, gap: &str) -> Res
         },
         _ => ipc_show_object::absent(wanted),
     };
-    // Its mode hides it from its calls, and not from the tables of the kernel.
-    let is_hidden =
-        matches!(&refused, shmeld::Error::Os(error) if error.kind() == ErrorKind::PermissionDenied);
-    if found.is_empty() || (matches!(wanted, Wanted::Segment(_)) && !is_hidden) {
+    let kind = match &refused {
+        shmeld::Error::Os(error) => error.kind(),
+        _ => ErrorKind::Other,
+    };
+    let is_shown = match wanted {
+        // A name that is printed with escapes; a mode that hides it from calls, and not from the tables of the kernel.
+        Wanted::Segment(Address::Posix(_)) => {
+            matches!(kind, ErrorKind::NotFound | ErrorKind::PermissionDenied)
+        }
+        Wanted::Segment(_) => kind == ErrorKind::PermissionDenied,
+        _ => true,
+    };
+    if found.is_empty() || !is_shown {
         return Err(refused);
     }
     let mut code = exit::DONE;

@@ -1,133 +1,13 @@
 //! `shmeld ipc clean`: what is stale goes, and nothing else.
 
-use std::path::Path;
-
-use serde_json::Value;
-
-use crate::island::Island;
+use crate::desk::LONG_BYTES;
 use crate::peers::holder_python_or_skip;
-use crate::processes::{Program, Running};
-use crate::world::{NOBODY, World, eventually, has_or_skip};
+use crate::shore::{Shore, addresses, kinds};
+use crate::world::{NOBODY, eventually, has_or_skip};
 
 /// A region whose client died before a server came: `SHMELD1` and its version.
 const DEAD_REGION: &str = "shmeld.0123456789abcdef0123456789abcdef";
 const YOUNG_REGION: &str = "shmeld.fedcba9876543210fedcba9876543210";
-
-/// A world on an island.
-struct Shore {
-    world: World,
-    island: Island,
-}
-
-impl Shore {
-    fn or_skip(what: &str) -> Option<Self> {
-        let world = World::new(what);
-        let island = Island::or_skip(&world)?;
-        Some(Shore { world, island })
-    }
-
-    fn ipc(&self, words: &[&str]) -> Program {
-        self.island.with(self.world.ipc(words))
-    }
-
-    fn shell(&self, script: &str) {
-        self.island
-            .with(self.world.tool("sh").args(["-c", script]))
-            .run()
-            .expect_code(0);
-    }
-
-    fn server(&self, name: &str) -> Running {
-        let serve = self
-            .world
-            .shmeld("serve")
-            .args(["--name", name])
-            .arg(self.world.source(""));
-        let server = self.island.with(serve).start();
-        server.wait_for_stderr("serving");
-        server
-    }
-
-    fn poster(&self, key: &str) -> Running {
-        let post = self
-            .world
-            .shmeld("board")
-            .args(["post", "a message", "--key", key]);
-        let poster = self.island.with(post).start();
-        poster.wait_for_stderr("posted");
-        poster
-    }
-
-    /// Addresses of what `ls` and these options list, memfds left out: they are everybody's.
-    fn listed(&self, options: &[&str]) -> Vec<String> {
-        let kinds = ["ls", "--json", "--kind", "posix,sysv"];
-        let lines = self
-            .ipc(&[&kinds[..], options].concat())
-            .run()
-            .expect_code(0)
-            .json_lines();
-        addresses(&lines, "object")
-    }
-
-    /// What `clean` and these options say, by event.
-    fn cleaned(&self, event: &str, options: &[&str]) -> Vec<String> {
-        let lines = self
-            .ipc(&[&["clean", "--json"], options].concat())
-            .run()
-            .expect_code(0)
-            .json_lines();
-        addresses(&lines, event)
-    }
-
-    /// A Python program that holds one object of each kind until it is killed.
-    fn holder(&self, python: &Path, name: &str, key: &str) -> Running {
-        let fifo = self.world.root().join("fifo");
-        if !fifo.exists() {
-            self.world.tool("mkfifo").arg(&fifo).run().expect_code(0);
-        }
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/peers/holder.py");
-        let holder = self
-            .world
-            .tool(python.to_str().unwrap())
-            .args([script, name, key]);
-        // Its standard input is a pipe that nobody closes.
-        let holder = holder.after(&format!("exec 0<> {}", fifo.display()));
-        let holder = self.island.with(holder).start();
-        holder.wait_for_stderr("ready");
-        holder
-    }
-
-    /// What other programs left, as soon as nothing of it changes any more: memory goes a moment after its process.
-    fn unheld(&self) -> Vec<String> {
-        let mut unheld = self.listed(&["--any-stale"]);
-        eventually("memory is given back", || {
-            let before = std::mem::replace(&mut unheld, self.listed(&["--any-stale"]));
-            before == unheld
-        });
-        unheld
-    }
-
-    fn finish(self) {
-        self.island.leave();
-        self.world.finish();
-    }
-}
-
-fn addresses(lines: &[Value], event: &str) -> Vec<String> {
-    let events = lines.iter().filter(|line| line["event"] == event);
-    events
-        .map(|line| line["address"].as_str().unwrap().to_owned())
-        .collect()
-}
-
-/// Numbers of System V differ from run to run.
-fn kinds(addresses: &[String]) -> Vec<&str> {
-    let kind = |address: &'_ String| -> usize { address.find('#').unwrap_or(address.len()) };
-    addresses
-        .iter()
-        .map(|address| &address[..kind(address)])
-        .collect()
-}
 
 #[test]
 fn clean_removes_exactly_what_killed_processes_left() {
@@ -328,6 +208,111 @@ fn clean_touches_nothing_of_other_users() {
         addresses(&clean.json_lines(), "removed"),
         [format!("posix:/{YOUNG_REGION}")]
     );
+    shore.finish();
+}
+
+/// A reader that is inside a dead poster's board has its message still to copy.
+#[test]
+fn a_dead_posters_board_stays_as_long_as_a_reader_is_inside() {
+    let Some(shore) = Shore::or_skip("inside") else {
+        return;
+    };
+    let post = shore
+        .world
+        .shmeld("board")
+        .args(["post", "--key", "0x1111", "--readers", "2"]);
+    let poster = shore.island.with(post).input(&vec![b'x'; LONG_BYTES]).start();
+    poster.wait_for_stderr("posted");
+    let (output, writer) = std::io::pipe().unwrap();
+    let read = shore.world.shmeld("board").args(["read", "--key", "0x1111"]);
+    let reader = shore.island.with(read).stdout(writer).start();
+    let inside = || shore.objects(&["--kind", "sysv-sem"])[0]["values"][2] == 1;
+    eventually("the reader is inside", inside);
+    poster.kill();
+    eventually("the kernel has taken the token back", || {
+        shore.objects(&["--kind", "sysv-sem"])[0]["values"][0] == 0
+    });
+    let set = &shore.objects(&["--kind", "sysv-sem"])[0];
+    let proof = set["proof"].as_str().unwrap();
+    assert!(
+        set["state"] == "live" && proof.starts_with("its poster is dead, but readers are there: 1 inside"),
+        "{set}"
+    );
+    assert_eq!(
+        (shore.listed(&["--stale"]), shore.cleaned("removed", &[])),
+        (vec![], vec![])
+    );
+    reader.kill();
+    drop(output);
+    eventually("the kernel has taken it out", || {
+        shore.listed(&["--stale"]).len() == 2
+    });
+    assert_eq!(kinds(&shore.cleaned("removed", &[])), ["sysv:", "sysv-sem:"]);
+    assert_eq!(shore.listed(&[]), [""; 0]);
+    shore.finish();
+}
+
+/// Neighbours of every kind at work, and cleaners beside them. The chaos row `clean-runs` has a thousand of them.
+#[test]
+fn neighbours_of_every_kind_live_on_beside_cleaners() {
+    let Some(shore) = Shore::or_skip("neighbours") else {
+        return;
+    };
+    let Some(python) = holder_python_or_skip() else {
+        return;
+    };
+    shore.world.put_random("file", 300_000);
+    let (server, poster) = (shore.server("/busy"), shore.poster("0x2222"));
+    let holder = shore.holder(&python, "held", "0x8888");
+    let shmeld = env!("CARGO_BIN_EXE_shmeld");
+    let work = format!(
+        "set -e; while [ ! -e stop ]; do {shmeld} get file -q --name /busy -o copy; cmp copy source/file; \
+         [ \"$({shmeld} board read --key 0x2222)\" = 'a message' ]; done"
+    );
+    let work = format!("cd {}; {work}", shore.world.root().display());
+    let busy = shore
+        .island
+        .with(shore.world.tool("sh").args(["-c", &work]))
+        .start();
+    let neighbours = [
+        "posix:/held-",
+        "sem:/held",
+        "mq:/held",
+        "posix:/shmeld.busy.gate",
+        "mq:/busy",
+        "sysv",
+    ];
+    for round in 0..20 {
+        shore.shell(&format!("printf 'SHMELD1\\001' > /dev/shm/{DEAD_REGION}"));
+        if round % 2 == 0 {
+            let dry = ["--any-stale", "--dry-run", "--older", "0"];
+            let would = shore.cleaned("would_remove", &dry);
+            assert!(
+                would
+                    .iter()
+                    .all(|address| !neighbours.iter().any(|name| address.starts_with(name))),
+                "{would:?}"
+            );
+        }
+        assert_eq!(shore.cleaned("removed", &[]), [format!("posix:/{DEAD_REGION}")]);
+    }
+    std::fs::write(shore.world.root().join("stop"), b"").unwrap();
+    busy.finish().expect_code(0);
+    assert!(server.is_running() && poster.is_running() && holder.is_running());
+    let left = shore.listed(&[]);
+    assert_eq!(
+        left.iter().filter(|address| address.contains("/held")).count(),
+        4,
+        "{left:?}"
+    );
+    assert_eq!(
+        left.iter().filter(|address| address.starts_with("sysv")).count(),
+        5,
+        "{left:?}"
+    );
+    for one in [server, poster, holder] {
+        one.kill();
+    }
     shore.finish();
 }
 

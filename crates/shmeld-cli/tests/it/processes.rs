@@ -245,6 +245,11 @@ impl Process {
         String::from_utf8_lossy(&self.stderr.bytes()).into_owned()
     }
 
+    /// What it has printed so far.
+    pub fn stdout(&self) -> Vec<u8> {
+        self.stdout.bytes()
+    }
+
     /// Waits until it has said this on standard error.
     #[track_caller]
     pub fn wait_for_stderr(&self, text: &str) {

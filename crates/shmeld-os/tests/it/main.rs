@@ -6,6 +6,7 @@
 //! panics if `SHMELD_REQUIRE=all` is set.
 
 mod acl;
+mod alone;
 mod beneath;
 mod confine;
 mod explain;

@@ -153,9 +153,10 @@ impl Snapshot {
         Self { objects, sight }
     }
 
-    /// Those at a place.
-    pub fn at<'s>(&'s self, place: &'s super::Place) -> impl Iterator<Item = &'s Object> {
-        self.objects.iter().filter(move |object| object.place == *place)
+    /// The one at a place; of several, which are in different namespaces, the first.
+    #[must_use]
+    pub fn find(&self, place: &super::Place) -> Option<&Object> {
+        self.objects.iter().find(|object| object.place == *place)
     }
 }
 

@@ -124,7 +124,7 @@ pub(super) fn of_board(evidence: BoardEvidence) -> Verdict {
         )
     } else if inside + waiting + attached > 0 {
         let proof = format!(
-            "its poster is dead, but {inside} readers are inside, {waiting} wait and {attached} have the segment attached"
+            "its poster is dead, but readers are there: {inside} inside, {waiting} waiting, {attached} attached to the segment"
         );
         Verdict::new(State::Live, proof)
     } else if evidence.has_message {

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 mod caller;
+mod catalogue;
 mod document;
 mod endings;
 mod faults;
