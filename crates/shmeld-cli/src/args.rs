@@ -49,7 +49,7 @@ pub enum Command {
     Board(BoardArgs),
     /// Ask another process for images, or provide them
     Image(ImageArgs),
-    /// Make, show, use and remove segments of shared memory, System V and POSIX
+    /// List all objects of interprocess communication, clean up; make, show, use and remove segments of shared memory
     #[command(after_long_help = EXIT_CODES)]
     Ipc(IpcArgs),
     /// Run one of the systems: file transfer, mind meld, message board or images, and tell each step

@@ -3,7 +3,7 @@
 use crate::catalogue::{at, is_held};
 use crate::peers::holder_python_or_skip;
 use crate::shore::Shore;
-use crate::world::{NOBODY, has_or_skip};
+use crate::world::{NOBODY, eventually, has_or_skip};
 
 /// What permission hides is marked as hidden. The same objects are there for everybody.
 #[test]
@@ -97,5 +97,98 @@ fn names_of_strangers_drive_no_terminal() {
     let address = "posix:/a\\x1b[2J\\nb";
     let shown = shore.ipc(&["show", address]).run().expect_code(0).stdout_text();
     assert!(shown.contains(address) && !shown.contains('\u{1b}'), "{shown}");
+    shore.finish();
+}
+
+/// Anybody can make a gate beside somebody else's queue. It is no proof against that queue.
+#[test]
+fn gate_of_another_user_says_nothing_about_a_queue() {
+    let Some(shore) = Shore::or_skip("deputy") else {
+        return;
+    };
+    let Some(python) = holder_python_or_skip() else {
+        return;
+    };
+    shore.holder(&python, "victim", "0x9999").kill();
+    let gate = "/dev/shm/shmeld.victim.gate";
+    shore.shell(&format!(
+        ": > {gate} && chmod 600 {gate} && chown {NOBODY} {gate}"
+    ));
+    assert_eq!(shore.listed(&["--stale"]), ["posix:/shmeld.victim.gate"]);
+    let cleaned = shore.cleaned("removed", &[]);
+    // The gate cannot go either, as the server's sweep has it: its queue is another user's.
+    assert_eq!(
+        (cleaned, shore.listed(&["--kind", "mq"])),
+        (vec![], vec!["mq:/victim".to_owned()])
+    );
+    shore.finish();
+}
+
+/// A mounted file system shows the names of all queues to everybody; what their modes hide is marked.
+#[test]
+fn a_mount_shows_queues_of_others_with_what_their_modes_hide() {
+    let Some(shore) = Shore::or_skip("mounted").filter(|_| has_or_skip("setpriv")) else {
+        return;
+    };
+    let Some(python) = holder_python_or_skip() else {
+        return;
+    };
+    let holder = shore.holder(&python, "peer", "0xaaaa");
+    shore.shell("mount -t mqueue none /mnt");
+    let list = shore.world.ipc(&["ls", "--json", "--kind", "mq"]).as_user(NOBODY);
+    let listed = shore.island.with(list).run().expect_code(0).json_lines();
+    let queue = at(&listed, "mq:/peer");
+    assert_eq!((&queue["mode"], &queue["uid"]), (&"0600".into(), &0.into()));
+    assert_eq!(queue["hidden"], serde_json::json!(["messages", "used"]));
+    assert_eq!(listed.last().unwrap()["lists_queues"], true);
+    holder.kill();
+    shore.finish();
+}
+
+/// A region has lost its name by the time it is in use. It is listed as what it is: a session, with its server.
+#[test]
+fn sessions_are_listed_with_their_server_and_their_client() {
+    let Some(shore) = Shore::or_skip("session") else {
+        return;
+    };
+    shore.world.put_random("large", 3 << 20);
+    let server = shore.server("/frames");
+    let (output, writer) = std::io::pipe().unwrap();
+    // Nobody reads what it writes: the session lasts as long as the test wants.
+    let get = shore
+        .world
+        .shmeld("get")
+        .args(["large", "--name", "/frames", "-o", "-"]);
+    let client = shore.island.with(get).stdout(writer).start();
+    let session = || {
+        let objects = shore.objects(&["--kind", "shm"]);
+        objects
+            .into_iter()
+            .find(|object| object["belongs"] == "session of /frames")
+    };
+    eventually("the server has attached", || session().is_some());
+    let session = session().unwrap();
+    assert!(
+        session["address"]
+            .as_str()
+            .unwrap()
+            .starts_with("unlinked-posix:#"),
+        "{session}"
+    );
+    assert!(
+        session["former_name"].as_str().unwrap().starts_with("shmeld."),
+        "{session}"
+    );
+    assert!(
+        is_held(&session, server.pid(), "mapped") && is_held(&session, client.pid(), "mapped"),
+        "{session}"
+    );
+    assert_eq!(
+        (&session["state"], &session["mode"]),
+        (&"live".into(), &"0600".into())
+    );
+    drop(output);
+    client.kill();
+    server.kill();
     shore.finish();
 }

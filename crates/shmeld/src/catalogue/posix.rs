@@ -19,18 +19,36 @@ use crate::ServerName;
 /// What names of semaphores in `/dev/shm` begin with.
 pub(super) const SEMAPHORE_PREFIX: &[u8] = b"sem.";
 
-/// Servers by the names of their queues, with what the locks of their gates say.
-pub(super) type Gates = HashMap<Vec<u8>, (ServerName, Lease)>;
+/// What is known of a server by its gate.
+pub(super) struct Gate {
+    pub(super) server: ServerName,
+    pub(super) lock: Lease,
+    /// Anybody can make a gate beside somebody else's queue: it says something about queues of its own user only.
+    pub(super) uid: u32,
+}
+
+/// Gates by the names of the queues behind them.
+pub(super) type Gates = HashMap<Vec<u8>, Gate>;
 
 /// The gates among the files.
 pub(super) fn gates(listed: &[SharedMemoryFile], files: &Files) -> Gates {
-    let servers = listed.iter().filter_map(|file| ServerName::from_gate(&file.name));
-    servers
-        .map(|server| {
-            let lock = probe::gate(files, server.gate());
-            (server.queue().as_str().as_bytes().to_vec(), (server, lock))
-        })
-        .collect()
+    let gate = |file: &SharedMemoryFile| {
+        let server = ServerName::from_gate(&file.name)?;
+        let gate = Gate {
+            lock: probe::gate(files, server.gate()),
+            uid: file.stat.uid,
+            server,
+        };
+        Some((gate.server.queue().as_str().as_bytes().to_vec(), gate))
+    };
+    listed.iter().filter_map(gate).collect()
+}
+
+/// The gate of a queue, if it is that of the queue's own user, as far as that can be seen.
+pub(super) fn gate_of<'g>(gates: &'g Gates, queue: &[u8], owner: Option<Ids>) -> Option<&'g Gate> {
+    gates
+        .get(queue)
+        .filter(|gate| owner.is_none_or(|owner| owner.uid == gate.uid))
 }
 
 /// Kind and name of what a file in `/dev/shm` is.
@@ -127,10 +145,11 @@ pub(super) fn of_queue(
     if let Some(pid) = object.notified_pid {
         holders.add(&mut object.holders, pid, Role::Notified);
     }
-    object.verdict = match gates.get(&file.name).filter(|_| view.is_own_queue_device(dev)) {
-        Some((server, gate)) => {
-            object.belongs = Some(Belonging::ServerQueue(server.clone()));
-            verdict::of_server_queue(*gate, lock, &server.to_string())
+    let gate = gate_of(gates, &file.name, object.owner).filter(|_| view.is_own_queue_device(dev));
+    object.verdict = match gate {
+        Some(gate) => {
+            object.belongs = Some(Belonging::ServerQueue(gate.server.clone()));
+            verdict::of_server_queue(gate.lock, lock, &gate.server.to_string())
         }
         None => {
             let alone = || probe::is_queue_alone(&file.name, object.identity?);

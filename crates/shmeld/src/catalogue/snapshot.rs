@@ -1,7 +1,7 @@
 //! One look at all objects.
 
 use shmeld_os::listing::{self, Devices, Processes, QueueDirectory, QueueFile};
-use shmeld_os::{ErrorKind, process};
+use shmeld_os::process;
 
 use super::board::Boards;
 use super::holders::Holders;
@@ -201,12 +201,9 @@ impl Names {
 
 /// Where queues cannot be listed, those of servers are found by the names of their gates.
 fn queues_of_servers(gates: &Gates) -> Vec<(Option<u64>, QueueFile)> {
-    let by_name = |server: &ServerName| match listing::queue_of_name(server.queue()) {
-        Ok(queue) => queue,
-        Err(error) if error.kind() == ErrorKind::NotFound => None,
-        Err(_) => None,
-    };
-    let queues = gates.values().filter_map(|(server, _)| by_name(server));
+    // What cannot be asked for at this moment is as good as not there.
+    let by_name = |server: &ServerName| listing::queue_of_name(server.queue()).ok().flatten();
+    let queues = gates.values().filter_map(|gate| by_name(&gate.server));
     queues
         .map(|queue| (queue.stat.map(|stat| stat.dev), queue))
         .collect()

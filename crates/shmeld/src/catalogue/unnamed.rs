@@ -5,7 +5,7 @@ use shmeld_os::listing::{Devices, Use};
 use super::holders::Holders;
 use super::keeping::{self, UseEvidence};
 use super::object::Object;
-use super::posix::{Gates, kind_and_name, set_stat};
+use super::posix::{Gates, gate_of, kind_and_name, set_stat};
 use super::snapshot::View;
 use super::{Belonging, Kind, Place};
 
@@ -109,9 +109,9 @@ fn describe(
     object.belongs = Belonging::of_name(kind, &name, object.bytes.unwrap_or_default())
         .filter(|belongs| matches!(belongs, Belonging::Region(_) | Belonging::Image(_)));
     if kind == Kind::Queue
-        && let Some((server, _)) = gates.get(&name)
+        && let Some(gate) = gate_of(gates, &name, object.owner)
     {
-        object.belongs = Some(Belonging::ServerQueue(server.clone()));
+        object.belongs = Some(Belonging::ServerQueue(gate.server.clone()));
     }
     object.former_name = former_name;
     // It is here because somebody has it.
