@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shmeld::catalogue::{Belonging, Ids, Object, Place, Wanted};
+use shmeld::catalogue::{Belonging, Holder, Ids, Object, Place, Wanted};
 use shmeld::os::fs::Time;
 use shmeld::os::name::escape;
 use shmeld::os::{Errno, Error};
@@ -81,13 +81,22 @@ fn messages(one: &Object) -> Option<String> {
 
 /// Who has it, what it is of ours, and the verdict.
 pub(super) fn holders(one: &Object) -> Rows {
+    judged_rows(one, one.holders.iter())
+}
+
+/// The same without processes that are gone, whose numbers other rows show.
+pub(super) fn living_holders(one: &Object) -> Rows {
+    judged_rows(one, one.holders.iter().filter(|holder| holder.command.is_some()))
+}
+
+fn judged_rows<'o>(one: &'o Object, holders: impl Iterator<Item = &'o Holder>) -> Rows {
     let mut rows: Rows = Vec::new();
     rows.extend(
         one.belongs
             .as_ref()
             .map(|belongs| ("part of", belongs.to_string())),
     );
-    for (index, holder) in one.holders.iter().enumerate() {
+    for (index, holder) in holders.enumerate() {
         let name = if index == 0 { "processes" } else { "" };
         rows.push((name, object::holder(holder)));
     }
