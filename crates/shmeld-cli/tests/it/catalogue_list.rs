@@ -211,10 +211,11 @@ fn ten_thousand_objects_are_listed_in_less_than_a_second() {
     let holder = shore.island.with(holder).start();
     holder.wait_for_stderr("ready");
     // By the CPU's clock: other tests run at the same time.
-    let list = shore
-        .world
-        .ipc(&["ls"])
-        .after("\"$0\" \"$@\" > list && times >&2 && true");
+    let timed = format!(
+        "\"$0\" \"$@\" > {} && times >&2 && true",
+        shore.world.root().join("list").display()
+    );
+    let list = shore.world.ipc(&["ls"]).after(&timed);
     let outcome = shore.island.with(list).run().expect_code(0);
     let children = outcome
         .stderr

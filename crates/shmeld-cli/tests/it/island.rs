@@ -24,7 +24,7 @@ impl Island {
         Some(Island { keeper, pid })
     }
 
-    /// The program there.
+    /// The program there. Its working directory is `/`: paths are to be absolute.
     pub fn with(&self, program: Program) -> Program {
         program.wrapped(&["nsenter", "-t", &self.pid, "--mount", "--ipc", "--"])
     }

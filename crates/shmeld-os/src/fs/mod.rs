@@ -6,7 +6,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `stat` | what a file is: [`stat`], [`stat_at`], [`stat_path`], [`is_pseudo`], [`space_free`] |
+//! | `stat` | what a file is: [`stat`], [`stat_at`], [`stat_path`], [`is_pseudo`], [`space_free`], [`device_numbers`] |
 //! | `open` | directories, files and new files: [`open_directory`], [`create_new`], [`create_unnamed`], … |
 //! | `beneath` | opening a path that strangers chose: [`open_beneath`] |
 //! | `walk` | the same without `openat2`: [`open_beneath_by_walk`]; for others' eyes only: [`open_beneath_for`] |
