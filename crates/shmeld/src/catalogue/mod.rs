@@ -25,6 +25,7 @@ mod object;
 mod place;
 mod posix;
 mod probe;
+mod relations;
 mod snapshot;
 mod sysv;
 mod unheld;

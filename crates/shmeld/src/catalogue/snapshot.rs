@@ -9,7 +9,7 @@ use super::keeping::UseEvidence;
 use super::object::{Holder, Object};
 use super::posix::{self, Gates};
 use super::probe::Files;
-use super::{Belonging, Kind, sysv, unnamed};
+use super::{relations, sysv, unnamed};
 use crate::ServerName;
 use crate::board::remains;
 
@@ -232,23 +232,7 @@ fn assemble(names: &Names, found: Processes, files: &Files, gates: &Gates, view:
     }
     objects.extend(unnamed::objects(holders, &devices, gates, view));
     objects.sort_by(|one, other| one.place.cmp(&other.place));
-    name_servers_of_regions(&mut objects);
+    relations::name_servers_of_regions(&mut objects);
+    relations::keep_channels_together(&mut objects);
     objects
-}
-
-/// The server of a session is the process that has the region and a gate.
-fn name_servers_of_regions(objects: &mut [Object]) {
-    let mut servers: Vec<(u32, ServerName)> = Vec::new();
-    for object in objects.iter().filter(|object| object.kind() == Kind::Segment) {
-        if let Some(Belonging::Gate(server)) = &object.belongs {
-            servers.extend(object.keepers().map(|holder| (holder.pid, server.clone())));
-        }
-    }
-    for object in objects {
-        if let Some(Belonging::Region(None)) = object.belongs {
-            let is_its = |pid: u32| servers.iter().find(|(server, _)| *server == pid);
-            let server = object.keepers().find_map(|holder| is_its(holder.pid));
-            object.belongs = Some(Belonging::Region(server.map(|(_, name)| name.clone())));
-        }
-    }
 }

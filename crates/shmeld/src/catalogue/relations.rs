@@ -1,0 +1,108 @@
+//! What objects say about each other, once all are known. Pure.
+
+use std::collections::HashMap;
+
+use super::verdict::{State, Verdict};
+use super::{Belonging, Kind, Object};
+use crate::ServerName;
+
+/// The server of a session is the process that has the region and a gate.
+pub(super) fn name_servers_of_regions(objects: &mut [Object]) {
+    let mut servers: HashMap<u32, ServerName> = HashMap::new();
+    for object in objects.iter().filter(|object| object.kind() == Kind::Segment) {
+        if let Some(Belonging::Gate(server)) = &object.belongs {
+            servers.extend(object.keepers().map(|holder| (holder.pid, server.clone())));
+        }
+    }
+    for object in objects {
+        if let Some(Belonging::Region(None)) = object.belongs {
+            let server = object.keepers().find_map(|holder| servers.get(&holder.pid));
+            object.belongs = Some(Belonging::Region(server.cloned()));
+        }
+    }
+}
+
+/// Programs of a channel of images let go of its segments between two images, and keep its semaphores: who has one of the four has all.
+pub(super) fn keep_channels_together(objects: &mut [Object]) {
+    let live = objects
+        .iter()
+        .filter(|object| object.verdict.state == State::Live);
+    let channels: HashMap<Vec<u8>, String> = live
+        .filter_map(|object| match &object.belongs {
+            Some(Belonging::Image(channel)) => Some((channel.clone(), object.place.to_string())),
+            _ => None,
+        })
+        .collect();
+    for object in objects
+        .iter_mut()
+        .filter(|object| object.verdict.state != State::Live)
+    {
+        if let Some(Belonging::Image(channel)) = &object.belongs
+            && let Some(other) = channels.get(channel)
+        {
+            let proof = format!("its channel is in use: {other} is live");
+            object.verdict = Verdict::new(State::Live, proof);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Holder, Place, Role};
+    use super::*;
+
+    fn object(kind: Kind, name: &str, state: State, pids: &[u32]) -> Object {
+        let mut object = Object::new(Place::Named(kind, name.as_bytes().to_vec()), String::new());
+        object.belongs = Belonging::of_name(kind, name.as_bytes(), 0);
+        object.verdict = Verdict::new(state, "a proof");
+        object.holders = pids
+            .iter()
+            .map(|pid| Holder {
+                pid: *pid,
+                command: Some(b"cmd".to_vec()),
+                uid: None,
+                roles: vec![Role::Mapped],
+                mapped_bytes: 0,
+            })
+            .collect();
+        object
+    }
+
+    #[test]
+    fn a_session_has_the_server_that_has_its_memory_and_a_gate() {
+        let region = |digit: &str| format!("shmeld.{}", digit.repeat(32));
+        let mut objects = vec![
+            object(Kind::Segment, &region("1"), State::Live, &[7, 8]),
+            object(Kind::Segment, &region("2"), State::Live, &[7]),
+            object(Kind::Segment, "shmeld.a.gate", State::Live, &[8]),
+            object(Kind::Segment, "other", State::Live, &[8]),
+        ];
+        name_servers_of_regions(&mut objects);
+        let said: Vec<_> = objects
+            .iter()
+            .map(|object| object.belongs.as_ref().map(ToString::to_string))
+            .collect();
+        let said: Vec<_> = said.iter().map(Option::as_deref).collect();
+        assert_eq!(
+            said,
+            [Some("session of /a"), Some("session"), Some("gate of /a"), None]
+        );
+    }
+
+    #[test]
+    fn one_live_object_of_a_channel_keeps_the_others_and_no_other_channels() {
+        let mut objects = vec![
+            object(Kind::Segment, "SEG_a_HEAD", State::Unheld, &[]),
+            object(Kind::Semaphore, "SEM_a_REQ", State::Live, &[7]),
+            object(Kind::Segment, "SEG_b_HEAD", State::Unheld, &[]),
+            object(Kind::Segment, "a", State::Unheld, &[]),
+        ];
+        keep_channels_together(&mut objects);
+        let states: Vec<State> = objects.iter().map(|object| object.verdict.state).collect();
+        assert_eq!(states, [State::Live, State::Live, State::Unheld, State::Unheld]);
+        assert_eq!(
+            objects[0].verdict.proof,
+            "its channel is in use: sem:/SEM_a_REQ is live"
+        );
+    }
+}
