@@ -3,7 +3,7 @@
 use crate::catalogue::{at, is_held};
 use crate::peers::holder_python_or_skip;
 use crate::shore::Shore;
-use crate::world::{NOBODY, eventually, has_or_skip};
+use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
 
 /// What permission hides is marked as hidden. The same objects are there for everybody.
 #[test]
@@ -191,4 +191,26 @@ fn sessions_are_listed_with_their_server_and_their_client() {
     client.kill();
     server.kill();
     shore.finish();
+}
+
+/// A /proc that hides the processes of others, or is not there at all, costs what it would have shown, and that is said.
+#[test]
+fn what_proc_does_not_show_is_said() {
+    let world = World::new("proc");
+    if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("setpriv") {
+        return;
+    }
+    let list = |words: &[&str]| world.ipc(&[&["ls"], words].concat());
+    let hiding = list(&["--json"])
+        .as_user(NOBODY)
+        .after("mount -t proc -o hidepid=2 none /proc");
+    let hiding = hiding.wrapped(&["unshare", "--mount"]).run().expect_code(0);
+    let sight = hiding.json_lines().pop().unwrap();
+    assert_eq!(sight["sees_all_processes"], false, "{sight}");
+    let missing = list(&[]).after("mount -t tmpfs none /proc");
+    let missing = missing.wrapped(&["unshare", "--mount"]).run().expect_code(1);
+    missing
+        .expect_said("System V segments: open /proc/sysvipc/shm: no such file or directory (ENOENT)")
+        .expect_said("only processes of this container, or of this user, can be seen");
+    world.finish();
 }

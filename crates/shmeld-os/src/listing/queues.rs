@@ -71,7 +71,12 @@ impl QueueDirectory {
                 is_own: true,
             });
         }
-        for path in super::queue_mounts()? {
+        let mounts = match super::queue_mounts() {
+            // /proc is missing; what was found without it is worth having.
+            Err(_) if !found.is_empty() => Vec::new(),
+            mounts => mounts?,
+        };
+        for path in mounts {
             let root = match open_directory(&path) {
                 Ok(root) => root,
                 Err(error) if error.kind() == ErrorKind::Limit => return Err(error),
