@@ -26,6 +26,7 @@ pub mod args_demo;
 pub mod args_image;
 pub mod args_ipc;
 pub mod args_ipc_list;
+pub mod args_ipc_watch;
 pub mod commands;
 pub mod narrate;
 pub mod program;

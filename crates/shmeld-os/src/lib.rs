@@ -21,6 +21,7 @@
 //! | [`confine`] | giving up, for good, what a process does not need |
 //! | [`fs`] | files and directories, by descriptor |
 //! | [`listing`], [`limits`] | what exists, and how much may |
+//! | [`surroundings`] | privileges, container, calls that are allowed: for advice |
 //! | [`process`] | this process: umask, CPUs, signals, random bytes, pipes |
 //! | [`users`] | numbers of users and groups |
 //! | [`error`], [`name`] | reasons with cures; names that cannot hurt |
@@ -45,6 +46,7 @@ pub mod name;
 pub mod posix;
 pub mod process;
 pub mod sigbus;
+pub mod surroundings;
 pub mod sysv;
 pub mod users;
 

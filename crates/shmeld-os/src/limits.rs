@@ -228,6 +228,19 @@ pub fn shared_memory_space() -> Result<(u64, u64)> {
     Ok((total, free))
 }
 
+/// `statvfs("/dev/shm")`: how many objects shared memory may have in all, and how many more there may be; both 0 if they are not counted.
+///
+/// # Errors
+/// As [`shared_memory_space`].
+///
+/// See [statvfs(3)](https://man7.org/linux/man-pages/man3/statvfs.3.html).
+pub fn shared_memory_inodes() -> Result<(u64, u64)> {
+    let path = Path::new(shm::DIRECTORY);
+    let space =
+        retry_on_intr(|| rustix::fs::statvfs(path)).map_err(|errno| fail_path("statvfs", path, errno))?;
+    Ok((space.f_files, space.f_favail))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

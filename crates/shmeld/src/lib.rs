@@ -3,6 +3,7 @@
 //! * [`mod@file`]: a server that offers a directory and a client that fetches from it;
 //! * [`board`]: a message that one process posts and others read;
 //! * [`catalogue`]: every object of interprocess communication of this machine, who has it, and whether it can go;
+//! * [`doctor`]: what of this machine would make shmeld fail, and the command that cures it;
 //! * [`image`]: images between processes: one asks by name, the other answers with pixels;
 //! * [`segment`]: segments of either family: making, showing, reading, writing, changing and removing them;
 //! * [`Shared`]: a typed region of shared memory for plain old data; [`SeqLocked`]: a value there that does not tear;
@@ -14,6 +15,7 @@
 
 pub mod board;
 pub mod catalogue;
+pub mod doctor;
 mod error;
 pub mod file;
 pub mod image;

@@ -40,6 +40,7 @@ mod ipc_bytes;
 mod ipc_change;
 mod ipc_clean;
 mod ipc_create;
+mod ipc_doctor;
 mod ipc_ls;
 mod ipc_object;
 mod ipc_show;

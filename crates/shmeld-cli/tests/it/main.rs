@@ -23,6 +23,7 @@ mod crashes;
 mod demo_board;
 mod demo_image;
 mod desk;
+mod doctor;
 mod endings;
 mod fake_server;
 mod faults_board;

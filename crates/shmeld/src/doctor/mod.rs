@@ -1,0 +1,19 @@
+//! What of this machine would make shmeld fail, and what cures it.
+//!
+//! ```text
+//! Facts::gather()   asks the kernel and the system's files, and tries to make a queue and a region
+//! examine(&facts)   decides, without system calls
+//! ```
+//! A cure is a command for a shell, and its effect is at once; the lasting form of it is told beside it.
+
+mod examine;
+mod facts;
+mod finding;
+mod host;
+mod queues;
+mod shared_memory;
+mod sysv;
+
+pub use examine::examine;
+pub use facts::{Facts, Queues, Resource, SharedMemory, Sysv};
+pub use finding::{Cure, Finding, Severity};
