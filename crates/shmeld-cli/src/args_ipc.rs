@@ -7,7 +7,7 @@ use shmeld::catalogue::Wanted;
 use shmeld::segment::Address;
 
 use crate::args_ipc_list::{CleanArgs, IpcLsArgs};
-use crate::args_ipc_watch::DoctorArgs;
+use crate::args_ipc_watch::{DoctorArgs, TopArgs};
 use crate::values::{Owner, Wait, parse_address, parse_mode, parse_owner, parse_size, parse_wait};
 
 /// How a segment is named, at the end of the long help.
@@ -33,6 +33,8 @@ pub enum IpcCommand {
     Ls(IpcLsArgs),
     /// Remove what is stale: ours, and whoever had it is dead
     Clean(CleanArgs),
+    /// Show all objects and running servers, live, on the whole terminal; ? tells the keys
+    Top(TopArgs),
     /// Say what of this machine would make shmeld fail, and what cures it
     ///
     /// Looks at limits, mounts, privileges and the container, and tries to make a queue and a region for a moment. Each finding comes with the

@@ -6,6 +6,7 @@
 //! * [`narrate`]: what the library tells, for people: messages and `--explain`;
 //! * [`report`]: events of a transfer as text, progress bar or JSON;
 //! * [`sandbox`], [`service`]: what a server tells of its confinement, and to a service manager;
+//! * [`screen`]: a whole terminal, given back as it was;
 //! * [`commands`]: one file a command.
 //!
 //! Only this crate prints.
@@ -32,5 +33,6 @@ pub mod narrate;
 pub mod program;
 pub mod report;
 pub mod sandbox;
+pub mod screen;
 pub mod service;
 pub mod values;

@@ -6,7 +6,9 @@ use std::io::Write;
 use serde_json::{Value, json};
 use shmeld::segment::{Address, Segment};
 
-use super::{ipc_attach, ipc_bytes, ipc_change, ipc_clean, ipc_create, ipc_doctor, ipc_ls, ipc_show};
+use super::{
+    ipc_attach, ipc_bytes, ipc_change, ipc_clean, ipc_create, ipc_doctor, ipc_ls, ipc_show, ipc_top,
+};
 use crate::args_ipc::{IpcArgs, IpcCommand, TalkArgs};
 use crate::narrate::{self, Loudness};
 use crate::program::{Program, exit, refused};
@@ -18,6 +20,7 @@ pub fn run(program: &Program, args: &IpcArgs) -> u8 {
         IpcCommand::Ls(args) => ipc_ls::run(&Talk::new(program, args.talk), args),
         IpcCommand::Clean(args) => ipc_clean::run(&Talk::new(program, args.talk), args),
         IpcCommand::Doctor(args) => ipc_doctor::run(program, args),
+        IpcCommand::Top(args) => ipc_top::run(program, args),
         IpcCommand::Create(args) => ipc_create::create(&Talk::new(program, args.talk), args),
         IpcCommand::Open(args) => ipc_create::open(&Talk::new(program, args.talk), args),
         IpcCommand::Attach(args) => ipc_attach::run(&Talk::new(program, args.talk), args),

@@ -18,7 +18,7 @@ use crate::program::{Program, exit};
 const USUAL_COLUMNS: u16 = 80;
 
 /// The kind is in the address.
-const COLUMNS: [Column; 8] = [
+pub(super) const COLUMNS: [Column; 8] = [
     left("STATE"),
     cut("ADDRESS", 20),
     right("UID"),
@@ -66,7 +66,7 @@ pub(super) fn run(talk: &Talk<'_>, args: &IpcLsArgs) -> u8 {
     }
 }
 
-fn is_wanted(object: &Object, args: &IpcLsArgs) -> bool {
+pub(super) fn is_wanted(object: &Object, args: &IpcLsArgs) -> bool {
     let own = process::effective_uid();
     let is_of_kind = args.kinds.is_empty() || args.kinds.iter().any(|kind| kind.admits(object.kind()));
     let state = object.verdict.state;
@@ -78,7 +78,7 @@ fn is_wanted(object: &Object, args: &IpcLsArgs) -> bool {
     is_of_kind && is_in_state && (!args.mine || object.is_of(own))
 }
 
-fn sort(objects: &mut [&Object], sort: Sort) {
+pub(super) fn sort(objects: &mut [&Object], sort: Sort) {
     // The order of the snapshot is that of addresses, and these sorts keep it among equals.
     match sort {
         Sort::Address => {}
@@ -136,7 +136,7 @@ fn print_text(objects: &[&Object], args: &IpcLsArgs, reader: Reader) -> std::io:
     out.flush()
 }
 
-fn row(one: &Object, reader: Reader) -> Vec<String> {
+pub(super) fn row(one: &Object, reader: Reader) -> Vec<String> {
     vec![
         one.verdict.state.word().to_owned(),
         one.place.to_string(),

@@ -29,6 +29,11 @@ impl Island {
         program.wrapped(&["nsenter", "-t", &self.pid, "--mount", "--ipc", "--"])
     }
 
+    /// What leads there, in front of a command of a shell.
+    pub fn way(&self) -> String {
+        format!("nsenter -t {} --mount --ipc --", self.pid)
+    }
+
     pub fn leave(self) {
         self.keeper.kill();
     }

@@ -98,6 +98,7 @@ mod signals_twice;
 mod sizes;
 mod talk;
 mod textbook_board;
+mod top;
 mod transfer;
 mod trees;
 mod trees_undone;

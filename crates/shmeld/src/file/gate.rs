@@ -355,7 +355,8 @@ fn whose(uid: u32, users: Users) -> String {
 }
 
 /// The servers that run here for this user: its own, root's, and those of the users that it trusts. Anybody could put others there.
-pub(super) fn running_servers(trusted: &[u32]) -> Vec<ServerName> {
+#[must_use]
+pub fn running_servers(trusted: &[u32]) -> Vec<ServerName> {
     let is_known = |uid: u32| uid == process::effective_uid() || uid == ROOT || trusted.contains(&uid);
     let mut servers: Vec<ServerName> = listing::shared_memory_names(NAME_PREFIX)
         .unwrap_or_default()

@@ -67,6 +67,7 @@ pub use connection::Interrupt;
 pub use context::ServerStatus;
 pub use directory::{Directory, DirectoryOptions};
 pub use event::Event;
+pub use gate::running_servers;
 pub use output::OutputOptions;
 pub use prefix::Prefix;
 pub use server::Server;

@@ -1,0 +1,132 @@
+//! `shmeld ipc top`.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::TryRecvError;
+use std::time::Duration;
+
+use crossterm::event::{self, Event, KeyEventKind};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+
+use super::ipc_top_draw::draw;
+use super::ipc_top_model::{Model, Step};
+use super::ipc_top_sample::Sampler;
+use crate::args_ipc::TalkArgs;
+use crate::args_ipc_list::IpcLsArgs;
+use crate::args_ipc_watch::TopArgs;
+use crate::program::{Program, exit};
+use crate::screen::Screen;
+
+/// How long signals and news may wait for a key.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// The command line was wrong for what is there.
+const USAGE: u8 = 2;
+/// The system refused something.
+const SYSTEM: u8 = 3;
+
+/// Runs the command.
+pub(super) fn run(program: &Program, args: &TopArgs) -> u8 {
+    if !Screen::is_possible() {
+        let hint =
+            "shmeld ipc ls prints the same once, also as --json; shmeld status --openmetrics is for machines";
+        program.complain("this is no terminal to show a picture on", Some(hint));
+        return USAGE;
+    }
+    let signals = Signals::listen();
+    let outcome = Sampler::start(args.interval).and_then(|sampler| {
+        let mut screen = Screen::open()?;
+        let mut model = Model::new(wanted(args));
+        loop {
+            if let Some(code) = signals.end() {
+                return Ok(code);
+            }
+            if signals.stops.swap(false, Ordering::Relaxed) {
+                screen.stop_and_return()?;
+            }
+            if !hear(&sampler, &mut model) {
+                return Err(io::Error::other("a thread has ended that should not"));
+            }
+            screen.draw(|frame| draw(frame, &mut model))?;
+            match next_step(&mut model)? {
+                Step::Stay => {}
+                Step::Hurry => sampler.hurry(),
+                Step::Stop => screen.stop_and_return()?,
+                Step::Quit => return Ok(exit::DONE),
+                Step::Interrupt => return Ok(exit::INTERRUPTED),
+            }
+        }
+    });
+    // From here on the terminal is the shell's again.
+    outcome.unwrap_or_else(|error| {
+        program.complain(&format!("terminal: {error}"), None);
+        SYSTEM
+    })
+}
+
+fn wanted(args: &TopArgs) -> IpcLsArgs {
+    IpcLsArgs {
+        kinds: args.kinds.clone(),
+        mine: args.mine,
+        stale: args.stale,
+        any_stale: false,
+        sort: args.sort,
+        holders: false,
+        tree: false,
+        talk: TalkArgs {
+            json: false,
+            quiet: true,
+            explain: false,
+        },
+    }
+}
+
+/// Takes up all news; whether there can be more.
+fn hear(sampler: &Sampler, model: &mut Model) -> bool {
+    loop {
+        match sampler.news.try_recv() {
+            Ok(news) => model.put(news),
+            Err(TryRecvError::Empty) => return true,
+            Err(TryRecvError::Disconnected) => return false,
+        }
+    }
+}
+
+/// What the next key means, if one comes soon. A new size of the terminal needs nothing but the next picture.
+fn next_step(model: &mut Model) -> io::Result<Step> {
+    if !event::poll(PATIENCE)? {
+        return Ok(Step::Stay);
+    }
+    match event::read()? {
+        Event::Key(key) if key.kind != KeyEventKind::Release => Ok(model.press(key)),
+        _ => Ok(Step::Stay),
+    }
+}
+
+/// Signals that would leave the terminal as it is if nobody heard them. A second one is no other wish than the first: the end is near.
+struct Signals {
+    last: Arc<AtomicUsize>,
+    stops: Arc<AtomicBool>,
+}
+
+impl Signals {
+    fn listen() -> Self {
+        let signals = Self {
+            last: Arc::default(),
+            stops: Arc::default(),
+        };
+        // These fail only for signals that cannot be caught.
+        for signal in [SIGINT, SIGTERM, SIGHUP, SIGQUIT] {
+            let _ = signal_hook::flag::register_usize(signal, signals.last.clone(), signal as usize);
+        }
+        let _ = signal_hook::flag::register(SIGTSTP, signals.stops.clone());
+        signals
+    }
+
+    /// The exit code, if one has asked us to end: 128 and its number.
+    fn end(&self) -> Option<u8> {
+        // Relaxed: the flags publish nothing but themselves.
+        let signal = u8::try_from(self.last.load(Ordering::Relaxed)).ok()?;
+        (signal > 0).then(|| signal.saturating_add(128))
+    }
+}

@@ -1,0 +1,371 @@
+//! What `shmeld ipc top` shows and what keys do to it. Pure: no terminal, no clock, no system call.
+
+use clap::ValueEnum;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+use shmeld::catalogue::{Object, Place, Sight, Snapshot};
+use shmeld::os::name::escape;
+
+use super::ipc_ls::{self, row};
+use super::ipc_object::Reader;
+use super::ipc_top_sample::{News, Server};
+use crate::args_ipc_list::{IpcLsArgs, Sort};
+
+/// What fills the screen below the servers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Page {
+    List,
+    /// All about the selected one, from this line on.
+    Details(usize),
+    Help,
+}
+
+/// What the program is to do about a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    Stay,
+    Hurry,
+    Stop,
+    Quit,
+    Interrupt,
+}
+
+/// See the module.
+pub(super) struct Model {
+    objects: Vec<Object>,
+    pub(super) sight: Sight,
+    pub(super) servers: Vec<Server>,
+    /// Something has been fetched.
+    pub(super) is_filled: bool,
+    /// Kinds and states that were asked for, and the order.
+    pub(super) wanted: IpcLsArgs,
+    pub(super) is_reversed: bool,
+    pub(super) filter: String,
+    /// Keys go into the filter.
+    pub(super) is_typing: bool,
+    pub(super) is_paused: bool,
+    pub(super) page: Page,
+    selected: Option<Place>,
+    cursor: usize,
+    top: usize,
+    /// Lines of the list that were on the screen at last.
+    pub(super) height: usize,
+}
+
+impl Model {
+    pub(super) fn new(wanted: IpcLsArgs) -> Self {
+        Self {
+            objects: Vec::new(),
+            sight: Sight::default(),
+            servers: Vec::new(),
+            is_filled: false,
+            wanted,
+            is_reversed: false,
+            filter: String::new(),
+            is_typing: false,
+            is_paused: false,
+            page: Page::List,
+            selected: None,
+            cursor: 0,
+            top: 0,
+            height: 1,
+        }
+    }
+
+    /// Takes up what was fetched, unless the user wants to read what is there.
+    pub(super) fn put(&mut self, news: News) {
+        if self.is_paused {
+            return;
+        }
+        match news {
+            News::Objects(Snapshot { objects, sight }) => {
+                (self.objects, self.sight) = (objects, sight);
+                self.is_filled = true;
+            }
+            News::Servers(servers) => self.servers = servers,
+        }
+        self.follow();
+    }
+
+    pub(super) fn all(&self) -> &[Object] {
+        &self.objects
+    }
+
+    /// What is wanted and passes the filter, in order.
+    pub(super) fn shown(&self) -> Vec<&Object> {
+        let needle = self.filter.to_lowercase();
+        let mut shown: Vec<&Object> = self
+            .objects
+            .iter()
+            .filter(|object| ipc_ls::is_wanted(object, &self.wanted))
+            .filter(|object| needle.is_empty() || has(object, &needle))
+            .collect();
+        ipc_ls::sort(&mut shown, self.wanted.sort);
+        if self.is_reversed {
+            shown.reverse();
+        }
+        shown
+    }
+
+    /// The one that the cursor is on.
+    pub(super) fn selected(&self) -> Option<&Object> {
+        let place = self.selected.as_ref()?;
+        self.objects.iter().find(|object| object.place == *place)
+    }
+
+    /// The first line of the list on the screen, and the line of the cursor.
+    pub(super) fn window(&self) -> (usize, usize) {
+        (self.top, self.cursor)
+    }
+
+    /// The cursor stays on its object; where that is gone, in its line.
+    fn follow(&mut self) {
+        let shown = self.shown();
+        let found = shown
+            .iter()
+            .position(|object| Some(&object.place) == self.selected.as_ref());
+        let cursor = found.unwrap_or(self.cursor.min(shown.len().saturating_sub(1)));
+        let selected = shown.get(cursor).map(|object| object.place.clone());
+        let count = shown.len();
+        let is_gone = found.is_none();
+        self.cursor = cursor;
+        // Who reads about an object that goes is told so, and not shown another one.
+        if !(is_gone && matches!(self.page, Page::Details(_))) {
+            self.selected = selected;
+        }
+        self.top = scrolled(self.top, self.cursor, self.height, count);
+    }
+
+    /// So many lines of the list are on the screen.
+    pub(super) fn fit(&mut self, height: usize) {
+        self.height = height.max(1);
+        self.follow();
+    }
+
+    fn move_to(&mut self, cursor: usize) {
+        let shown = self.shown();
+        let cursor = cursor.min(shown.len().saturating_sub(1));
+        let selected = shown.get(cursor).map(|object| object.place.clone());
+        (self.cursor, self.selected) = (cursor, selected);
+        self.follow();
+    }
+
+    /// What a key does.
+    pub(super) fn press(&mut self, key: KeyEvent) -> Step {
+        if key.modifiers.contains(KeyModifiers::CONTROL) {
+            return match key.code {
+                KeyCode::Char('c') => Step::Interrupt,
+                KeyCode::Char('z') => Step::Stop,
+                KeyCode::Char('l') => Step::Hurry,
+                _ => Step::Stay,
+            };
+        }
+        if self.is_typing {
+            self.type_filter(key.code);
+            return Step::Stay;
+        }
+        match self.page {
+            Page::List => self.press_in_list(key.code),
+            Page::Details(line) => self.press_in_details(key.code, line),
+            Page::Help => {
+                self.page = Page::List;
+                Step::Stay
+            }
+        }
+    }
+
+    fn type_filter(&mut self, key: KeyCode) {
+        /// More than an address ever has.
+        const FILTER_CHARACTERS_MAX: usize = 300;
+        match key {
+            KeyCode::Enter => self.is_typing = false,
+            KeyCode::Esc => {
+                self.is_typing = false;
+                self.filter.clear();
+            }
+            KeyCode::Backspace => {
+                self.filter.pop();
+            }
+            KeyCode::Char(character) if self.filter.chars().count() < FILTER_CHARACTERS_MAX => {
+                self.filter.push(character);
+            }
+            _ => {}
+        }
+        self.follow();
+    }
+
+    fn press_in_list(&mut self, key: KeyCode) -> Step {
+        match key {
+            KeyCode::Char('q') => return Step::Quit,
+            KeyCode::Esc if self.filter.is_empty() => return Step::Quit,
+            KeyCode::Esc => self.filter.clear(),
+            KeyCode::Up | KeyCode::Char('k') => self.move_to(self.cursor.saturating_sub(1)),
+            KeyCode::Down | KeyCode::Char('j') => self.move_to(self.cursor + 1),
+            KeyCode::PageUp => self.move_to(self.cursor.saturating_sub(self.height)),
+            KeyCode::PageDown => self.move_to(self.cursor + self.height),
+            KeyCode::Home | KeyCode::Char('g') => self.move_to(0),
+            KeyCode::End | KeyCode::Char('G') => self.move_to(usize::MAX),
+            KeyCode::Enter if self.selected().is_some() => self.page = Page::Details(0),
+            KeyCode::Char('/') => self.is_typing = true,
+            KeyCode::Char('s') => self.wanted.sort = neighbour(self.wanted.sort, 1),
+            KeyCode::Char('S') => self.wanted.sort = neighbour(self.wanted.sort, -1),
+            KeyCode::Char('r') => self.is_reversed = !self.is_reversed,
+            KeyCode::Char('t') => self.wanted.stale = !self.wanted.stale,
+            KeyCode::Char('m') => self.wanted.mine = !self.wanted.mine,
+            KeyCode::Char(' ') => self.is_paused = !self.is_paused,
+            KeyCode::Char('?' | 'h') => self.page = Page::Help,
+            _ => return Step::Stay,
+        }
+        self.follow();
+        if self.is_paused { Step::Stay } else { Step::Hurry }
+    }
+
+    fn press_in_details(&mut self, key: KeyCode, line: usize) -> Step {
+        self.page = match key {
+            KeyCode::Char('q') => return Step::Quit,
+            KeyCode::Esc | KeyCode::Enter => Page::List,
+            KeyCode::Up | KeyCode::Char('k') => Page::Details(line.saturating_sub(1)),
+            KeyCode::Down | KeyCode::Char('j') => Page::Details(line.saturating_add(1)),
+            _ => Page::Details(line),
+        };
+        self.follow();
+        Step::Stay
+    }
+}
+
+/// Whether any column, or any process that has it, says this.
+fn has(object: &Object, needle: &str) -> bool {
+    let columns = row(object, Reader::Person);
+    let commands = object
+        .holders
+        .iter()
+        .filter_map(|holder| holder.command.as_deref());
+    let pids = object.holders.iter().map(|holder| holder.pid.to_string());
+    columns
+        .into_iter()
+        .chain(commands.map(escape))
+        .chain(pids)
+        .any(|text| text.to_lowercase().contains(needle))
+}
+
+/// The next order, or the one before, in a circle.
+fn neighbour(sort: Sort, step: isize) -> Sort {
+    let all = Sort::value_variants();
+    let at = all.iter().position(|one| *one == sort).unwrap_or_default();
+    let next = at.wrapping_add_signed(step).wrapping_add(all.len()) % all.len();
+    all[next]
+}
+
+/// The first line on the screen, moved no more than the cursor needs.
+fn scrolled(top: usize, cursor: usize, height: usize, count: usize) -> usize {
+    let lowest = (cursor + 1).saturating_sub(height);
+    let last = count.saturating_sub(height);
+    top.clamp(lowest, cursor.max(lowest)).min(last.max(lowest))
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::args_ipc::TalkArgs;
+
+    pub(in super::super) fn everything() -> IpcLsArgs {
+        IpcLsArgs {
+            kinds: Vec::new(),
+            mine: false,
+            stale: false,
+            any_stale: false,
+            sort: Sort::Address,
+            holders: false,
+            tree: false,
+            talk: TalkArgs {
+                json: false,
+                quiet: false,
+                explain: false,
+            },
+        }
+    }
+
+    fn press(model: &mut Model, keys: &str) -> Step {
+        let codes = keys.chars().map(|key| match key {
+            '\n' => KeyCode::Enter,
+            '\x1b' => KeyCode::Esc,
+            '\x08' => KeyCode::Backspace,
+            key => KeyCode::Char(key),
+        });
+        codes
+            .map(|code| model.press(KeyEvent::new(code, KeyModifiers::NONE)))
+            .last()
+            .unwrap_or(Step::Stay)
+    }
+
+    #[test]
+    fn the_cursor_is_always_on_the_screen_and_the_screen_never_behind_the_end() {
+        for count in 0..20_usize {
+            for height in 1..12 {
+                for top in 0..20 {
+                    for cursor in 0..count.max(1) {
+                        let found = scrolled(top, cursor, height, count);
+                        assert!(
+                            found <= cursor && cursor < found + height,
+                            "{top} {cursor} {height} {count}"
+                        );
+                        assert!(
+                            found == 0 || found + height <= count,
+                            "{top} {cursor} {height} {count}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn orders_go_round_in_both_directions() {
+        let mut sort = Sort::Address;
+        for _ in Sort::value_variants() {
+            let next = neighbour(sort, 1);
+            assert_eq!(neighbour(next, -1), sort);
+            sort = next;
+        }
+        assert_eq!(sort, Sort::Address);
+    }
+
+    #[test]
+    fn keys_go_into_the_filter_while_it_is_typed() {
+        let mut model = Model::new(everything());
+        assert_eq!(press(&mut model, "/frq\x08q"), Step::Stay);
+        assert!(model.is_typing && model.filter == "frq");
+        press(&mut model, "\n");
+        assert!(!model.is_typing);
+        // The first one takes the filter away, the second ends.
+        assert_eq!(press(&mut model, "\x1b"), Step::Hurry);
+        assert_eq!(model.filter, "");
+        assert_eq!(press(&mut model, "\x1b"), Step::Quit);
+    }
+
+    #[test]
+    fn signals_can_be_given_as_keys_wherever_one_is() {
+        let mut model = Model::new(everything());
+        for page in ["", "/", "?"] {
+            press(&mut model, page);
+            let control = |key| KeyEvent::new(KeyCode::Char(key), KeyModifiers::CONTROL);
+            assert_eq!(model.press(control('c')), Step::Interrupt);
+            assert_eq!(model.press(control('z')), Step::Stop);
+        }
+    }
+
+    #[test]
+    fn nothing_new_is_shown_while_it_is_paused() {
+        let mut model = Model::new(everything());
+        press(&mut model, " ");
+        let server = Server {
+            name: "/x".to_owned(),
+            status: None,
+            rates: None,
+        };
+        model.put(News::Servers(vec![server.clone()]));
+        assert!(model.servers.is_empty());
+        press(&mut model, " ");
+        model.put(News::Servers(vec![server]));
+        assert_eq!(model.servers.len(), 1);
+    }
+}
