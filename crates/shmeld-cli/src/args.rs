@@ -306,6 +306,9 @@ pub struct LsArgs {
 pub struct StatusArgs {
     #[command(flatten)]
     pub client: ClientArgs,
+    /// Print OpenMetrics text, which Prometheus and its like read
+    #[arg(long, conflicts_with = "json")]
+    pub openmetrics: bool,
 }
 
 /// Options of `bench`.

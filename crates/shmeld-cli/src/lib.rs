@@ -6,6 +6,7 @@
 //! * [`narrate`]: what the library tells, for people: messages and `--explain`;
 //! * [`report`]: events of a transfer as text, progress bar or JSON;
 //! * [`sandbox`], [`service`]: what a server tells of its confinement, and to a service manager;
+//! * [`openmetrics`]: what a server says of itself, for collectors of metrics;
 //! * [`screen`]: a whole terminal, given back as it was;
 //! * [`commands`]: one file a command.
 //!
@@ -30,6 +31,7 @@ pub mod args_ipc_list;
 pub mod args_ipc_watch;
 pub mod commands;
 pub mod narrate;
+pub mod openmetrics;
 pub mod program;
 pub mod report;
 pub mod sandbox;

@@ -8,6 +8,7 @@ use shmeld::file::{Client, fetch_status};
 use super::client_options;
 use crate::args::StatusArgs;
 use crate::narrate::{self, Loudness};
+use crate::openmetrics;
 use crate::program::{Program, exit};
 use crate::values::{RegionSize, Wait, show_size};
 
@@ -29,7 +30,9 @@ pub fn run(program: &Program, args: &StatusArgs) -> u8 {
         Err(error) => return program.fail(&error),
     };
     let mut out = std::io::stdout().lock();
-    let written = if args.client.json {
+    let written = if args.openmetrics {
+        out.write_all(openmetrics::text(&status).as_bytes())
+    } else if args.client.json {
         let line = serde_json::to_string(&status).unwrap_or_default();
         writeln!(out, "{line}")
     } else {

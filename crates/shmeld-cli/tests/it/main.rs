@@ -65,6 +65,7 @@ mod limits;
 mod listing;
 mod meeting;
 mod meld;
+mod metrics;
 mod midway;
 mod names;
 mod nodes;

@@ -28,6 +28,14 @@ pub fn holder_python_or_skip() -> Option<PathBuf> {
     python_with_or_skip("import posix_ipc, sysv_ipc", "posix_ipc and sysv_ipc")
 }
 
+/// One that reads metrics as Prometheus does.
+pub fn metrics_python_or_skip() -> Option<PathBuf> {
+    python_with_or_skip(
+        "from prometheus_client.openmetrics import parser",
+        "prometheus_client",
+    )
+}
+
 fn python_with_or_skip(check: &str, needs: &str) -> Option<PathBuf> {
     let python = PathBuf::from(std::env::var_os("SHMELD_PYTHON").unwrap_or("python3".into()));
     let mut command = Command::new(&python);
