@@ -46,6 +46,14 @@ impl Screen {
         self.terminal.draw(picture).map(drop)
     }
 
+    /// Forgets what is on the terminal: the next picture is sent whole.
+    ///
+    /// # Errors
+    /// The terminal is gone.
+    pub fn clear(&mut self) -> io::Result<()> {
+        self.terminal.clear()
+    }
+
     /// Gives the terminal back, stops as after Ctrl-Z, and takes it again when the process is continued.
     ///
     /// # Errors
@@ -54,7 +62,7 @@ impl Screen {
         give_back();
         signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
         take()?;
-        self.terminal.clear()
+        self.clear()
     }
 }
 

@@ -40,7 +40,7 @@ pub(super) fn run(talk: &Talk<'_>, args: &IpcLsArgs) -> u8 {
         .iter()
         .filter(|object| is_wanted(object, args))
         .collect();
-    sort(&mut objects, args.sort);
+    sort(&mut objects, args.sort, |object| object);
     let printed = if args.talk.json {
         print_json(&objects, &snapshot.sight)
     } else {
@@ -78,16 +78,17 @@ pub(super) fn is_wanted(object: &Object, args: &IpcLsArgs) -> bool {
     is_of_kind && is_in_state && (!args.mine || object.is_of(own))
 }
 
-pub(super) fn sort(objects: &mut [&Object], sort: Sort) {
+/// Sorts what has objects in it.
+pub(super) fn sort<'o, T>(list: &mut [T], sort: Sort, object: impl Fn(&T) -> &'o Object) {
     // The order of the snapshot is that of addresses, and these sorts keep it among equals.
     match sort {
         Sort::Address => {}
-        Sort::Size => objects.sort_by_key(|object| Reverse(object.bytes)),
-        Sort::Used => objects.sort_by_key(|object| Reverse(object.used_bytes)),
-        Sort::Owner => objects.sort_by_key(|object| object.owner.map(|owner| owner.uid)),
-        Sort::Age => objects.sort_by_key(|object| Reverse(object.changed)),
-        Sort::Holders => objects.sort_by_key(|object| Reverse(object.keepers().count())),
-        Sort::State => objects.sort_by_key(|object| match object.verdict.state {
+        Sort::Size => list.sort_by_key(|one| Reverse(object(one).bytes)),
+        Sort::Used => list.sort_by_key(|one| Reverse(object(one).used_bytes)),
+        Sort::Owner => list.sort_by_key(|one| object(one).owner.map(|owner| owner.uid)),
+        Sort::Age => list.sort_by_key(|one| Reverse(object(one).changed)),
+        Sort::Holders => list.sort_by_key(|one| Reverse(object(one).keepers().count())),
+        Sort::State => list.sort_by_key(|one| match object(one).verdict.state {
             State::Stale => 0,
             State::Unheld => 1,
             State::Unknown => 2,

@@ -37,20 +37,31 @@ pub(super) fn run(program: &Program, args: &TopArgs) -> u8 {
     let outcome = Sampler::start(args.interval).and_then(|sampler| {
         let mut screen = Screen::open()?;
         let mut model = Model::new(wanted(args));
+        let mut is_stale = true;
         loop {
             if let Some(code) = signals.end() {
                 return Ok(code);
             }
             if signals.stops.swap(false, Ordering::Relaxed) {
                 screen.stop_and_return()?;
+                is_stale = true;
             }
-            if !hear(&sampler, &mut model) {
-                return Err(io::Error::other("a thread has ended that should not"));
+            is_stale |= hear(&sampler, &mut model)?;
+            // Keys that came together are one change.
+            if is_stale && !event::poll(Duration::ZERO)? {
+                screen.draw(|frame| draw(frame, &mut model))?;
+                is_stale = false;
             }
-            screen.draw(|frame| draw(frame, &mut model))?;
-            match next_step(&mut model)? {
+            let Some(step) = next_step(&mut model)? else {
+                continue;
+            };
+            is_stale = true;
+            match step {
                 Step::Stay => {}
-                Step::Hurry => sampler.hurry(),
+                Step::Renew => {
+                    sampler.hurry();
+                    screen.clear()?;
+                }
                 Step::Stop => screen.stop_and_return()?,
                 Step::Quit => return Ok(exit::DONE),
                 Step::Interrupt => return Ok(exit::INTERRUPTED),
@@ -81,26 +92,30 @@ fn wanted(args: &TopArgs) -> IpcLsArgs {
     }
 }
 
-/// Takes up all news; whether there can be more.
-fn hear(sampler: &Sampler, model: &mut Model) -> bool {
+/// Takes up all news; whether there were any.
+fn hear(sampler: &Sampler, model: &mut Model) -> io::Result<bool> {
+    let mut has_heard = false;
     loop {
         match sampler.news.try_recv() {
             Ok(news) => model.put(news),
-            Err(TryRecvError::Empty) => return true,
-            Err(TryRecvError::Disconnected) => return false,
+            Err(TryRecvError::Empty) => return Ok(has_heard),
+            Err(TryRecvError::Disconnected) => {
+                return Err(io::Error::other("those who look and ask have ended"));
+            }
         }
+        has_heard = true;
     }
 }
 
 /// What the next key means, if one comes soon. A new size of the terminal needs nothing but the next picture.
-fn next_step(model: &mut Model) -> io::Result<Step> {
+fn next_step(model: &mut Model) -> io::Result<Option<Step>> {
     if !event::poll(PATIENCE)? {
-        return Ok(Step::Stay);
+        return Ok(None);
     }
-    match event::read()? {
-        Event::Key(key) if key.kind != KeyEventKind::Release => Ok(model.press(key)),
-        _ => Ok(Step::Stay),
-    }
+    Ok(Some(match event::read()? {
+        Event::Key(key) if key.kind != KeyEventKind::Release => model.press(key),
+        _ => Step::Stay,
+    }))
 }
 
 /// Signals that would leave the terminal as it is if nobody heard them. A second one is no other wish than the first: the end is near.

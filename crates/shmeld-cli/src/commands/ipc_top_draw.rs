@@ -30,7 +30,7 @@ const SERVER_COLUMNS: [Column; 7] = [
     right("REFUSED"),
 ];
 
-const HELP: [&str; 12] = [
+const HELP: [&str; 13] = [
     "up, down, page up, page down, home, end   move",
     "enter       all about the selected object; escape leads back",
     "/           show only what has this text: address, owner, process, what it is",
@@ -41,6 +41,7 @@ const HELP: [&str; 12] = [
     "m           only what is mine",
     "space       hold the picture; again: go on",
     "?           this help; any key leads back",
+    "Ctrl-L      look again, and draw all of it",
     "q           quit",
     "Rates are those since the last look. SESSIONS leaves this program out.",
 ];
@@ -104,11 +105,7 @@ fn footer(model: &Model) -> String {
         Page::Details(_) => "escape back  up, down scroll  q quit".to_owned(),
         Page::Help => "any key: back".to_owned(),
         Page::List if !model.filter.is_empty() => {
-            format!(
-                "filter: {} ({} shown)  escape: all",
-                model.filter,
-                model.shown().len()
-            )
+            format!("filter: {} ({} shown)  escape: all", model.filter, model.shown())
         }
         Page::List if !model.sight.sees_all() => {
             "q quit  enter details  / filter  s sort  ? help  (some processes are hidden)".to_owned()
@@ -156,8 +153,7 @@ fn list(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
     let height = usize::from(area.height).saturating_sub(1);
     model.fit(height);
     let (top, cursor) = model.window();
-    let shown = model.shown();
-    let page: Vec<&&Object> = shown.iter().skip(top).take(height).collect();
+    let page: Vec<&Object> = model.page().collect();
     let rows: Vec<Vec<String>> = page.iter().map(|object| row(object, Reader::Person)).collect();
     let text = lines(&COLUMNS, &rows, Some(area.width.into()));
     let styled = text.into_iter().enumerate().map(|(index, line)| {

@@ -23,7 +23,7 @@ pub(super) enum Page {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     Stay,
-    Hurry,
+    Renew,
     Stop,
     Quit,
     Interrupt,
@@ -32,6 +32,8 @@ pub(super) enum Step {
 /// See the module.
 pub(super) struct Model {
     objects: Vec<Object>,
+    /// Which of them are shown, by their places in that list.
+    order: Vec<usize>,
     pub(super) sight: Sight,
     pub(super) servers: Vec<Server>,
     /// Something has been fetched.
@@ -55,6 +57,7 @@ impl Model {
     pub(super) fn new(wanted: IpcLsArgs) -> Self {
         Self {
             objects: Vec::new(),
+            order: Vec::new(),
             sight: Sight::default(),
             servers: Vec::new(),
             is_filled: false,
@@ -83,27 +86,38 @@ impl Model {
             }
             News::Servers(servers) => self.servers = servers,
         }
-        self.follow();
+        self.refresh();
     }
 
     pub(super) fn all(&self) -> &[Object] {
         &self.objects
     }
 
-    /// What is wanted and passes the filter, in order.
-    pub(super) fn shown(&self) -> Vec<&Object> {
+    /// How many are wanted and pass the filter.
+    pub(super) fn shown(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Those of them that are on the screen, in order.
+    pub(super) fn page(&self) -> impl Iterator<Item = &Object> {
+        let page = self.order.iter().skip(self.top).take(self.height);
+        page.filter_map(|index| self.objects.get(*index))
+    }
+
+    /// Finds anew what is wanted and passes the filter, and its order. Not for each picture: there can be thousands.
+    fn refresh(&mut self) {
         let needle = self.filter.to_lowercase();
-        let mut shown: Vec<&Object> = self
-            .objects
-            .iter()
-            .filter(|object| ipc_ls::is_wanted(object, &self.wanted))
-            .filter(|object| needle.is_empty() || has(object, &needle))
-            .collect();
-        ipc_ls::sort(&mut shown, self.wanted.sort);
+        let is_shown = |object: &Object| {
+            ipc_ls::is_wanted(object, &self.wanted) && (needle.is_empty() || has(object, &needle))
+        };
+        let mut order: Vec<(usize, &Object)> = self.objects.iter().enumerate().collect();
+        order.retain(|(_, object)| is_shown(object));
+        ipc_ls::sort(&mut order, self.wanted.sort, |(_, object)| object);
         if self.is_reversed {
-            shown.reverse();
+            order.reverse();
         }
-        shown
+        self.order = order.into_iter().map(|(index, _)| index).collect();
+        self.follow();
     }
 
     /// The one that the cursor is on.
@@ -117,20 +131,22 @@ impl Model {
         (self.top, self.cursor)
     }
 
+    fn place(&self, line: usize) -> Option<&Place> {
+        let index = self.order.get(line)?;
+        self.objects.get(*index).map(|object| &object.place)
+    }
+
     /// The cursor stays on its object; where that is gone, in its line.
     fn follow(&mut self) {
-        let shown = self.shown();
-        let found = shown
-            .iter()
-            .position(|object| Some(&object.place) == self.selected.as_ref());
-        let cursor = found.unwrap_or(self.cursor.min(shown.len().saturating_sub(1)));
-        let selected = shown.get(cursor).map(|object| object.place.clone());
-        let count = shown.len();
-        let is_gone = found.is_none();
-        self.cursor = cursor;
+        let count = self.order.len();
+        let found = self
+            .selected
+            .as_ref()
+            .and_then(|selected| (0..count).find(|line| self.place(*line) == Some(selected)));
+        self.cursor = found.unwrap_or(self.cursor.min(count.saturating_sub(1)));
         // Who reads about an object that goes is told so, and not shown another one.
-        if !(is_gone && matches!(self.page, Page::Details(_))) {
-            self.selected = selected;
+        if found.is_some() || !matches!(self.page, Page::Details(_)) {
+            self.selected = self.place(self.cursor).cloned();
         }
         self.top = scrolled(self.top, self.cursor, self.height, count);
     }
@@ -141,12 +157,9 @@ impl Model {
         self.follow();
     }
 
-    fn move_to(&mut self, cursor: usize) {
-        let shown = self.shown();
-        let cursor = cursor.min(shown.len().saturating_sub(1));
-        let selected = shown.get(cursor).map(|object| object.place.clone());
-        (self.cursor, self.selected) = (cursor, selected);
-        self.follow();
+    fn move_to(&mut self, line: usize) {
+        self.cursor = line.min(self.order.len().saturating_sub(1));
+        self.selected = self.place(self.cursor).cloned();
     }
 
     /// What a key does.
@@ -155,7 +168,7 @@ impl Model {
             return match key.code {
                 KeyCode::Char('c') => Step::Interrupt,
                 KeyCode::Char('z') => Step::Stop,
-                KeyCode::Char('l') => Step::Hurry,
+                KeyCode::Char('l') => Step::Renew,
                 _ => Step::Stay,
             };
         }
@@ -190,7 +203,7 @@ impl Model {
             }
             _ => {}
         }
-        self.follow();
+        self.refresh();
     }
 
     fn press_in_list(&mut self, key: KeyCode) -> Step {
@@ -213,10 +226,10 @@ impl Model {
             KeyCode::Char('m') => self.wanted.mine = !self.wanted.mine,
             KeyCode::Char(' ') => self.is_paused = !self.is_paused,
             KeyCode::Char('?' | 'h') => self.page = Page::Help,
-            _ => return Step::Stay,
+            _ => {}
         }
-        self.follow();
-        if self.is_paused { Step::Stay } else { Step::Hurry }
+        self.refresh();
+        Step::Stay
     }
 
     fn press_in_details(&mut self, key: KeyCode, line: usize) -> Step {
@@ -227,7 +240,9 @@ impl Model {
             KeyCode::Down | KeyCode::Char('j') => Page::Details(line.saturating_add(1)),
             _ => Page::Details(line),
         };
-        self.follow();
+        if self.page == Page::List {
+            self.follow();
+        }
         Step::Stay
     }
 }
@@ -337,7 +352,7 @@ pub(super) mod tests {
         press(&mut model, "\n");
         assert!(!model.is_typing);
         // The first one takes the filter away, the second ends.
-        assert_eq!(press(&mut model, "\x1b"), Step::Hurry);
+        assert_eq!(press(&mut model, "\x1b"), Step::Stay);
         assert_eq!(model.filter, "");
         assert_eq!(press(&mut model, "\x1b"), Step::Quit);
     }
