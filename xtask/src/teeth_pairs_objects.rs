@@ -172,4 +172,12 @@ pub const OF_OBJECTS: &[Pair] = &[
         sound: "set.inside() > 0 ||",
         broken: "set.inside() > 1_000 ||",
     },
+    Pair {
+        protection: "the terminal is given back before a panic is told",
+        package: "shmeld-cli",
+        test: "it::top::terminal_is_given_back_before_a_panic_is_told",
+        file: "crates/shmeld-cli/src/screen.rs",
+        sound: "            give_back();\n            print(panic);",
+        broken: "            print(panic);",
+    },
 ];
