@@ -1,14 +1,14 @@
 //! What a poster left that was killed: the next one under the same key takes it over, and the catalogue removes it.
 
 use shmeld_core::Memory;
-use shmeld_os::process;
 use shmeld_os::sysv::shared_memory::Segment;
 use shmeld_os::sysv::{How, Key};
+use shmeld_os::users::is_own_uid;
 
 use super::layout::{HEADER_BYTES, message_bytes};
 use super::segment::{find, unless_gone};
-use super::set::{Set, Step};
-use super::standing::Values;
+use super::set::Set;
+use super::standing::{State, Values};
 use crate::Result;
 
 /// What five values say to somebody who has nothing to do with the board.
@@ -57,16 +57,16 @@ fn is_message(segment: &Segment) -> Result<bool> {
 /// # Errors
 /// It is not our user's; what the kernel says.
 pub(crate) fn remove(key: Key) -> Result<bool> {
-    let Some(set) = Set::find(key)?.filter(|set| set.creator_uid() == process::effective_uid()) else {
+    let Some(set) = Set::find(key)? else {
         return Ok(false);
     };
     if set.is_awaited() {
         return Ok(false);
     }
-    match set.claim() {
-        Ok(Step::Done) => {}
-        // Another poster was faster, or it is gone.
-        Ok(_) | Err(crate::Error::Board(_)) => return Ok(false),
+    match claim(&set) {
+        Ok(true) => {}
+        // Another poster was faster, or it is gone, or another program's.
+        Ok(false) | Err(crate::Error::Board(_)) => return Ok(false),
         Err(error) => return Err(error),
     }
     let outcome = remove_claimed(&set, key);
@@ -76,8 +76,13 @@ pub(crate) fn remove(key: Key) -> Result<bool> {
     outcome
 }
 
+/// A set that no poster has marked is another program's, or a living poster's that has not come to its next step: it is not touched.
+fn claim(set: &Set) -> Result<bool> {
+    Ok(matches!(set.state()?, Some(State::Board(_))) && set.claim()?.is_some())
+}
+
 fn remove_claimed(set: &Set, key: Key) -> Result<bool> {
-    let Some((segment, stat)) = find(key, |uid| uid == process::effective_uid())? else {
+    let Some((segment, stat)) = find(key, is_own_uid)? else {
         return Ok(false);
     };
     if stat.attached > 0 || set.is_awaited() || set.inside() > 0 || !is_message(&segment)? {

@@ -145,12 +145,6 @@ impl Set {
         }
     }
 
-    /// Who has taken the board and does not want it: gives it back.
-    pub(super) fn give_back(&self) {
-        // If it is gone there is nothing to give back.
-        let _ = self.operate(&[Operation::take(POSTER, 1).undone().at_once()], None);
-    }
-
     /// Whether somebody waits for one of its semaphores: a reader for a message.
     pub(super) fn is_awaited(&self) -> bool {
         (0..SEMAPHORES).any(|index| self.set.waiting(index).is_ok_and(|waiting| waiting != (0, 0)))
