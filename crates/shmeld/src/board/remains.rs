@@ -8,7 +8,7 @@ use shmeld_os::users::is_own_uid;
 use super::layout::{HEADER_BYTES, message_bytes};
 use super::segment::{find, unless_gone};
 use super::set::Set;
-use super::standing::{State, Values};
+use super::standing::{MARK, State, Values};
 use crate::Result;
 
 /// What five values say to somebody who has nothing to do with the board.
@@ -21,10 +21,10 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Of the five values of a set; others are no board's.
+    /// Of the five values of a set that a poster has marked; others are no board's.
     pub(crate) fn from_values(values: &[u32]) -> Option<Self> {
         let values: Option<Vec<u16>> = values.iter().map(|value| u16::try_from(*value).ok()).collect();
-        let values = Values::from_all(&values?)?;
+        let values = Values::from_all(&values?).filter(|values| values.done >= MARK)?;
         Some(Self {
             has_poster: values.poster > 0 || values.open > 0,
             inside: u64::from(values.inside),
@@ -99,12 +99,14 @@ mod tests {
 
     #[test]
     fn values_of_a_board_say_whether_somebody_has_it() {
+        let mark = u32::from(MARK);
         let standing =
             |values: &[u32]| Standing::from_values(values).map(|found| (found.has_poster, found.inside));
-        assert_eq!(standing(&[0, 0, 0, 9, 9]), Some((false, 0)));
-        assert_eq!(standing(&[0, 0, 2, 0, 0]), Some((false, 2)));
-        assert_eq!(standing(&[1, 0, 0, 0, 0]), Some((true, 0)));
-        assert_eq!(standing(&[0, 1, 0, 0, 0]), Some((true, 0)));
+        assert_eq!(standing(&[0, 0, 0, 9, mark + 9]), Some((false, 0)));
+        assert_eq!(standing(&[0, 0, 2, 0, mark]), Some((false, 2)));
+        assert_eq!(standing(&[1, 0, 0, 0, mark]), Some((true, 0)));
+        assert_eq!(standing(&[0, 1, 0, 0, mark]), Some((true, 0)));
+        assert_eq!(standing(&[0, 0, 0, 9, mark - 1]), None);
         assert_eq!((standing(&[0; 4]), standing(&[0, 0, 0, 0, 70_000])), (None, None));
     }
 }

@@ -126,11 +126,11 @@ mod tests {
     #[test]
     fn a_board_is_five_semaphores_and_a_segment_of_one_user_under_one_key() {
         let sets = [
-            set(1, 0x10, 5, &[0, 0, 0, 3, 3]),
+            set(1, 0x10, 5, &[0, 0, 0, 3, 0x5345]),
             set(2, 0x11, 5, &[0; 4]),
-            set(3, 0x12, 5, &[0; 5]),
-            set(4, 0, 5, &[0; 5]),
-            set(5, 0x13, 5, &[1, 1, 0, 0, 0]),
+            set(3, 0x12, 5, &[0, 0, 0, 0, 0x5342]),
+            set(4, 0, 5, &[0, 0, 0, 0, 0x5342]),
+            set(5, 0x13, 5, &[1, 1, 0, 0, 0x5342]),
         ];
         let segments = [
             segment(7, 0x10, 5),

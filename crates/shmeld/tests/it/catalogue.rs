@@ -199,7 +199,8 @@ impl Drop for DeadBoard {
 
 fn dead_board(key: Key) -> DeadBoard {
     let set = SemaphoreSet::create_new(key, 5, 0o600).expect("a set");
-    set.operate(&[Operation::add(3, 1)], None)
+    // A poster's mark: "SB".
+    set.operate(&[Operation::add(3, 1), Operation::add(4, 0x5342)], None)
         .expect("a reader had arrived");
     let segment = Segment::create_new(key, 4096, 0o600).expect("a segment");
     let address = format!("sysv:#{}", segment.id()).parse().expect("an address");
