@@ -74,6 +74,19 @@ pub fn is_writable(fd: impl AsFd) -> bool {
     poll_until(&mut watched, Some(Duration::ZERO)).map_or(true, |ready| ready > 0)
 }
 
+/// `poll(fd, 0)`: waits until the other end of a descriptor is gone, such as the terminal that it led to. What can be read does not matter.
+///
+/// # Errors
+/// Practically never; ENOMEM.
+///
+/// See [poll(2)](https://man7.org/linux/man-pages/man2/poll.2.html).
+#[doc(alias = "POLLHUP")]
+pub fn wait_for_hangup(fd: impl AsFd) -> Result<()> {
+    let mut watched = [PollFd::new(&fd, PollFlags::empty())];
+    poll_until(&mut watched, None).map_err(|errno| Error::new("poll", "", errno))?;
+    Ok(())
+}
+
 /// Polls with a deadline of its own, so that signals cannot stretch the wait.
 pub(crate) fn poll_until(watched: &mut [PollFd<'_>], timeout: Option<Duration>) -> Result<usize, Errno> {
     let deadline = clock::deadline_in(timeout);

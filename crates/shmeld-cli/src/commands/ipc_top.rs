@@ -20,6 +20,8 @@ use crate::screen::Screen;
 
 /// How long signals and news may wait for a key.
 const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the loop has to end by itself once its terminal is gone.
+const GONE_PATIENCE: Duration = Duration::from_secs(1);
 /// The command line was wrong for what is there.
 const USAGE: u8 = 2;
 /// The system refused something.
@@ -35,6 +37,7 @@ pub(super) fn run(program: &Program, args: &TopArgs) -> u8 {
     }
     let signals = Signals::listen();
     let outcome = Sampler::start(args.interval).and_then(|sampler| {
+        signals.watch_terminal()?;
         let mut screen = Screen::open()?;
         let mut model = Model::new(wanted(args));
         let mut is_stale = true;
@@ -136,6 +139,26 @@ impl Signals {
         }
         let _ = signal_hook::flag::register(SIGTSTP, signals.stops.clone());
         signals
+    }
+
+    /// A terminal that goes is a SIGHUP, also for a process that gets none: one of another session, or one whose shell does not pass it on.
+    ///
+    /// # Errors
+    /// No thread could be started.
+    fn watch_terminal(&self) -> io::Result<()> {
+        let last = self.last.clone();
+        std::thread::Builder::new()
+            .name("terminal".to_owned())
+            .spawn(move || {
+                if shmeld::os::event::wait_for_hangup(io::stdin()).is_err() {
+                    return;
+                }
+                last.store(SIGHUP as usize, Ordering::Relaxed);
+                std::thread::sleep(GONE_PATIENCE);
+                // crossterm takes the end of its input for no input, and looks for ever: nothing but the end of the process gets it out of there.
+                std::process::exit(128 + SIGHUP);
+            })
+            .map(drop)
     }
 
     /// The exit code, if one has asked us to end: 128 and its number.

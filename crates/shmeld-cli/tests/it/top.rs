@@ -282,6 +282,24 @@ fn terminal_is_given_back_whatever_ends_it() {
     world.finish();
 }
 
+/// A process of another session gets no SIGHUP: this one read the end of its input for ever, and took more memory all the time.
+#[test]
+fn it_ends_when_its_terminal_goes_without_a_signal() {
+    let Some((world, terminal)) = world_and_terminal("top-gone") else {
+        return;
+    };
+    // It must not outlive a test that failed.
+    let guard = r#"timeout --foreground -s KILL 30 "$@"; echo $? >ended"#;
+    terminal.start_by(&format!("setsid -w sh -c '{guard}' sh"), "");
+    terminal.tmux(&["kill-server"]);
+    let ended = world.root().join("ended");
+    eventually("it has ended", || {
+        std::fs::read(&ended).is_ok_and(|code| !code.is_empty())
+    });
+    assert_eq!(std::fs::read_to_string(ended).unwrap(), "129\n");
+    world.finish();
+}
+
 /// Ctrl-Z, and a signal that means the same: the shell works meanwhile, and the picture comes back.
 #[test]
 fn it_stops_and_goes_on_as_other_programs_do() {
