@@ -8,7 +8,7 @@ use shmeld_os::users::is_own_uid;
 use super::layout::{HEADER_BYTES, message_bytes};
 use super::segment::{find, unless_gone};
 use super::set::Set;
-use super::standing::{MARK, State, Values};
+use super::standing::{State, Values};
 use crate::Result;
 
 /// What five values say to somebody who has nothing to do with the board.
@@ -21,13 +21,18 @@ pub(crate) struct Standing {
 }
 
 impl Standing {
-    /// Of the five values of a set that a poster has marked; others are no board's.
-    pub(crate) fn from_values(values: &[u32]) -> Option<Self> {
+    /// Of the five values of a set; others are no board's. `was_operated`: somebody has operated on it. If nobody has, a poster is about to.
+    pub(crate) fn from_values(values: &[u32], was_operated: bool) -> Option<Self> {
         let values: Option<Vec<u16>> = values.iter().map(|value| u16::try_from(*value).ok()).collect();
-        let values = Values::from_all(&values?).filter(|values| values.done >= MARK)?;
-        Some(Self {
-            has_poster: values.poster > 0 || values.open > 0,
-            inside: u64::from(values.inside),
+        Some(match State::of(Values::from_all(&values?)?, was_operated)? {
+            State::New => Self {
+                has_poster: true,
+                inside: 0,
+            },
+            State::Board(values) => Self {
+                has_poster: values.poster > 0 || values.open > 0,
+                inside: u64::from(values.inside),
+            },
         })
     }
 }
@@ -99,14 +104,17 @@ mod tests {
 
     #[test]
     fn values_of_a_board_say_whether_somebody_has_it() {
-        let mark = u32::from(MARK);
-        let standing =
-            |values: &[u32]| Standing::from_values(values).map(|found| (found.has_poster, found.inside));
+        let mark = u32::from(super::super::standing::MARK);
+        let standing = |values: &[u32]| {
+            Standing::from_values(values, true).map(|found| (found.has_poster, found.inside))
+        };
         assert_eq!(standing(&[0, 0, 0, 9, mark + 9]), Some((false, 0)));
         assert_eq!(standing(&[0, 0, 2, 0, mark]), Some((false, 2)));
         assert_eq!(standing(&[1, 0, 0, 0, mark]), Some((true, 0)));
         assert_eq!(standing(&[0, 1, 0, 0, mark]), Some((true, 0)));
         assert_eq!(standing(&[0, 0, 0, 9, mark - 1]), None);
+        assert_eq!(standing(&[0; 5]), None);
+        assert!(Standing::from_values(&[0; 5], false).is_some_and(|new| new.has_poster));
         assert_eq!((standing(&[0; 4]), standing(&[0, 0, 0, 0, 70_000])), (None, None));
     }
 }

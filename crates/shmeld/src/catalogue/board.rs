@@ -28,7 +28,8 @@ impl Boards {
         for (set, details) in sets {
             let key = set.permissions.key;
             let values = details.values.as_deref().unwrap_or_default();
-            let Some(values) = remains::Standing::from_values(values).filter(|_| !key.is_private()) else {
+            let standing = remains::Standing::from_values(values, set.operate_time.is_some());
+            let Some(values) = standing.filter(|_| !key.is_private()) else {
                 continue;
             };
             let is_its = |segment: &&SysvSegmentRow| {
@@ -39,7 +40,7 @@ impl Boards {
                 continue;
             };
             let mut evidence = BoardEvidence {
-                has_poster: values.has_poster || set.operate_time.is_none(),
+                has_poster: values.has_poster,
                 inside: values.inside,
                 waiting: details.waiting,
                 attached: segment.attached,
