@@ -80,6 +80,7 @@ fn among_neighbours(setup: &Setup) -> Result<Tally, String> {
     std::thread::scope(|scope| -> Result<(), String> {
         let (world, is_over, served) = (&world, &is_over, &served);
         let mut workers = vec![scope.spawn(move || post_and_read(setup, world, is_over, served))];
+        workers.push(scope.spawn(move || ask_for_images(setup, world, is_over, served)));
         for number in 0..HONEST {
             let chance = Chance::new(setup.seed, 1 + number as u64);
             workers.push(scope.spawn(move || fetch(world, number, chance, is_over, served)));
@@ -190,6 +191,57 @@ fn post_and_read(
         served.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// A few images and the end, again and again: the channel is made and removed all the time, and its provider is the same.
+fn ask_for_images(
+    setup: &Setup,
+    world: &World,
+    is_over: &AtomicBool,
+    served: &AtomicU64,
+) -> Result<(), String> {
+    let pictures = world.output().join("pictures");
+    let put = |name: &str, bytes: &[u8]| std::fs::write(pictures.join(name), bytes);
+    std::fs::create_dir_all(&pictures)
+        .and_then(|()| put("dot.raw", b"rgb"))
+        .and_then(|()| {
+            put(
+                "dot.raw.json",
+                br#"{"bytes":3,"width":1,"height":1,"channels":3}"#,
+            )
+        })
+        .map_err(|error| format!("{}: {error}", pictures.display()))?;
+    let channel = &world.name()[1..];
+    let start = |words: &[&str]| {
+        let said = world.output().join(format!("said-{}", words[0]));
+        Program::new(&setup.programs.join("shmeld"), &[&["image"], words].concat()).start(&said)
+    };
+    let mut provider = start(&["provide", channel, &pictures.to_string_lossy(), "-q"])?;
+    while !is_over.load(Ordering::Relaxed) {
+        let requester = start(&[
+            "request",
+            channel,
+            "dot",
+            "-n",
+            "20",
+            "--print",
+            "--timeout",
+            "20s",
+        ])?;
+        let ended = requester.finish(Instant::now() + PATIENCE)?;
+        if ended.exit != Exit::Code(0) {
+            return Err(format!(
+                "the requester ended with {:?}: {}",
+                ended.exit, ended.stderr
+            ));
+        }
+        served.fetch_add(1, Ordering::Relaxed);
+    }
+    if provider.is_over() {
+        return Err(format!("the provider did not live: {}", provider.stderr()));
+    }
+    provider.signal(Signal::SIGTERM);
+    provider.finish(Instant::now() + PATIENCE).map(drop)
 }
 
 /// Objects of each kind that this process has.

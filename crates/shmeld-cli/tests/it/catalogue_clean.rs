@@ -16,6 +16,7 @@ fn clean_removes_exactly_what_killed_processes_left() {
     };
     let (server, neighbour) = (shore.server("/dead"), shore.server("/alive"));
     let (poster, other_poster) = (shore.poster("0x1111"), shore.poster("0x2222"));
+    let (channel, other_channel) = (shore.channel("dead"), shore.channel("alive"));
     shore.shell(&format!(
         "printf 'SHMELD1\\001' > /dev/shm/{DEAD_REGION} && : > /dev/shm/{YOUNG_REGION} && : > /dev/shm/somebody-elses"
     ));
@@ -23,13 +24,18 @@ fn clean_removes_exactly_what_killed_processes_left() {
     assert_eq!(shore.listed(&["--stale"]), [format!("posix:/{DEAD_REGION}")]);
     server.kill();
     poster.kill();
+    channel.into_iter().for_each(|one| one.kill());
     eventually("the kernel has taken the token back", || {
-        shore.listed(&["--stale"]).len() == 5
+        shore.listed(&["--stale"]).len() == 9
     });
     let stale = shore.listed(&["--stale"]);
     let expected = [
+        "posix:/SEG_dead_DATA",
+        "posix:/SEG_dead_HEAD",
         &format!("posix:/{DEAD_REGION}"),
         "posix:/shmeld.dead.gate",
+        "sem:/SEM_dead_REQ",
+        "sem:/SEM_dead_RES",
         "mq:/dead",
         "sysv:",
         "sysv-sem:",
@@ -54,6 +60,8 @@ fn clean_removes_exactly_what_killed_processes_left() {
     let read = shore.island.with(read).run().expect_code(0);
     assert_eq!(read.stdout, b"a message");
     assert!(neighbour.is_running() && shore.cleaned("removed", &[]).is_empty());
+    assert!(other_channel.iter().all(|one| one.is_running()));
+    other_channel.into_iter().for_each(|one| one.kill());
     other_poster.kill();
     neighbour.kill();
     shore.finish();

@@ -12,6 +12,7 @@ mod board;
 mod board_strangers;
 mod books;
 mod catalogue;
+mod catalogue_channels;
 mod catalogue_clean;
 mod catalogue_list;
 mod catalogue_sight;

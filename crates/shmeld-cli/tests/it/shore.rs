@@ -1,6 +1,7 @@
 //! A world on an island: where objects of the test are all that there is, and `shmeld ipc` looks at them.
 
 use std::path::Path;
+use std::process::Stdio;
 
 use serde_json::Value;
 
@@ -51,6 +52,29 @@ impl Shore {
         let poster = self.island.with(post).start();
         poster.wait_for_stderr("posted");
         poster
+    }
+
+    /// A channel of images at work until one of the two is killed: requester and provider.
+    pub fn channel(&self, name: &str) -> [Running; 2] {
+        self.world.put("dot.raw", b"rgb");
+        let shape = br#"{"bytes":3,"width":1,"height":1,"channels":3}"#;
+        self.world.put("dot.raw.json", shape);
+        let provide = self.world.shmeld("image").args(["provide", name]);
+        let provider = self.island.with(provide.arg(self.world.source(""))).start();
+        let requester = self.requester(name, &["dot", "-n", "1000000000"]);
+        provider.wait_for_stderr("image dot");
+        [requester, provider]
+    }
+
+    /// A requester that asks for these images.
+    pub fn requester(&self, channel: &str, what: &[&str]) -> Running {
+        let request = self.world.shmeld("image").args(["request", channel, "-q"]);
+        // Printed, because who is killed while it writes a file leaves what it has of it.
+        let request = request.args(["--timeout", "1h", "--print"]).args(what);
+        let requester = self.island.with(request).stdout(Stdio::null()).start();
+        let last = format!("sem:/SEM_{channel}_REQ");
+        eventually("the channel is there", || self.listed(&[]).contains(&last));
+        requester
     }
 
     /// Addresses of what `ls` and these options list, memfds left out: they are everybody's.

@@ -34,6 +34,10 @@ use crate::{Errno, Error, ObjectName, Result, explain};
 pub const FILE_PREFIX: &str = "sem.";
 /// The length of a semaphore's file: glibc's `sizeof(sem_t)`.
 pub const FILE_BYTES: usize = 32;
+/// Where the bytes begin that glibc leaves alone.
+pub const NOTE_OFFSET: usize = 16;
+/// How many there are.
+pub const NOTE_BYTES: usize = FILE_BYTES - NOTE_OFFSET;
 const VALUE_OFFSET: usize = 0;
 const WAITERS_OFFSET: usize = 4;
 /// glibc's `FUTEX_SHARED`, which its processes look for at byte 8.
@@ -62,10 +66,24 @@ impl KernelSemaphore {
     /// See [sem_open(3)](https://man7.org/linux/man-pages/man3/sem_open.3.html).
     #[doc(alias = "sem_open")]
     pub fn create_new(file_name: &ObjectName, mode: u32, value: u32) -> Result<Self> {
+        Self::create_noted(file_name, mode, value, [0; NOTE_BYTES])
+    }
+
+    /// As [`create_new`](KernelSemaphore::create_new), with something in the bytes from [`NOTE_OFFSET`] on, which no `sem_` function uses.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_noted(
+        file_name: &ObjectName,
+        mode: u32,
+        value: u32,
+        note: [u8; NOTE_BYTES],
+    ) -> Result<Self> {
         let file = SharedMemory::create_unnamed()?;
         let mut content = [0; FILE_BYTES];
         content[..4].copy_from_slice(&value.to_le_bytes());
         content[8..12].copy_from_slice(&SHARED.to_le_bytes());
+        content[NOTE_OFFSET..].copy_from_slice(&note);
         file.write_at(&content, 0)?;
         file.set_mode(mode)?;
         let semaphore = Self::map(file, file_name)?;

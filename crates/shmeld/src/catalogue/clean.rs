@@ -6,6 +6,7 @@
 //! | region of a dead client | its name is random: no other object ever gets it |
 //! | gate and queue of a dead server | the lock of the gate is held |
 //! | board of a dead poster | its token is held: no other poster can come |
+//! | channel of images of a dead requester | its leases are held, and those of the next row on all of its objects |
 //! | POSIX objects of other programs | a lease that the kernel gives to the only user of a file is held |
 //! | System V segment of another program | `IPC_RMID` takes no memory from anybody who has it attached |
 //! | System V set or queue of another program | nothing: the look is a moment old |
@@ -16,7 +17,7 @@ use shmeld_os::fs::Time;
 
 use super::object::Object;
 use super::verdict::State;
-use super::{Belonging, Kind, Place, Snapshot, unheld};
+use super::{Belonging, Kind, Place, Snapshot, channels, unheld};
 use crate::board::remains;
 use crate::file::gate;
 use crate::{Result, ServerName};
@@ -77,7 +78,7 @@ impl Scope {
 #[derive(Debug, Clone)]
 pub struct Unit<'s> {
     what: What,
-    /// One object, or gate and queue of a server, or set and segment of a board.
+    /// One object, or gate and queue of a server, or set and segment of a board, or what is left of a channel of images.
     pub objects: Vec<&'s Object>,
 }
 
@@ -86,6 +87,7 @@ enum What {
     Region(Vec<u8>),
     Server(ServerName),
     Board(shmeld_os::sysv::Key),
+    Image(Vec<u8>),
     Unheld,
 }
 
@@ -131,6 +133,7 @@ fn what(object: &Object) -> What {
             What::Server(server.clone())
         }
         (_, Some(Belonging::Board(key)), State::Stale) => What::Board(*key),
+        (_, Some(Belonging::Image(channel)), State::Stale) => What::Image(channel.clone()),
         _ => What::Unheld,
     }
 }
@@ -156,6 +159,7 @@ impl Unit<'_> {
                 let needed = "somebody came to the board meanwhile";
                 return Ok(removed_or(remains::remove(*key)?, needed));
             }
+            What::Image(channel) => return channels::remove(channel),
             What::Region(name) => gate::remove_if_dead(name),
             What::Server(server) => gate::remove_if_dead(server.gate().as_str().as_bytes()),
         };

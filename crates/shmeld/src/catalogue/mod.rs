@@ -18,6 +18,7 @@
 
 mod belonging;
 mod board;
+mod channels;
 mod clean;
 mod holders;
 mod keeping;

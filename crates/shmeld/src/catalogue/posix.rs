@@ -7,6 +7,7 @@ use shmeld_os::fs::Stat;
 use shmeld_os::lease::Kind as Lock;
 use shmeld_os::listing::{QueueFile, SharedMemoryFile};
 
+use super::channels::Channels;
 use super::holders::Holders;
 use super::keeping::{self, UseEvidence};
 use super::object::{Ids, Object, Role};
@@ -72,7 +73,13 @@ pub(super) fn set_stat(object: &mut Object, stat: &Stat) {
 }
 
 /// A segment or a semaphore.
-pub(super) fn of_file(file: &SharedMemoryFile, files: &Files, holders: &mut Holders, view: &View) -> Object {
+pub(super) fn of_file(
+    file: &SharedMemoryFile,
+    files: &Files,
+    channels: &Channels,
+    holders: &mut Holders,
+    view: &View,
+) -> Object {
     let (kind, name) = kind_and_name(&file.name);
     let mut object = Object::new(Place::Named(kind, name.to_vec()), view.mount(file.stat.dev));
     set_stat(&mut object, &file.stat);
@@ -94,8 +101,16 @@ pub(super) fn of_file(file: &SharedMemoryFile, files: &Files, holders: &mut Hold
             verdict::of_gate(probe::gate(files, server.gate()), &server.to_string())
         }
         (belongs, _) => {
-            let is_locked = belongs.is_some() && files.is_locked(&file.name);
-            of_use(&object, is_locked, view, || files.is_alone(&file.name))
+            let is_channel = channels.have(belongs.as_ref());
+            let lock = belongs.as_ref().map(|_| files.lock(&file.name));
+            let asks = view.look.prove_alone || is_channel;
+            let used = of_use(&object, lock == Some(Lease::Held), asks, view, || {
+                files.is_alone(&file.name)
+            });
+            match lock.filter(|_| is_channel) {
+                Some(lock) => verdict::of_channel(lock, used),
+                None => used,
+            }
         }
     };
     object
@@ -153,17 +168,23 @@ pub(super) fn of_queue(
         }
         None => {
             let alone = || probe::is_queue_alone(&file.name, object.identity?);
-            of_use(&object, lock == Lease::Held, view, alone)
+            of_use(&object, lock == Lease::Held, view.look.prove_alone, view, alone)
         }
     };
     object
 }
 
-/// `is_alone` asks the kernel. It is asked only about what is this user's and what nobody seems to have.
-fn of_use(object: &Object, is_locked: bool, view: &View, is_alone: impl FnOnce() -> Option<bool>) -> Verdict {
+/// `is_alone` asks the kernel, if that is wanted. It is asked only about what is this user's and what nobody seems to have.
+fn of_use(
+    object: &Object,
+    is_locked: bool,
+    asks: bool,
+    view: &View,
+    is_alone: impl FnOnce() -> Option<bool>,
+) -> Verdict {
     let is_own = object.owner.is_some_and(|owner| view.is_own(owner.uid));
     let is_in_doubt = !is_locked && object.keepers().next().is_none();
-    let asks = view.look.prove_alone && is_own && is_in_doubt;
+    let asks = asks && is_own && is_in_doubt;
     keeping::of_use(&UseEvidence {
         is_locked,
         is_alone: if asks { is_alone() } else { None },

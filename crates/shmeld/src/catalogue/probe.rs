@@ -11,6 +11,7 @@ use shmeld_os::posix::shm::{self, SharedMemory};
 use shmeld_os::{ObjectName, fs};
 
 use super::verdict::{Lease, RegionEvidence};
+use crate::image::mark::Mark;
 
 /// The directory of POSIX shared memory, for looking into files of any name.
 pub(super) struct Files(Option<OwnedFd>);
@@ -38,9 +39,16 @@ impl Files {
     }
 
     /// Whether somebody holds a write lock anywhere on it.
-    pub(super) fn is_locked(&self, name: &[u8]) -> bool {
-        self.child(name)
-            .is_some_and(|file| lease_of(&file, Range::WHOLE, Lock::Read) == Lease::Held)
+    pub(super) fn lock(&self, name: &[u8]) -> Lease {
+        match self.child(name) {
+            Some(file) => lease_of(&file, Range::WHOLE, Lock::Read),
+            None => Lease::Hidden,
+        }
+    }
+
+    /// To which segments a semaphore of a channel of images belongs.
+    pub(super) fn mark(&self, name: &[u8]) -> Option<Mark> {
+        Mark::read(self.child(name)?)
     }
 
     /// Whether nobody but us has it open or mapped; `None` if that cannot be asked for.
@@ -86,8 +94,5 @@ pub(super) fn region(name: &ObjectName) -> RegionEvidence {
 
 /// Whether the lock of a gate is held.
 pub(super) fn gate(files: &Files, name: &ObjectName) -> Lease {
-    match files.child(name.as_str().as_bytes()) {
-        Some(file) => lease_of(&file, Range::WHOLE, Lock::Read),
-        None => Lease::Hidden,
-    }
+    files.lock(name.as_str().as_bytes())
 }

@@ -24,26 +24,46 @@ pub(super) fn name_servers_of_regions(objects: &mut [Object]) {
 
 /// Programs of a channel of images let go of its segments between two images, and keep its semaphores: who has one of the four has all.
 pub(super) fn keep_channels_together(objects: &mut [Object]) {
-    let live = objects
-        .iter()
-        .filter(|object| object.verdict.state == State::Live);
-    let channels: HashMap<Vec<u8>, String> = live
-        .filter_map(|object| match &object.belongs {
-            Some(Belonging::Image(channel)) => Some((channel.clone(), object.place.to_string())),
-            _ => None,
-        })
-        .collect();
+    let live = channels_with(objects, |state| state == State::Live);
     for object in objects
         .iter_mut()
         .filter(|object| object.verdict.state != State::Live)
     {
         if let Some(Belonging::Image(channel)) = &object.belongs
-            && let Some(other) = channels.get(channel)
+            && let Some(other) = live.get(channel)
         {
             let proof = format!("its channel is in use: {other} is live");
             object.verdict = Verdict::new(State::Live, proof);
         }
     }
+    keep_what_is_not_stale_as_a_whole(objects);
+}
+
+/// A channel goes as a whole, or not at all.
+fn keep_what_is_not_stale_as_a_whole(objects: &mut [Object]) {
+    let doubtful = channels_with(objects, |state| state != State::Stale);
+    for object in objects
+        .iter_mut()
+        .filter(|object| object.verdict.state == State::Stale)
+    {
+        if let Some(Belonging::Image(channel)) = &object.belongs
+            && let Some(other) = doubtful.get(channel)
+        {
+            object.verdict = Verdict::unknown(format!(
+                "it is not known whether anybody has {other} of its channel"
+            ));
+        }
+    }
+}
+
+/// Channels of which an object is in such a state, and where.
+fn channels_with(objects: &[Object], is_wanted: impl Fn(State) -> bool) -> HashMap<Vec<u8>, String> {
+    let found = objects.iter().filter(|object| is_wanted(object.verdict.state));
+    let channel = |object: &Object| match &object.belongs {
+        Some(Belonging::Image(channel)) => Some((channel.clone(), object.place.to_string())),
+        _ => None,
+    };
+    found.filter_map(channel).collect()
 }
 
 #[cfg(test)]
@@ -104,5 +124,21 @@ mod tests {
             objects[0].verdict.proof,
             "its channel is in use: sem:/SEM_a_REQ is live"
         );
+    }
+
+    #[test]
+    fn a_channel_is_stale_as_a_whole_or_not_at_all() {
+        let mut objects = vec![
+            object(Kind::Segment, "SEG_a_HEAD", State::Stale, &[]),
+            object(Kind::Semaphore, "SEM_a_REQ", State::Live, &[7]),
+            object(Kind::Segment, "SEG_b_HEAD", State::Stale, &[]),
+            object(Kind::Segment, "SEG_b_DATA", State::Unknown, &[]),
+            object(Kind::Segment, "SEG_c_HEAD", State::Stale, &[]),
+            object(Kind::Semaphore, "SEM_c_RES", State::Stale, &[]),
+        ];
+        keep_channels_together(&mut objects);
+        let states: Vec<State> = objects.iter().map(|object| object.verdict.state).collect();
+        let expected = [State::Live, State::Unknown, State::Stale].map(|state| [state; 2]);
+        assert_eq!(states, expected.concat());
     }
 }

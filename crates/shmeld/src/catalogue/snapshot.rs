@@ -4,6 +4,7 @@ use shmeld_os::listing::{self, Devices, Processes, QueueDirectory, QueueFile};
 use shmeld_os::process;
 
 use super::board::Boards;
+use super::channels::Channels;
 use super::holders::Holders;
 use super::keeping::UseEvidence;
 use super::object::{Holder, Object};
@@ -18,6 +19,7 @@ use crate::board::remains;
 pub struct Look {
     /// For objects of our own user that nobody seems to have: ask the kernel for a lease that it gives to the only user of a file, which sees
     /// processes of all users and namespaces. Whoever opens the object in that moment waits, or hears EAGAIN if it does not want to.
+    /// Of what a dead requester of images seems to have left, it is asked for in any case: else nothing would prove that.
     pub prove_alone: bool,
 }
 
@@ -212,11 +214,12 @@ fn queues_of_servers(gates: &Gates) -> Vec<(Option<u64>, QueueFile)> {
 fn assemble(names: &Names, found: Processes, files: &Files, gates: &Gates, view: &View) -> Vec<Object> {
     let devices = found.devices.clone();
     let boards = Boards::find(&names.sets, &names.segments, remains::has_message);
+    let channels = Channels::find(&names.files, |name| files.mark(name));
     let mut holders = Holders::new(found, view.ipc_namespace, &names.listed_queues);
     let holders = &mut holders;
     let mut objects = Vec::new();
     for file in &names.files {
-        objects.push(posix::of_file(file, files, holders, view));
+        objects.push(posix::of_file(file, files, &channels, holders, view));
     }
     for (dev, queue) in &names.queues {
         objects.push(posix::of_queue(queue, *dev, gates, holders, view));

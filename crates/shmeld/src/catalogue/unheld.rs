@@ -21,7 +21,7 @@ use crate::Result;
 const TRIES: u32 = 20;
 const NAP: Duration = Duration::from_millis(5);
 
-const IN_USE: &str = "somebody has it open or mapped by now";
+pub(super) const IN_USE: &str = "somebody has it open or mapped by now";
 const USED: &str = "somebody used it meanwhile, or it is another object of that number";
 
 /// Removes it if it is still the same object, still this user's, and nobody has it.
@@ -74,7 +74,7 @@ fn remove_file(object: &Object, name: &[u8]) -> shmeld_os::Result<Outcome> {
         return kept(USED);
     }
     let label = object.place.to_string();
-    remove_alone(&file, &label, || match fs::stat_at(&directory, name)? {
+    remove_alone(&file, &label, &|| match fs::stat_at(&directory, name)? {
         stat if is_same(object, &stat) => fs::unlink(&directory, name).map(|()| Outcome::Removed),
         _ => kept(USED),
     })
@@ -95,7 +95,7 @@ fn remove_queue(object: &Object, name: &[u8]) -> shmeld_os::Result<Outcome> {
     if !is_same(object, &queue.stat()?) {
         return kept(USED);
     }
-    remove_alone(&queue, &name.to_string(), || {
+    remove_alone(&queue, &name.to_string(), &|| {
         // Nobody else can open it now, but somebody may have replaced it.
         match queue.stat()?.links {
             0 => Ok(Outcome::Gone),
@@ -108,22 +108,41 @@ fn remove_queue(object: &Object, name: &[u8]) -> shmeld_os::Result<Outcome> {
 fn remove_alone(
     file: impl AsFd,
     label: &str,
-    remove: impl Fn() -> shmeld_os::Result<Outcome>,
+    remove: &dyn Fn() -> shmeld_os::Result<Outcome>,
 ) -> shmeld_os::Result<Outcome> {
+    match alone_with(&[file], label, remove) {
+        Ok(Some(outcome)) => outcome,
+        Ok(None) => kept(IN_USE),
+        Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) => {
+            kept("this kernel has no leases here: whether somebody has it cannot be known")
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Acts while nobody else has any of these files, nor can open one; `None` if somebody has one and keeps it.
+pub(super) fn alone_with<T>(
+    files: &[impl AsFd],
+    label: &str,
+    act: &dyn Fn() -> T,
+) -> shmeld_os::Result<Option<T>> {
     for tried in 0..TRIES {
         if tried > 0 {
             std::thread::sleep(NAP);
         }
-        match lease::while_alone(&file, label, &remove) {
-            Ok(Some(outcome)) => return outcome,
-            Ok(None) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::Invalid | ErrorKind::Unsupported) => {
-                return kept("this kernel has no leases here: whether somebody has it cannot be known");
-            }
-            Err(error) => return Err(error),
+        if let Some(outcome) = alone_now(files, label, act)? {
+            return Ok(Some(outcome));
         }
     }
-    kept(IN_USE)
+    Ok(None)
+}
+
+fn alone_now<T>(files: &[impl AsFd], label: &str, act: &dyn Fn() -> T) -> shmeld_os::Result<Option<T>> {
+    let Some((first, rest)) = files.split_first() else {
+        return Ok(Some(act()));
+    };
+    let outcome = lease::while_alone(first, label, || alone_now(rest, label, act))?;
+    outcome.map_or(Ok(None), |inner| inner)
 }
 
 fn is_same_sysv(object: &Object, permissions: &Permissions) -> bool {

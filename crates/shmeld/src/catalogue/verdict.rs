@@ -98,6 +98,28 @@ pub(super) fn of_server_queue(gate: Lease, queue: Lease, server: &str) -> Verdic
     }
 }
 
+/// Of an object of a channel of images that a requester of ours has made; `used` is what the kernel says of any object. Programs that hold no
+/// lease can be on the other side: free leases alone prove nothing.
+pub(super) fn of_channel(lock: Lease, used: Verdict) -> Verdict {
+    match (lock, used.state) {
+        (Lease::Held, _) => Verdict::new(
+            State::Live,
+            "the requester or the provider of its channel holds its lease on it",
+        ),
+        (Lease::Free, State::Unheld) => Verdict::new(
+            State::Stale,
+            format!(
+                "the leases of its channel are free: its requester is dead, and no provider of ours is there; {}",
+                used.proof
+            ),
+        ),
+        (Lease::Hidden, State::Unheld) => {
+            Verdict::unknown("its leases cannot be looked at: its mode hides them")
+        }
+        _ => used,
+    }
+}
+
 /// Of a message board: a set of semaphores and the segment under the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BoardEvidence {
@@ -174,6 +196,23 @@ mod tests {
         assert_eq!(of_gate(Held, "/x").state, State::Live);
         assert_eq!(of_gate(Free, "/x").state, State::Stale);
         assert_eq!(of_gate(Hidden, "/x").state, State::Unknown);
+    }
+
+    #[test]
+    fn an_object_of_a_channel_is_stale_only_if_its_leases_are_free_and_nobody_else_has_it() {
+        use Lease::{Free, Held, Hidden};
+        for lock in [Free, Held, Hidden] {
+            for used in [State::Live, State::Unheld, State::Unknown] {
+                let expected = match (lock, used) {
+                    (Held, _) => State::Live,
+                    (Free, State::Unheld) => State::Stale,
+                    (Hidden, State::Unheld) => State::Unknown,
+                    (_, used) => used,
+                };
+                let verdict = of_channel(lock, Verdict::new(used, "a proof"));
+                assert_eq!(verdict.state, expected, "{lock:?} {used:?}");
+            }
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::{ErrorKind, ObjectName, process};
 
 use super::hold::{self, Hold};
-use super::objects::{Objects, absent_is_none};
+use super::objects::{Objects, out_of_reach_is_none};
 use super::segment::Segment;
 use super::{ChannelName, ImageError};
 use crate::{Error, Result};
@@ -34,7 +34,7 @@ enum Requester {
 impl Joined {
     /// Opens all four objects, REQ first; `None` if they are not there yet, are being replaced, or are served by somebody else.
     pub(super) fn open(channel: &ChannelName, uids: &[u32], has_told: &mut bool) -> Result<Option<Self>> {
-        let Some(objects) = absent_is_none(open_all(channel))? else {
+        let Some(objects) = out_of_reach_is_none(open_all(channel))? else {
             return Ok(None);
         };
         let semaphores = [
@@ -53,7 +53,7 @@ impl Joined {
             return Ok(None);
         }
         let Some(description) =
-            absent_is_none(SharedMemory::open(channel.answer(), true).map_err(Error::from))?
+            out_of_reach_is_none(SharedMemory::open(channel.answer(), true).map_err(Error::from))?
         else {
             return Ok(None);
         };
@@ -86,7 +86,7 @@ impl Joined {
             return Ok(true);
         }
         let segments = || Ok((Segment::open(channel.head())?, Segment::open(channel.data())?));
-        let Some((head, data)) = absent_is_none(segments())? else {
+        let Some((head, data)) = out_of_reach_is_none(segments())? else {
             return Ok(false);
         };
         check_owner(channel, channel.head(), head.stat()?.uid, &self.uids)?;

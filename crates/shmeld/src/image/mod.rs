@@ -34,6 +34,7 @@ mod joined;
 #[cfg(feature = "codecs")]
 mod jpeg;
 mod layout;
+pub(crate) mod mark;
 mod names;
 mod objects;
 mod owned;
@@ -44,6 +45,7 @@ mod provider;
 mod quiet;
 #[cfg(feature = "codecs")]
 mod raw;
+pub(crate) mod remains;
 mod requester;
 mod room;
 mod segment;

@@ -82,6 +82,14 @@ pub(super) fn absent_is_none<T>(outcome: Result<T>) -> Result<Option<T>> {
     }
 }
 
+/// The same of one that the catalogue has for itself at this moment: it is there, or gone, at the next look.
+pub(super) fn out_of_reach_is_none<T>(outcome: Result<T>) -> Result<Option<T>> {
+    match outcome {
+        Err(Error::Os(error)) if error.kind() == ErrorKind::WouldBlock => Ok(None),
+        outcome => absent_is_none(outcome),
+    }
+}
+
 /// A semaphore whose memory is gone is the peer's doing.
 pub(super) fn blame(channel: &ChannelName, error: shmeld_os::Error) -> Error {
     if error.kind() != ErrorKind::Fault {

@@ -1,11 +1,14 @@
 //! The channel as its requester has it: made, leased, and removed in the end.
 
+use std::time::Duration;
+
 use shmeld_os::mappers::processes_mapping;
 use shmeld_os::posix::kernel_semaphore::KernelSemaphore;
 use shmeld_os::posix::shm::{self, SharedMemory};
 use shmeld_os::{Errno, ErrorKind, ObjectName, explain, process};
 
 use super::hold::{self, Hold};
+use super::mark::Mark;
 use super::objects::{Named, Objects, absent_is_none};
 use super::segment::Segment;
 use super::standing::{self, Head, Plan};
@@ -14,6 +17,8 @@ use crate::{Error, Result};
 
 /// How often making a channel begins anew when others make and remove the same names meanwhile.
 const RACE_TRIES_MAX: usize = 100;
+/// How long to wait for the catalogue, which has what it looks at for itself for a moment.
+const LOOK_NAP: Duration = Duration::from_millis(5);
 
 /// See the module. The names are removed on drop, as far as they still are these objects.
 #[derive(Debug)]
@@ -27,31 +32,38 @@ impl Owned {
     /// Makes the four objects, HEAD first and REQ last; what a dead requester left is removed before, and with `force` what a living one has.
     pub(super) fn make(channel: &ChannelName, mode: u32, force: bool) -> Result<Self> {
         for _ in 0..RACE_TRIES_MAX {
-            let (head, has_data) = look(channel)?;
-            let plan = standing::plan(head, has_data, force);
-            match plan {
-                Plan::Refuse => return Err(in_use(channel, head)),
-                Plan::Join => {}
-                Plan::Replace => {
-                    if !remove(channel, head)? {
-                        continue;
-                    }
-                }
-            }
-            match Self::create(channel, mode, plan == Plan::Join) {
+            match Self::try_make(channel, mode, force) {
+                Ok(Some(owned)) => return Ok(owned),
+                Ok(None) => {}
                 Err(Error::Os(error)) if error.kind() == ErrorKind::AlreadyExists => {}
-                outcome => return outcome,
+                Err(Error::Os(error)) if error.kind() == ErrorKind::WouldBlock => {
+                    std::thread::sleep(LOOK_NAP);
+                }
+                Err(error) => return Err(error),
             }
         }
         Err(changed(channel.head()))
+    }
+
+    /// `None` if somebody else is about to remove what is there.
+    fn try_make(channel: &ChannelName, mode: u32, force: bool) -> Result<Option<Self>> {
+        let (head, has_data) = look(channel)?;
+        let plan = standing::plan(head, has_data, force);
+        match plan {
+            Plan::Refuse => return Err(in_use(channel, head)),
+            Plan::Replace if !remove(channel, head)? => return Ok(None),
+            Plan::Join | Plan::Replace => {}
+        }
+        Self::create(channel, mode, plan == Plan::Join).map(Some)
     }
 
     fn create(channel: &ChannelName, mode: u32, may_join: bool) -> Result<Self> {
         let (head, hold) = create_head(channel.head(), mode)?;
         let others = || -> Result<_> {
             let data = create_data(channel.data(), mode)?;
-            let answer = semaphore(channel.answer(), mode, may_join)?;
-            Ok((data, answer, semaphore(channel.request(), mode, may_join)?))
+            let mark = Mark::of(&head.stat()?, &data.stat()?);
+            let answer = semaphore(channel.answer(), mode, mark, may_join)?;
+            Ok((data, answer, semaphore(channel.request(), mode, mark, may_join)?))
         };
         let (data, answer, request) = others().inspect_err(|_| {
             // HEAD is ours as long as its lease is: so is what goes with it, and it is of no use to anybody.
@@ -190,9 +202,9 @@ fn reopen(name: &ObjectName, memory: &SharedMemory) -> Result<Segment> {
 }
 
 /// A new semaphore; or the one that is there, if somebody sleeps on it who came first.
-fn semaphore(name: &ObjectName, mode: u32, may_join: bool) -> Result<KernelSemaphore> {
+fn semaphore(name: &ObjectName, mode: u32, mark: Mark, may_join: bool) -> Result<KernelSemaphore> {
     for _ in 0..RACE_TRIES_MAX {
-        match KernelSemaphore::create_new(name, mode, 0) {
+        match KernelSemaphore::create_noted(name, mode, 0, mark.as_note()) {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
             outcome => return Ok(outcome?),
         }
