@@ -6,6 +6,7 @@
 
 mod errors;
 mod guard;
+mod ipc;
 mod posix;
 mod provider;
 mod requester;
@@ -31,6 +32,7 @@ fn _native(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<sysv::SysvMessageQueue>()?;
     module.add_class::<requester::ImageRequester>()?;
     module.add_class::<provider::ImageProvider>()?;
+    module.add_function(wrap_pyfunction!(ipc::catalogue, module)?)?;
     module.add_function(wrap_pyfunction!(sysv::ftok, module)?)?;
     module.add_function(wrap_pyfunction!(waiting::leave, module)?)?;
     module.add_function(wrap_pyfunction!(server::install_sigbus_guard, module)?)?;

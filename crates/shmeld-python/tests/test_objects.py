@@ -90,20 +90,31 @@ def test_the_list_has_every_kind(name: str) -> None:
         warnings.simplefilter("ignore", ipc.NotListed)
         found = {record["address"]: record for record in ipc.list()}
         memory = found[f"posix:{name}"]
-        assert (memory["kind"], memory["bytes"], memory["mode"]) == ("posix shared memory", 64, 0o640)
-        assert memory["uid"] == os.geteuid()
-        assert found[f"sem:{name}"]["kind"] == "posix semaphore"
-        assert found[f"sysv:#{segment.id}"]["bytes"] == 32
+        assert (memory["kind"], memory["size"], memory["mode"]) == ("shm", 64, "0640")
+        assert (memory["uid"], memory["state"]) == (os.geteuid(), "live")
+        assert [(holder["pid"], holder["keeps"]) for holder in memory["holders"]] == [(os.getpid(), True)]
+        semaphore = found[f"sem:{name}"]
+        assert (semaphore["kind"], semaphore["values"]) == ("sem", [1])
+        attached = found[f"sysv:#{segment.id}"]
+        assert (attached["size"], attached["attached"]) == (32, 1)
+
+
+def test_a_record_has_the_fields_that_are_documented(name: str) -> None:
+    with warnings.catch_warnings(), posix.SharedMemory(name, size=64, unlink_on_exit=True):
+        warnings.simplefilter("ignore", ipc.NotListed)
+        found = ipc.list()
+    assert all(record.keys() == ipc.Record.__annotations__.keys() for record in found)
+    holders = [holder for record in found for holder in record["holders"]]
+    assert holders and all(holder.keys() == ipc.Holder.__annotations__.keys() for holder in holders)
 
 
 def test_the_list_has_system_v_queues_and_sets() -> None:
-    """The kernel's table of queues calls their number msqid, unlike its others."""
     with sysv.MessageQueue(sysv.PRIVATE, create=True, mode=0o640, remove_on_exit=True) as queue, sysv.SemaphoreSet(
         sysv.PRIVATE, semaphores=3, create=True, remove_on_exit=True
     ) as group, warnings.catch_warnings():
         warnings.simplefilter("ignore", ipc.NotListed)
         queue.send(b"12345")
-        found = {(record["kind"], record["id"]): record for record in ipc.list()}
-        listed, three = found["sysv queue", queue.id], found["sysv semaphores", group.id]
-        assert (listed["address"], listed["bytes"], listed["mode"]) == (f"sysv:#{queue.id}", 5, 0o640)
-        assert (three["semaphores"], three["bytes"]) == (3, None)
+        found = {record["address"]: record for record in ipc.list()}
+        listed, three = found[f"sysv-msg:#{queue.id}"], found[f"sysv-sem:#{group.id}"]
+        assert (listed["used"], listed["messages"], listed["mode"]) == (5, 1, "0640")
+        assert (three["semaphores"], three["values"], three["size"]) == (3, [0, 0, 0], None)

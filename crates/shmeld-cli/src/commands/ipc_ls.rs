@@ -3,7 +3,6 @@
 use std::cmp::Reverse;
 use std::io::{IsTerminal, Write};
 
-use serde_json::json;
 use shmeld::catalogue::{Look, Object, Sight, Snapshot, State};
 use shmeld::os::process;
 
@@ -100,11 +99,9 @@ pub(super) fn sort<'o, T>(list: &mut [T], sort: Sort, object: impl Fn(&T) -> &'o
 fn print_json(objects: &[&Object], sight: &Sight) -> std::io::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for one in objects {
-        writeln!(out, "{}", object::as_json(one))?;
+        writeln!(out, "{}", one.to_json())?;
     }
-    let seen = json!({"event": "sight", "hidden_processes": sight.hidden_processes, "sees_all_processes": sight.sees_all_processes,
-        "lists_queues": sight.lists_queues, "failures": sight.failures});
-    writeln!(out, "{seen}")?;
+    writeln!(out, "{}", sight.to_json())?;
     out.flush()
 }
 

@@ -1,10 +1,6 @@
-//! An object of the catalogue as text and as JSON.
+//! An object of the catalogue as text.
 
-use std::time::{Duration, SystemTime};
-
-use serde_json::{Value, json};
 use shmeld::catalogue::{Belonging, Holder, Object};
-use shmeld::os::fs::Time;
 use shmeld::os::name::escape;
 
 use crate::values::show_size;
@@ -125,47 +121,4 @@ pub(super) fn process(pid: u32, command: Option<&[u8]>, uid: Option<u32>) -> Str
         Some(command) => format!("{pid} ({}){uid}", escape(command)),
         None => format!("{pid} (gone)"),
     }
-}
-
-/// All of it, for programs: each field is always there.
-pub(super) fn as_json(object: &Object) -> Value {
-    let text = |name: &Vec<u8>| escape(name);
-    let owner = object.owner;
-    let creator = object.creator;
-    let (messages_max, message_bytes_max) = object.queue_limits.unzip();
-    json!({
-        "event": "object", "address": object.place.to_string(), "kind": object.kind().word(),
-        "former_name": object.former_name.as_ref().map(text), "key": object.key.map(|key| key.to_string()),
-        "uid": owner.map(|ids| ids.uid), "gid": owner.map(|ids| ids.gid),
-        "creator_uid": creator.map(|ids| ids.uid), "creator_gid": creator.map(|ids| ids.gid),
-        "mode": object.mode.map(|mode| format!("{mode:04o}")), "size": object.bytes, "used": object.used_bytes,
-        "messages": object.messages, "messages_max": messages_max, "message_bytes_max": message_bytes_max,
-        "notified_pid": object.notified_pid, "semaphores": object.semaphores, "values": object.values,
-        "made_time": object.made.map(rfc3339), "change_time": object.changed.map(rfc3339), "use_time": object.used.map(rfc3339),
-        "attached": object.attached, "marked": object.is_marked, "inode": object.identity.map(|(_, ino)| ino),
-        "names": object.links, "namespace": object.namespace, "belongs": object.belongs.as_ref().map(Belonging::to_string),
-        "state": object.verdict.state.word(), "proof": object.verdict.proof, "hidden": object.hidden,
-        "holders": holders_as_json(object),
-    })
-}
-
-pub(super) fn holders_as_json(object: &Object) -> Value {
-    let one = |holder: &Holder| {
-        let roles: Vec<&str> = holder.roles.iter().map(|role| role.in_words()).collect();
-        json!({"pid": holder.pid, "command": holder.command.as_deref().map(escape), "uid": holder.uid, "roles": roles,
-            "mapped": holder.mapped_bytes, "keeps": holder.keeps()})
-    };
-    object.holders.iter().map(one).collect()
-}
-
-pub(super) fn rfc3339(time: Time) -> String {
-    humantime::format_rfc3339_seconds(system_time(time)).to_string()
-}
-
-/// The time as std knows it; what its formatter cannot show becomes 1970.
-pub(super) fn system_time(time: Time) -> SystemTime {
-    let seconds = u64::try_from(time.seconds).unwrap_or_default();
-    // The formatter ends with the year 9999.
-    let seconds = if seconds < 253_402_300_800 { seconds } else { 0 };
-    SystemTime::UNIX_EPOCH + Duration::new(seconds, time.nanoseconds)
 }

@@ -1,13 +1,12 @@
 //! `shmeld ipc show`.
 
 use serde_json::{Value, json};
-use shmeld::catalogue::{Look, Snapshot, Wanted};
+use shmeld::catalogue::{Look, Snapshot, Wanted, rfc3339};
 use shmeld::os::ErrorKind;
 use shmeld::os::sysv::shared_memory::SegmentStat;
 use shmeld::segment::{Address, Description, Occupied};
 
 use super::ipc::{self, Talk, event};
-use super::ipc_object::{self, rfc3339};
 use super::ipc_show_object::{self, shown, size};
 use crate::args_ipc::ShowArgs;
 use crate::program::exit;
@@ -64,7 +63,7 @@ fn show(talk: &Talk<'_>, wanted: &Wanted, snapshot: &Snapshot, gap: &str) -> Res
     for (index, object) in found.into_iter().enumerate() {
         let gap = if index > 0 { "\n" } else { gap };
         let text = format!("{gap}{}", as_text(&ipc_show_object::rows(object)));
-        code = code.max(talk.data(text, || ipc_object::as_json(object)));
+        code = code.max(talk.data(text, || object.to_json()));
     }
     Ok(code)
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use shmeld::catalogue::{Belonging, Holder, Ids, Object, Place, Wanted};
+use shmeld::catalogue::{Belonging, Holder, Ids, Object, Place, Wanted, rfc3339, system_time};
 use shmeld::os::fs::Time;
 use shmeld::os::name::escape;
 use shmeld::os::{Errno, Error};
 
-use super::ipc_object::{self as object, or_why, rfc3339, system_time};
+use super::ipc_object::{self as object, or_why};
 use crate::values::{count_bytes, show_size};
 
 type Rows = Vec<(&'static str, String)>;
@@ -107,7 +107,7 @@ fn judged_rows<'o>(one: &'o Object, holders: impl Iterator<Item = &'o Holder>) -
 
 /// The same for programs, beside what a segment says of itself.
 pub(super) fn judged(one: &Object) -> Value {
-    json!({"holders": object::holders_as_json(one), "belongs": one.belongs.as_ref().map(Belonging::to_string),
+    json!({"holders": one.holders_to_json(), "belongs": one.belongs.as_ref().map(Belonging::to_string),
         "state": one.verdict.state.word(), "proof": one.verdict.proof, "namespace": one.namespace})
 }
 

@@ -11,9 +11,9 @@ use rustix::io::Errno;
 
 use super::maps::mapped;
 use super::reason;
-use crate::fs::{Stat, entries, open_directory, read_link, stat, stat_path};
+use crate::fs::{FileKind, Stat, entries, open_directory, read_link, stat, stat_path};
 use crate::posix::shm;
-use crate::{ErrorKind, Result, process};
+use crate::{ErrorKind, Result};
 
 /// The file systems whose files are looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,7 +97,7 @@ pub struct Processes {
 
 /// `/proc/PID/maps` and `/proc/PID/fd` of every process that this one may see: who has something on these devices open or mapped.
 ///
-/// This process itself is left out: what it holds it holds for the look.
+/// This process itself is among them: nothing that a look opens is open during this pass, but for directories, which are nobody's objects.
 ///
 /// # Errors
 /// [`ErrorKind::NotFound`] if /proc is missing.
@@ -115,7 +115,6 @@ pub fn look_at_processes(devices: Devices) -> Result<Processes> {
     };
     let mut pids: Vec<u32> = entries(open_directory(Path::new("/proc"))?)?
         .filter_map(|entry| std::str::from_utf8(&entry.ok()?.name).ok()?.parse().ok())
-        .filter(|pid| *pid != process::pid())
         .collect();
     pids.sort_unstable();
     for pid in pids {
@@ -203,6 +202,10 @@ impl Pass {
                 continue;
             };
             let stat = Stat::from(stat);
+            // Not the directory itself: whoever looks at it has that open.
+            if stat.kind != FileKind::File {
+                continue;
+            }
             if self.found.devices.is_ours(stat.dev) || self.is_new_queue_device(pid, &entry.name, stat.dev) {
                 self.found.uses.push(Use {
                     pid,
@@ -315,6 +318,7 @@ fn effective_uid(status: &str) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process;
 
     #[test]
     fn threads_of_the_kernel_and_the_dead_hide_nothing() {
@@ -349,9 +353,14 @@ mod tests {
     }
 
     #[test]
-    fn a_pass_sees_another_process_and_leaves_this_one_out() {
+    fn a_pass_sees_this_process_and_no_directories() {
+        let memory = memfd_create(c"shmeld-pass", MemfdFlags::CLOEXEC).expect("room");
+        let _directory = std::fs::File::open(shm::DIRECTORY).expect("there");
         let found = look_at_processes(Devices::look(Vec::new())).expect("proc");
-        assert!(found.uses.iter().all(|one| one.pid != process::pid()));
+        let ino = stat(&memory).expect("open").ino;
+        let own = |one: &&Use| one.pid == process::pid();
+        assert!(found.uses.iter().filter(own).any(|one| one.ino == ino));
+        assert!(found.uses.iter().all(|one| one.path != shm::DIRECTORY.as_bytes()));
         assert!(found.devices.shared_memory.is_some() && found.devices.internal.is_some());
         assert_eq!(
             namespace("self", "ipc"),

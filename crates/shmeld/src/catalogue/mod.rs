@@ -21,6 +21,7 @@ mod board;
 mod channels;
 mod clean;
 mod holders;
+mod json;
 mod keeping;
 mod object;
 mod place;
@@ -36,6 +37,7 @@ mod wanted;
 
 pub use belonging::Belonging;
 pub use clean::{Outcome, Scope, Unit};
+pub use json::{rfc3339, system_time};
 pub use object::{Holder, Ids, Object, Role};
 pub use place::{Kind, Place};
 pub use snapshot::{Look, Sight, Snapshot};
