@@ -8,8 +8,9 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use shmeld::ServerName;
-use shmeld::catalogue::{Look, Snapshot};
+use shmeld::catalogue::{Belonging, Look, Place, Snapshot};
 use shmeld::file::{Client, ClientOptions, Interrupt, ServerStatus, fetch_status, running_servers};
+use shmeld::os::process;
 
 /// How long a live server may be silent. A stopped one is shown as silent, and asked again the next time.
 const SILENCE_MAX: Duration = Duration::from_secs(1);
@@ -75,8 +76,9 @@ impl Sampler {
             wakers: Vec::new(),
             threads: Vec::new(),
         };
-        sampler.spawn("look", interval, sender.clone(), || {
-            News::Objects(Snapshot::take(Look::default()))
+        let own_pid = process::pid();
+        sampler.spawn("look", interval, sender.clone(), move || {
+            News::Objects(without(Snapshot::take(Look::default()), own_pid))
         })?;
         let mut known = HashMap::new();
         let interrupt = Interrupt::from_flag(stop);
@@ -130,6 +132,20 @@ impl Drop for Sampler {
     }
 }
 
+/// What the machine would look like without a process: the sessions in which we ask servers how they are doing are nobody's work.
+fn without(mut snapshot: Snapshot, pid: u32) -> Snapshot {
+    snapshot.objects.retain_mut(|object| {
+        if !object.keepers().any(|holder| holder.pid == pid) {
+            return true;
+        }
+        object.holders.retain(|holder| holder.pid != pid);
+        // What has no name lives by those who hold it.
+        let is_its_own = matches!(object.place, Place::Unnamed(..)) && object.keepers().next().is_none();
+        !is_its_own && !matches!(object.belongs, Some(Belonging::Region(_)))
+    });
+    snapshot
+}
+
 fn ask(known: &mut HashMap<String, (Instant, ServerStatus)>, interrupt: &Interrupt) -> Vec<Server> {
     let mut servers = Vec::new();
     for name in running_servers(&[]) {
@@ -165,6 +181,11 @@ fn status(name: &ServerName, interrupt: &Interrupt) -> Option<ServerStatus> {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use shmeld::catalogue::{Kind, Object};
+    use shmeld::os::ObjectName;
+    use shmeld::os::lease::{self, Range};
+    use shmeld::os::posix::shm::SharedMemory;
+
     use super::*;
 
     pub(in super::super) fn a_status(bytes: u64, files: u64, uptime_seconds: u64) -> ServerStatus {
@@ -193,5 +214,34 @@ pub(super) mod tests {
         other.pid = 8;
         assert_eq!(rates(&before, &other, Duration::from_secs(2)), None);
         assert_eq!(rates(&before, &before, Duration::ZERO), None);
+    }
+
+    /// Regions of our questions came and went in the list, and the queue of each server was held by one more than it is.
+    #[test]
+    fn what_the_asking_process_has_is_not_shown() {
+        let pid = process::pid();
+        let named = |name: String| ObjectName::new(&name).expect("valid");
+        let (region, other) = (
+            named(format!("/shmeld.{pid:032x}")),
+            named(format!("/shmeld-top-{pid}")),
+        );
+        let make = |name: &ObjectName| SharedMemory::create_new(name, 0o600).expect("free");
+        let held = [make(&region), make(&other)];
+        // What has no lease is swept by servers that start meanwhile.
+        lease::try_take(&held[0], Range::byte(0), lease::Kind::Write, "region").expect("ours");
+        let snapshot = Snapshot::take(Look::default());
+        for name in [&region, &other] {
+            SharedMemory::unlink(name).expect("ours");
+        }
+        let place = |name: &ObjectName| Place::Named(Kind::Segment, name.as_str().into());
+        let has = |object: &Object| object.keepers().any(|holder| holder.pid == pid);
+        assert!(
+            [&region, &other]
+                .iter()
+                .all(|name| snapshot.find(&place(name)).is_some_and(has))
+        );
+        let seen = without(snapshot, pid);
+        assert!(seen.find(&place(&region)).is_none());
+        assert!(seen.find(&place(&other)).is_some_and(|object| !has(object)));
     }
 }

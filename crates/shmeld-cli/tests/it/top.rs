@@ -235,6 +235,14 @@ fn transfers_of_running_servers_are_shown_with_rates() {
         _ => false,
     };
     terminal.wait_until("idle", |picture| is(picture, "0", false));
+    // Its own questions are nobody's: the queue has its server, and nobody else.
+    let address = format!("mq:{}", world.name());
+    for _ in 0..20 {
+        let picture = terminal.picture();
+        let line = picture.lines().find(|line| line.contains(&address)).unwrap();
+        assert_eq!(line.split_whitespace().nth(6), Some("1"), "{picture}");
+        std::thread::sleep(Duration::from_millis(30));
+    }
     let client = world.client().args(["-n", "100000", "-o", "/dev/null", "file"]);
     let client = island.with(client).start();
     let busy = terminal.wait_until("a rate", |picture| is(picture, "1", true));
