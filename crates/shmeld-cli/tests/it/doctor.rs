@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::faults_host::can_or_skip;
 use crate::processes::Program;
+use crate::shore::{Shore, kinds};
 use crate::world::{NOBODY, World, has_or_skip};
 
 fn doctor(world: &World) -> Program {
@@ -216,4 +217,31 @@ fn several_things_that_are_wrong_are_named_in_one_run() {
     }
     assert!(!text.contains("\nok"), "{text}");
     world.finish();
+}
+
+/// Nobody knew what it left.
+#[test]
+fn queue_of_a_killed_doctor_is_stale_and_goes() {
+    let Some(shore) = Shore::or_skip("doctor-killed") else {
+        return;
+    };
+    if !has_or_skip("strace") {
+        return;
+    }
+    let kill = [
+        "-e",
+        "trace=mq_unlink",
+        "-e",
+        "inject=mq_unlink:signal=KILL:when=1",
+    ];
+    let strace = [&["strace", "-f"], &kill[..]].concat();
+    let doctor = doctor(&shore.world).wrapped(&strace);
+    let outcome = shore.island.with(doctor).run();
+    assert_ne!(outcome.code, Some(0), "{}", outcome.story);
+    let stale = shore.listed(&["--stale"]);
+    assert_eq!(stale.len(), 1, "{stale:?}");
+    assert!(kinds(&stale)[0].starts_with("mq:/shmeld.trial."), "{stale:?}");
+    assert_eq!(shore.cleaned("removed", &[]), stale);
+    assert_eq!(shore.listed(&[]), [""; 0]);
+    shore.finish();
 }

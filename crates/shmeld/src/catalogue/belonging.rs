@@ -8,6 +8,7 @@ use shmeld_os::sysv::Key;
 
 use super::Kind;
 use crate::ServerName;
+use crate::doctor::{TRIAL_BYTES, TRIAL_PREFIX};
 
 /// What an object is of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,12 +26,14 @@ pub enum Belonging {
     Image(Vec<u8>),
     /// What `demo meld` shares.
     Meld,
+    /// A queue that [`doctor`](crate::doctor) makes for a moment.
+    Trial,
     /// Not ours: what `sem_open` of the GNU C library leaves behind if it is killed, as far as the name goes.
     HalfMadeSemaphore,
 }
 
 impl Belonging {
-    /// What a name says; `None` if it says nothing. That of a queue says nothing without its gate.
+    /// What a name says; `None` if it says nothing. That of a server's queue says nothing without its gate.
     pub(super) fn of_name(kind: Kind, name: &[u8], bytes: u64) -> Option<Self> {
         match kind {
             Kind::Segment if RegionId::from_name(name).is_some() => Some(Self::Region(None)),
@@ -40,6 +43,7 @@ impl Belonging {
                 .or_else(|| channel(name, b"SEG_", [b"_HEAD", b"_DATA"])),
             Kind::Semaphore if is_half_made(name, bytes) => Some(Self::HalfMadeSemaphore),
             Kind::Semaphore => channel(name, b"SEM_", [b"_REQ", b"_RES"]),
+            Kind::Queue if is_trial(name) => Some(Self::Trial),
             _ => None,
         }
     }
@@ -68,6 +72,14 @@ fn channel(name: &[u8], prefix: &[u8], suffixes: [&[u8]; 2]) -> Option<Belonging
     (!channel.is_empty()).then(|| Belonging::Image(channel.to_vec()))
 }
 
+fn is_trial(name: &[u8]) -> bool {
+    let digits = name.strip_prefix(TRIAL_PREFIX.as_bytes()).unwrap_or_default();
+    digits.len() == 2 * TRIAL_BYTES
+        && digits
+            .iter()
+            .all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// `sem_open` makes `sem.XXXXXX`, fills it and links it to its name. A semaphore can be called so, too.
 fn is_half_made(name: &[u8], bytes: u64) -> bool {
     const SEMAPHORE_BYTES: u64 = 32;
@@ -84,6 +96,7 @@ impl fmt::Display for Belonging {
             Self::Board(key) => write!(formatter, "board {key}"),
             Self::Image(channel) => write!(formatter, "image channel {}", escape(channel)),
             Self::Meld => write!(formatter, "mind meld"),
+            Self::Trial => write!(formatter, "doctor's trial"),
             Self::HalfMadeSemaphore => write!(formatter, "sem_open?"),
         }
     }
@@ -100,6 +113,7 @@ mod tests {
     #[test]
     fn names_of_ours_are_recognised_and_no_others() {
         let region = format!("shmeld.{}", "0f".repeat(16));
+        let trial = format!("shmeld.trial.{}", "0f".repeat(16));
         for (kind, name, expected) in [
             (Kind::Segment, region.as_str(), Some("session")),
             (Kind::Segment, "shmeld.frames.gate", Some("gate of /frames")),
@@ -115,6 +129,9 @@ mod tests {
             (Kind::Semaphore, "aB3-Yz", None),
             (Kind::Semaphore, "aB3xYz7", None),
             (Kind::Queue, "shmeld", None),
+            (Kind::Queue, trial.as_str(), Some("doctor's trial")),
+            (Kind::Queue, &trial[..44], None),
+            (Kind::Segment, trial.as_str(), None),
         ] {
             assert_eq!(of(kind, name).as_deref(), expected, "{name}");
         }

@@ -7,7 +7,7 @@
 //! | gate and queue of a dead server | the lock of the gate is held |
 //! | board of a dead poster | its token is held: no other poster can come |
 //! | channel of images of a dead requester | its leases are held, and those of the next row on all of its objects |
-//! | POSIX objects of other programs | a lease that the kernel gives to the only user of a file is held |
+//! | POSIX objects of other programs, queue of a dead doctor | a lease that the kernel gives to the only user of a file is held |
 //! | System V segment of another program | `IPC_RMID` takes no memory from anybody who has it attached |
 //! | System V set or queue of another program | nothing: the look is a moment old |
 
@@ -50,8 +50,10 @@ impl Scope {
 
     fn admits(&self, object: &Object) -> bool {
         match object.verdict.state {
-            // Root cleans up after everybody, but has no way to take another user's board.
-            State::Stale if matches!(object.belongs, Some(Belonging::Board(_))) => self.is_own(object),
+            // Root cleans up after everybody, but has no way to take another user's board, nor to be the only user of its queue.
+            State::Stale if matches!(object.belongs, Some(Belonging::Board(_) | Belonging::Trial)) => {
+                self.is_own(object)
+            }
             State::Stale => self.uid == 0 || self.is_own(object),
             State::Unheld => self.any_stale && self.is_own(object) && self.is_old(object),
             State::Live | State::Unknown => false,
@@ -88,6 +90,7 @@ enum What {
     Server(ServerName),
     Board(shmeld_os::sysv::Key),
     Image(Vec<u8>),
+    Trial(Vec<u8>),
     Unheld,
 }
 
@@ -133,6 +136,7 @@ fn what(object: &Object) -> What {
             What::Server(server.clone())
         }
         (_, Some(Belonging::Board(key)), State::Stale) => What::Board(*key),
+        (Place::Named(_, name), Some(Belonging::Trial), State::Stale) => What::Trial(name.clone()),
         (_, Some(Belonging::Image(channel)), State::Stale) => What::Image(channel.clone()),
         _ => What::Unheld,
     }
@@ -151,7 +155,7 @@ impl Unit<'_> {
     /// What the kernel says.
     pub fn remove(&self) -> Result<Outcome> {
         let swept = match &self.what {
-            What::Unheld => {
+            What::Unheld | What::Trial(_) => {
                 let first = self.objects.first();
                 return first.map_or(Ok(Outcome::Gone), |object| unheld::remove(object));
             }

@@ -13,7 +13,7 @@ use super::keeping::{self, UseEvidence};
 use super::object::{Ids, Object, Role};
 use super::probe::{self, Files};
 use super::snapshot::View;
-use super::verdict::{self, Lease, Verdict};
+use super::verdict::{self, Lease, State, Verdict};
 use super::{Belonging, Kind, Place};
 use crate::ServerName;
 
@@ -167,8 +167,14 @@ pub(super) fn of_queue(
             verdict::of_server_queue(gate.lock, lock, &gate.server.to_string())
         }
         None => {
+            object.belongs = Belonging::of_name(Kind::Queue, &file.name, 0);
             let alone = || probe::is_queue_alone(&file.name, object.identity?);
-            of_use(&object, lock == Lease::Held, view.look.prove_alone, view, alone)
+            let asks = view.look.prove_alone;
+            let used = of_use(&object, lock == Lease::Held, asks, view, alone);
+            match object.belongs {
+                Some(Belonging::Trial) if used.state != State::Live => verdict::of_trial(alone()),
+                _ => used,
+            }
         }
     };
     object

@@ -120,6 +120,19 @@ pub(super) fn of_channel(lock: Lease, used: Verdict) -> Verdict {
     }
 }
 
+/// Of a queue that a doctor makes for a moment: it has it open from its making on, and removes its name before it closes it. `is_alone`: nobody
+/// but us has it open; `None` if that cannot be asked for.
+pub(super) fn of_trial(is_alone: Option<bool>) -> Verdict {
+    match is_alone {
+        Some(true) => Verdict::new(
+            State::Stale,
+            "nobody has it open: the doctor that tried whether it can make a queue is dead",
+        ),
+        Some(false) => Verdict::new(State::Live, "its doctor has it open"),
+        None => Verdict::unknown("whether its doctor has it open cannot be asked for, or it is gone"),
+    }
+}
+
 /// Of a message board: a set of semaphores and the segment under the same key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct BoardEvidence {

@@ -6,6 +6,7 @@ use shmeld_os::posix::{mqueue::MessageQueue, shm};
 use shmeld_os::surroundings::{self, Privileges, SharedMemoryMount};
 use shmeld_os::{Errno, ObjectName, Result, process};
 
+use super::{TRIAL_BYTES, TRIAL_PREFIX};
 use crate::file::wire::{MESSAGE_BYTES_MAX, MESSAGES_MAX};
 
 /// The region that `get` and `cp` use by default, if there is room for it.
@@ -102,7 +103,7 @@ pub struct Facts {
 
 impl Facts {
     /// Asks for everything. A queue and an unnamed region are made for a moment, as the surest way to know whether they can be: the queue
-    /// has a name of its own, `/shmeld.trial.` and 32 digits.
+    /// has a name of its own, `/shmeld.trial.` and 32 digits. The catalogue knows by it what a killed one left.
     #[must_use]
     pub fn gather() -> Self {
         Self {
@@ -139,14 +140,14 @@ fn queues() -> Queues {
 }
 
 fn try_queue() -> Result<()> {
-    let digits: String = process::random_bytes::<16>()?
+    let digits: String = process::random_bytes::<TRIAL_BYTES>()?
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    let name = ObjectName::new(&format!("/shmeld.trial.{digits}"))
+    let name = ObjectName::new(&format!("/{TRIAL_PREFIX}{digits}"))
         .map_err(|_| shmeld_os::Error::new("mq_open", "/shmeld.trial", Errno::INVAL))?;
-    let queue = MessageQueue::create_new(&name, MESSAGES_MAX, MESSAGE_BYTES_MAX, 0o600)?;
-    drop(queue);
+    // Open as long as it has its name: one that nobody has open was left by a doctor that is dead.
+    let _queue = MessageQueue::create_new(&name, MESSAGES_MAX, MESSAGE_BYTES_MAX, 0o600)?;
     MessageQueue::unlink(&name)
 }
 

@@ -14,6 +14,11 @@ mod queues;
 mod shared_memory;
 mod sysv;
 
+/// What the name of the queue begins with that is made for a moment; random bytes in digits of base 16 follow.
+pub(crate) const TRIAL_PREFIX: &str = "shmeld.trial.";
+/// How many.
+pub(crate) const TRIAL_BYTES: usize = 16;
+
 pub use examine::examine;
 pub use facts::{Facts, Queues, Resource, SharedMemory, Sysv};
 pub use finding::{Cure, Finding, Severity};

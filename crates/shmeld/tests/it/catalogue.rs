@@ -269,6 +269,47 @@ fn objects_that_only_look_like_a_board_are_not_taken_for_one() {
     }
 }
 
+/// A library's user sees what it has itself; the directories that a look opens are no objects.
+#[test]
+fn what_this_process_has_is_held_and_directories_are_nobodys_objects() {
+    let left = Left::new();
+    let _memory = SharedMemory::open(&left.name, true).expect("there");
+    let directory = std::fs::File::open("/dev/shm").expect("there");
+    let snapshot = Snapshot::take(Look::default());
+    let object = snapshot.find(&left.places()[0]).expect("there");
+    let holders: Vec<u32> = object.keepers().map(|holder| holder.pid).collect();
+    assert_eq!(
+        (object.verdict.state, holders),
+        (State::Live, vec![process::pid()])
+    );
+    let stat = shmeld_os::fs::stat(&directory).expect("open");
+    let is_it = |object: &&Object| object.identity == Some((stat.dev, stat.ino));
+    assert_eq!(snapshot.objects.iter().find(is_it), None);
+}
+
+/// `doctor` has it open as long as it has its name.
+#[test]
+fn the_queue_of_a_dead_doctor_is_stale_and_goes() {
+    let name = format!("/shmeld.trial.{:032x}", process::pid());
+    let place = Place::Named(Kind::Queue, name[1..].into());
+    let name = ObjectName::new(&name).expect("valid");
+    let queue = MessageQueue::create_new(&name, 1, 64, 0o600).expect("a queue");
+    let state = |snapshot: &Snapshot| snapshot.find(&place).map(|object| object.verdict.state);
+    let before = look();
+    drop(queue);
+    let after = look();
+    // Queues are there only for those who can list them.
+    if let (Some(before), Some(after_state)) = (state(&before), state(&after)) {
+        assert_eq!((before, after_state), (State::Live, State::Stale));
+        let opened = MessageQueue::open(&name, Access::Send).expect("there");
+        assert_kept(&after, &place);
+        drop(opened);
+        assert_eq!(remove(&after, &place), Outcome::Removed);
+    } else {
+        MessageQueue::unlink(&name).expect("there");
+    }
+}
+
 /// What a requester of images leaves that is killed: `docs/PROTOCOL.md`, section 9. Removed at the end of the test.
 struct DeadChannel(String);
 
