@@ -176,6 +176,35 @@ fn what_others_left_goes_only_after_a_question() {
     shore.finish();
 }
 
+/// A board with the textbook's handshake is a segment like anybody's: its mark is inside, and nobody looks into segments of others.
+#[test]
+fn a_dead_posters_text_is_offered_with_what_others_left() {
+    let Some(shore) = Shore::or_skip("text") else {
+        return;
+    };
+    let post = ["post", "a message", "--key", "0x1111", "--ack", "*"];
+    let post = || {
+        let poster = shore.island.with(shore.world.shmeld("board").args(post)).start();
+        poster.wait_for_stderr("posted");
+        poster
+    };
+    let poster = post();
+    assert_eq!(shore.listed(&["--any-stale"]), [""; 0]);
+    poster.kill();
+    assert_eq!(kinds(&shore.unheld()), ["sysv:"]);
+    assert_eq!(shore.listed(&["--stale"]), [""; 0]);
+    assert_eq!(shore.cleaned("removed", &[]), [""; 0]);
+    let any = ["--any-stale", "--dry-run", "--older", "0"];
+    assert_eq!(kinds(&shore.cleaned("would_remove", &any)), ["sysv:"]);
+    // Its successor replaces it, and is live.
+    let next = post();
+    assert_eq!(shore.cleaned("would_remove", &any), [""; 0]);
+    next.signal("TERM");
+    next.finish().expect_code(143);
+    assert_eq!(shore.listed(&[]), [""; 0]);
+    shore.finish();
+}
+
 /// Other users' objects are no user's but root's to clean, and of those of other programs not even root's.
 #[test]
 fn clean_touches_nothing_of_other_users() {
