@@ -197,6 +197,14 @@ pub const OF_OBJECTS: &[Pair] = &[
         broken: "if error.kind() == ErrorKind::NotFound => Ok(None),",
     },
     Pair {
+        protection: "top ends when its terminal goes",
+        package: "shmeld-cli",
+        test: "it::top::it_ends_when_its_terminal_goes_without_a_signal",
+        file: "crates/shmeld-cli/src/commands/ipc_top.rs",
+        sound: "        signals.watch_terminal()?;\n",
+        broken: "",
+    },
+    Pair {
         protection: "the terminal is given back before a panic is told",
         package: "shmeld-cli",
         test: "it::top::terminal_is_given_back_before_a_panic_is_told",
