@@ -140,6 +140,23 @@ fn what_others_left_stays_unless_it_is_asked_for() {
     shore.finish();
 }
 
+/// Each look reads a text about each queue, which sets the time of its last change: whoever looked every minute could never clean.
+#[test]
+fn a_queue_grows_old_however_often_it_is_looked_at() {
+    let Some(shore) = Shore::or_skip("looks") else {
+        return;
+    };
+    let Some(python) = holder_python_or_skip() else {
+        return;
+    };
+    shore.holder(&python, "old", "0x3333").kill();
+    eventually("it is old enough", || {
+        let would = shore.cleaned("would_remove", &["--any-stale", "--dry-run", "--older", "3s"]);
+        would.contains(&"mq:/old".to_owned())
+    });
+    shore.finish();
+}
+
 #[test]
 fn what_others_left_goes_only_after_a_question() {
     let Some(shore) = Shore::or_skip("question") else {

@@ -68,7 +68,11 @@ pub(super) fn set_stat(object: &mut Object, stat: &Stat) {
     object.mode = Some(stat.mode);
     object.identity = Some((stat.dev, stat.ino));
     object.links = Some(stat.links);
-    object.changed = Some(stat.changed);
+    object.changed = Some(match object.kind() {
+        // The kernel sets the other time whenever somebody reads the text about a queue, as every look does.
+        Kind::Queue => stat.modified,
+        _ => stat.changed,
+    });
     object.used = Some(stat.modified);
 }
 
