@@ -8,7 +8,7 @@ use shmeld::os::process;
 
 use super::ipc::Talk;
 use super::ipc_object::{self as object, Reader};
-use super::ipc_table::{Column, cut, left, lines, right};
+use super::ipc_table::{Column, left, lines, name, right};
 use super::ipc_tree as tree;
 use crate::args_ipc_list::{IpcLsArgs, Sort};
 use crate::program::{Program, exit};
@@ -17,16 +17,39 @@ use crate::program::{Program, exit};
 const USUAL_COLUMNS: u16 = 80;
 
 /// The kind is in the address.
-pub(super) const COLUMNS: [Column; 8] = [
-    left("STATE"),
-    cut("ADDRESS", 20),
-    right("UID"),
-    left("MODE"),
-    right("SIZE"),
-    right("USED"),
-    right("HELD"),
-    cut("WHAT", 9),
+const COLUMNS: [Column; 9] = [
+    left("STATE", 2),
+    name("ADDRESS", 20),
+    right("UID", 7),
+    left("MODE", 8),
+    right("SIZE", 5),
+    right("USED", 3).cut(7),
+    right("HELD", 4),
+    right(AGE, 9),
+    left("WHAT", 6).cut(10),
 ];
+/// It changes by itself: no filter is about it.
+pub(super) const AGE: &str = "AGE";
+
+/// The columns, of which the one that decides about the order is the last to be left out.
+pub(super) fn columns(sort: Sort) -> [Column; 9] {
+    let decides = match sort {
+        Sort::Address => "ADDRESS",
+        Sort::Size => "SIZE",
+        Sort::Used => "USED",
+        Sort::Owner => "UID",
+        Sort::Age => AGE,
+        Sort::Holders => "HELD",
+        Sort::State => "STATE",
+    };
+    COLUMNS.map(|column| {
+        if column.heading == decides {
+            column.kept()
+        } else {
+            column
+        }
+    })
+}
 
 /// Runs the command.
 pub(super) fn run(talk: &Talk<'_>, args: &IpcLsArgs) -> u8 {
@@ -86,7 +109,7 @@ pub(super) fn sort<'o, T>(list: &mut [T], sort: Sort, object: impl Fn(&T) -> &'o
         Sort::Used => list.sort_by_key(|one| Reverse(object(one).used_bytes)),
         Sort::Owner => list.sort_by_key(|one| object(one).owner.map(|owner| owner.uid)),
         Sort::Age => list.sort_by_key(|one| Reverse(object(one).changed)),
-        Sort::Holders => list.sort_by_key(|one| Reverse(object(one).keepers().count())),
+        Sort::Holders => list.sort_by_key(|one| Reverse(object::held_count(object(one)))),
         Sort::State => list.sort_by_key(|one| match object(one).verdict.state {
             State::Stale => 0,
             State::Unheld => 1,
@@ -119,7 +142,7 @@ fn print_text(objects: &[&Object], args: &IpcLsArgs, reader: Reader) -> std::io:
             .into()
     });
     let rows: Vec<Vec<String>> = objects.iter().map(|object| row(object, reader)).collect();
-    let mut lines = lines(&COLUMNS, &rows, width).into_iter();
+    let mut lines = lines(&columns(args.sort), &rows, width).into_iter();
     for heading in lines.by_ref().take(1) {
         writeln!(out, "{heading}")?;
     }
@@ -142,14 +165,10 @@ pub(super) fn row(one: &Object, reader: Reader) -> Vec<String> {
         object::mode(one),
         object::size(one, reader),
         object::used(one, reader),
-        held(one),
+        object::held(one),
+        object::age(one, reader),
         object::remark(one),
     ]
-}
-
-/// By how many processes; attachments are counted by the kernel, whoever has them.
-fn held(one: &Object) -> String {
-    one.attached.unwrap_or(one.keepers().count() as u64).to_string()
 }
 
 /// What could not be seen, on standard error.

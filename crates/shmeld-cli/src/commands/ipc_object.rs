@@ -1,6 +1,6 @@
 //! An object of the catalogue as text.
 
-use shmeld::catalogue::{Belonging, Holder, Object};
+use shmeld::catalogue::{Belonging, Holder, Kind, Object, system_time};
 use shmeld::os::name::escape;
 
 use crate::values::show_size;
@@ -76,6 +76,49 @@ pub(super) fn mode(object: &Object) -> String {
     or_why(object, "mode", object.mode.map(|mode| format!("{mode:04o}")))
 }
 
+/// By how many processes; attachments are counted by the kernel, whoever has them.
+pub(super) fn held_count(object: &Object) -> u64 {
+    object.attached.unwrap_or(object.keepers().count() as u64)
+}
+
+/// The same in a table. Nobody counts who uses sets and queues of System V.
+pub(super) fn held(object: &Object) -> String {
+    let is_uncounted = matches!(object.kind(), Kind::SysvSet | Kind::SysvQueue);
+    // The attachments are known, and not who made them.
+    let is_least = object.attached.is_none() && object.hidden.contains(&"holders");
+    match held_count(object) {
+        _ if is_uncounted => NONE.to_owned(),
+        0 if is_least => HIDDEN.to_owned(),
+        count if is_least => format!(">={count}"),
+        count => count.to_string(),
+    }
+}
+
+/// Since it changed: for people by its largest unit, for programs in seconds. What hides the mode hides this too.
+pub(super) fn age(object: &Object, reader: Reader) -> String {
+    let changed = object.changed.map(|changed| {
+        let seconds = system_time(changed).elapsed().unwrap_or_default().as_secs();
+        match reader {
+            Reader::Person => short_age(seconds),
+            Reader::Program => seconds.to_string(),
+        }
+    });
+    or_why(object, "mode", changed)
+}
+
+fn short_age(seconds: u64) -> String {
+    const UNITS: [(u64, char); 4] = [(60, 's'), (60, 'm'), (24, 'h'), (365, 'd')];
+    let mut left = seconds;
+    for (of_next, unit) in UNITS {
+        // 90 minutes are told better than one hour.
+        if left < 2 * of_next {
+            return format!("{left}{unit}");
+        }
+        left /= of_next;
+    }
+    format!("{left}y")
+}
+
 /// Key, former name, what it is of ours, and how many messages wait.
 pub(super) fn remark(object: &Object) -> String {
     let key = object
@@ -120,5 +163,26 @@ pub(super) fn process(pid: u32, command: Option<&[u8]>, uid: Option<u32>) -> Str
     match command {
         Some(command) => format!("{pid} ({}){uid}", escape(command)),
         None => format!("{pid} (gone)"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short_and_say_enough() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (119, "119s"),
+            (120, "2m"),
+            (7199, "119m"),
+            (7200, "2h"),
+            (47 * 3600, "47h"),
+            (48 * 3600, "2d"),
+            (800 * 86_400, "2y"),
+        ] {
+            assert_eq!(short_age(seconds), expected);
+        }
     }
 }

@@ -96,9 +96,18 @@ fn judged_rows<'o>(one: &'o Object, holders: impl Iterator<Item = &'o Holder>) -
             .as_ref()
             .map(|belongs| ("part of", belongs.to_string())),
     );
-    for (index, holder) in holders.enumerate() {
-        let name = if index == 0 { "processes" } else { "" };
+    let mut holders_shown = 0;
+    for holder in holders {
+        let name = if holders_shown == 0 { "processes" } else { "" };
         rows.push((name, object::holder(holder)));
+        holders_shown += 1;
+    }
+    if one.hidden.contains(&"holders") {
+        let name = if holders_shown == 0 { "processes" } else { "" };
+        rows.push((
+            name,
+            "hidden: others may have it whom we may not look into".to_owned(),
+        ));
     }
     let verdict = &one.verdict;
     rows.push(("state", format!("{}: {}", verdict.state.word(), verdict.proof)));
@@ -108,7 +117,8 @@ fn judged_rows<'o>(one: &'o Object, holders: impl Iterator<Item = &'o Holder>) -
 /// The same for programs, beside what a segment says of itself.
 pub(super) fn judged(one: &Object) -> Value {
     json!({"holders": one.holders_to_json(), "belongs": one.belongs.as_ref().map(Belonging::to_string),
-        "state": one.verdict.state.word(), "proof": one.verdict.proof, "namespace": one.namespace})
+        "state": one.verdict.state.word(), "proof": one.verdict.proof, "namespace": one.namespace,
+        "hidden": one.hidden})
 }
 
 pub(super) fn absent(wanted: &Wanted) -> shmeld::Error {

@@ -8,10 +8,10 @@ use ratatui::text::Line;
 use ratatui::widgets::{Paragraph, Wrap};
 use shmeld::catalogue::{Object, State};
 
-use super::ipc_ls::{COLUMNS, row};
+use super::ipc_ls::{columns, row};
 use super::ipc_object::Reader;
 use super::ipc_show_object;
-use super::ipc_table::{Column, cut, lines, right};
+use super::ipc_table::{Column, lines, name, right};
 use super::ipc_top_model::{Model, Page};
 use super::ipc_top_sample::Server;
 use crate::args_ipc_list::Sort;
@@ -21,13 +21,13 @@ use crate::values::show_size;
 const SERVERS_SHOWN: usize = 4;
 
 const SERVER_COLUMNS: [Column; 7] = [
-    cut("SERVER", 8),
-    right("SESSIONS"),
-    right("BYTES/s"),
-    right("FILES/s"),
-    right("REQUESTS/s"),
-    right("BYTES"),
-    right("REFUSED"),
+    name("SERVER", 8),
+    right("SESSIONS", 2),
+    right("BYTES/s", 1),
+    right("FILES/s", 3),
+    right("REQUESTS/s", 4),
+    right("BYTES", 6),
+    right("REFUSED", 5),
 ];
 
 const HELP: [&str; 13] = [
@@ -155,7 +155,7 @@ fn list(frame: &mut Frame<'_>, model: &mut Model, area: Rect) {
     let (top, cursor) = model.window();
     let page: Vec<&Object> = model.page().collect();
     let rows: Vec<Vec<String>> = page.iter().map(|object| row(object, Reader::Person)).collect();
-    let text = lines(&COLUMNS, &rows, Some(area.width.into()));
+    let text = lines(&columns(model.wanted.sort), &rows, Some(area.width.into()));
     let styled = text.into_iter().enumerate().map(|(index, line)| {
         let style = match index.checked_sub(1) {
             None => Style::new().add_modifier(Modifier::BOLD),

@@ -249,14 +249,17 @@ impl Model {
 
 /// Whether any column, or any process that has it, says this.
 fn has(object: &Object, needle: &str) -> bool {
-    let columns = row(object, Reader::Person);
+    let fields = row(object, Reader::Person).into_iter();
+    let columns = fields
+        .zip(ipc_ls::columns(Sort::Address))
+        .filter(|(_, column)| column.heading != ipc_ls::AGE)
+        .map(|(field, _)| field);
     let commands = object
         .holders
         .iter()
         .filter_map(|holder| holder.command.as_deref());
     let pids = object.holders.iter().map(|holder| holder.pid.to_string());
     columns
-        .into_iter()
         .chain(commands.map(escape))
         .chain(pids)
         .any(|text| text.to_lowercase().contains(needle))

@@ -124,25 +124,29 @@ fn a_table_fits_its_terminal_and_a_pipe_gets_tabs() {
         return;
     };
     shore.shell(": > /dev/shm/a-very-long-name-of-an-object-that-does-not-fit-into-any-column-of-a-narrow-terminal && ipcmk -Q");
+    shore.shell("printf 'SHMELD1' > /dev/shm/日本語の名前の長い共有メモリ日本語の名前の長い共有メモリ");
     let piped = shore.ipc(&["ls"]).run().expect_code(0).stdout_text();
     for line in piped.lines() {
-        assert_eq!(line.matches('\t').count(), 7, "{line}");
+        assert_eq!(line.matches('\t').count(), 8, "{line}");
     }
-    for columns in [80, 132] {
+    for columns in [5, 20, 40, 60, 80, 132] {
         let command = format!(
-            "stty cols {columns}; {} ipc ls --holders",
+            "stty cols {columns}; {} ipc ls --holders --sort age 2>/dev/null",
             env!("CARGO_BIN_EXE_shmeld")
         );
         let script = shore.world.tool("script").args(["-qec", &command, "/dev/null"]);
         let outcome = shore.island.with(script).run().expect_code(0);
         let text = outcome.stdout_text();
-        let table = text.lines().filter(|line| {
-            !line.starts_with("    ") && !line.starts_with("shmeld:") && !line.starts_with("hint:")
-        });
-        for line in table {
-            assert!(line.trim_end().chars().count() <= columns, "{columns}: {line}");
+        for line in text.lines().filter(|line| !line.starts_with("    ")) {
+            let width = ratatui::text::Span::raw(line.trim_end()).width();
+            assert!(width <= columns, "{columns}: {line}");
         }
-        assert!(text.contains("STATE") && text.contains('…'), "{text}");
+        let heading = text.lines().next().unwrap();
+        assert!(heading.starts_with("STATE") == (columns > 20), "{text}");
+        assert!(
+            heading.contains("AGE") == (columns > 20) && text.contains('…'),
+            "{text}"
+        );
     }
     shore.finish();
 }

@@ -33,21 +33,31 @@ fn an_ordinary_user_is_told_what_cannot_be_seen() {
         }
     }
     let hidden = |address: &str| at(&listed, address)["hidden"].clone();
-    assert_eq!(hidden("sem:/peer"), serde_json::json!(["values"]));
+    assert_eq!(hidden("sem:/peer"), serde_json::json!(["values", "holders"]));
     assert_eq!(
         hidden("mq:/hidden"),
-        serde_json::json!(["owner", "mode", "messages", "used"])
+        serde_json::json!(["owner", "mode", "messages", "used", "holders"])
+    );
+    // A holder that cannot be seen is not absent either.
+    let attached = listed.iter().find(|object| object["kind"] == "sysv-shm").unwrap();
+    assert_eq!(
+        (&attached["attached"], &attached["hidden"]),
+        (&1.into(), &serde_json::json!(["holders"]))
     );
     assert_eq!(at(&listed, "posix:/peer-memory")["state"], "unknown");
     let sight = listed.last().unwrap();
     assert_eq!(sight["lists_queues"], false);
     assert!(sight["hidden_processes"].as_u64().unwrap() > 0, "{sight}");
     let said = nobody(&["ls"]);
+    let table = said.stdout_text();
     said.expect_said("of other users cannot be looked into")
         .expect_said("message queues cannot be listed: no message queue file system is mounted")
         .expect_said("hint: mount -t mqueue none /dev/mqueue");
-    let shown = nobody(&["show", "sem:/peer", "mq:/hidden"]).stdout_text();
+    let row = table.lines().find(|line| line.contains("posix:/peer-memory"));
+    assert_eq!(row.unwrap().split('\t').nth(6), Some("hidden"), "{table}");
+    let shown = nobody(&["show", "sem:/peer", "mq:/hidden", "posix:/peer-memory"]).stdout_text();
     for line in [
+        "processes   hidden: others may have it whom we may not look into",
         "values      hidden",
         "messages    hidden",
         "owner       hidden",

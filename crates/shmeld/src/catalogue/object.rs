@@ -3,7 +3,7 @@
 use shmeld_os::fs::Time;
 use shmeld_os::sysv::Key;
 
-use super::{Belonging, Kind, Place, Verdict};
+use super::{Belonging, Kind, Place, State, Verdict};
 
 /// A user and a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub struct Object {
     pub links: Option<u64>,
     /// The namespace that it is seen in, in words.
     pub namespace: String,
-    /// Who holds it, or did something to it, as far as it can be seen; by process number.
+    /// Who holds it, or did something to it, as far as it can be seen; by process number. There may be more where holders are hidden.
     pub holders: Vec<Holder>,
     /// What it is of ours.
     pub belongs: Option<Belonging>,
@@ -86,6 +86,20 @@ impl Object {
     pub fn is_of(&self, uid: u32) -> bool {
         self.owner.is_some_and(|owner| owner.uid == uid)
             || self.creator.is_some_and(|creator| creator.uid == uid)
+    }
+
+    /// Marks holders as hidden where there can be some that we do not see. Nobody counts who uses sets and queues of System V, so nothing of
+    /// that is hidden.
+    pub(super) fn note_hidden_holders(&mut self, sees_all: bool) {
+        let can_be_more = match (self.kind(), self.attached) {
+            (Kind::SysvSet | Kind::SysvQueue, _) => false,
+            (_, Some(attached)) => (self.keepers().count() as u64) < attached,
+            // The kernel itself said that nobody has it.
+            (_, None) => self.verdict.state != State::Unheld,
+        };
+        if can_be_more && !sees_all {
+            self.hidden.push("holders");
+        }
     }
 
     pub(super) fn new(place: Place, namespace: String) -> Self {
@@ -177,5 +191,42 @@ impl Holder {
     #[must_use]
     pub fn keeps(&self) -> bool {
         self.roles.iter().any(|role| role.keeps())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_hidden(place: Place, attached: Option<u64>, state: State, sees_all: bool) -> bool {
+        let mut object = Object::new(place, String::new());
+        object.attached = attached;
+        object.verdict = Verdict::new(state, "");
+        object.note_hidden_holders(sees_all);
+        object.hidden == ["holders"]
+    }
+
+    /// An ordinary user was told that nobody has what programs of others have.
+    #[test]
+    fn holders_that_cannot_be_seen_are_hidden_and_not_absent() {
+        let file = || Place::Named(Kind::Segment, b"a".to_vec());
+        assert!(is_hidden(file(), None, State::Unknown, false));
+        assert!(is_hidden(file(), None, State::Live, false));
+        assert!(!is_hidden(file(), None, State::Unheld, false));
+        assert!(!is_hidden(file(), None, State::Live, true));
+        let numbered = |kind| Place::Numbered(kind, 7);
+        assert!(is_hidden(
+            numbered(Kind::SysvSegment),
+            Some(1),
+            State::Live,
+            false
+        ));
+        assert!(!is_hidden(
+            numbered(Kind::SysvSegment),
+            Some(0),
+            State::Unheld,
+            false
+        ));
+        assert!(!is_hidden(numbered(Kind::SysvSet), None, State::Unknown, false));
     }
 }

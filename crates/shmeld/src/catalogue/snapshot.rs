@@ -237,5 +237,8 @@ fn assemble(names: &Names, found: Processes, files: &Files, gates: &Gates, view:
     objects.sort_by(|one, other| one.place.cmp(&other.place));
     relations::name_servers_of_regions(&mut objects);
     relations::keep_channels_together(&mut objects);
+    for object in &mut objects {
+        object.note_hidden_holders(view.sees_all);
+    }
     objects
 }
