@@ -8,7 +8,7 @@ use shmeld::os::process;
 
 use super::ipc::Talk;
 use super::ipc_object::{self as object, Reader};
-use super::ipc_table::{Column, left, lines, name, right};
+use super::ipc_table::{Column, SPARE, left, lines, name, right};
 use super::ipc_tree as tree;
 use crate::args_ipc_list::{IpcLsArgs, Sort};
 use crate::program::{Program, exit};
@@ -25,7 +25,7 @@ const COLUMNS: [Column; 9] = [
     right("SIZE", 5),
     right("USED", 3).cut(7),
     right("HELD", 4),
-    right(AGE, 9),
+    right(AGE, SPARE),
     left("WHAT", 6).cut(10),
 ];
 /// It changes by itself: no filter is about it.

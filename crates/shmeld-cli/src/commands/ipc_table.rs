@@ -67,6 +67,9 @@ pub(super) const fn name(heading: &'static str, least: usize) -> Column {
     }
 }
 
+/// The rank of a column that is there only where no name has to be cut for it.
+pub(super) const SPARE: u8 = 9;
+
 /// Between two columns.
 const GAP: usize = 2;
 
@@ -105,12 +108,19 @@ fn fitted(columns: &[Column], natural: &[usize], width: usize) -> Vec<(usize, us
                 shown[place].1 = natural.saturating_sub(too_much).max(least.min(natural));
             }
         }
+        let is_too_wide = total(&shown) > width;
+        let is_name_cut = shown
+            .iter()
+            .any(|(index, width)| columns[*index].keeps_end && *width < natural[*index]);
         let first = shown
             .iter()
             .enumerate()
             .max_by_key(|(_, field)| columns[field.0].rank);
         match first {
-            Some((place, field)) if total(&shown) > width && columns[field.0].rank > 0 => {
+            Some((place, (index, _)))
+                if columns[*index].rank > 0
+                    && (is_too_wide || is_name_cut && columns[*index].rank == SPARE) =>
+            {
                 shown.remove(place);
             }
             _ => return shown,
@@ -248,6 +258,18 @@ mod tests {
         assert_eq!(lines(&COLUMNS, &rows(), Some(12))[1], "posix:…-name");
         let kept = [COLUMNS[0], COLUMNS[1], COLUMNS[2].kept()];
         assert!(lines(&kept, &rows(), Some(14))[0].contains("WHAT"));
+    }
+
+    #[test]
+    fn a_spare_column_takes_nothing_of_a_name() {
+        let columns = [COLUMNS[0], right("SIZE", SPARE)];
+        assert_eq!(
+            lines(&columns, &rows(), Some(27))[1],
+            "posix:/a-long-name     12 B"
+        );
+        assert_eq!(lines(&columns, &rows(), Some(26))[1], "posix:/a-long-name");
+        let kept = [columns[0], columns[1].kept()];
+        assert_eq!(lines(&kept, &rows(), Some(26))[1], "posix:/a…ong-name     12 B");
     }
 
     #[test]
