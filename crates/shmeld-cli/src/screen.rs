@@ -9,7 +9,7 @@ use crossterm::execute;
 use crossterm::terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode};
 use ratatui::backend::CrosstermBackend;
 use ratatui::{Frame, Terminal};
-use signal_hook::consts::SIGTSTP;
+use shmeld::os::process;
 
 /// Whether the terminal is ours at this moment. The hook for panics has no other way to know.
 static IS_OURS: AtomicBool = AtomicBool::new(false);
@@ -54,15 +54,17 @@ impl Screen {
         self.terminal.clear()
     }
 
-    /// Gives the terminal back, stops as after Ctrl-Z, and takes it again when the process is continued.
+    /// Gives the terminal back, stops as after Ctrl-Z, and takes it again when the process is continued. Where no shell would continue it,
+    /// it goes on at once.
     ///
     /// # Errors
     /// The terminal is gone.
     pub fn stop_and_return(&mut self) -> io::Result<()> {
         give_back();
-        signal_hook::low_level::emulate_default_handler(SIGTSTP)?;
+        let stopped = process::stop_group();
         take()?;
-        self.clear()
+        self.clear()?;
+        stopped.map_err(|error| io::Error::other(error.to_string()))
     }
 }
 

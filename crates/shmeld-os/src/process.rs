@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
 use crate::{Error, Result};
@@ -78,6 +79,29 @@ pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: no new action is set, and `old` is ours and writable. An invalid signal is an error, which leaves `old` as it is.
     let asked = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut old) };
     asked == 0 && old.sa_sigaction == libc::SIG_IGN
+}
+
+/// `kill(0, SIGTSTP)` with its default action: stops this process and its group, as a terminal does at Ctrl-Z, and returns when a shell
+/// continues them. A group that no shell looks after is not stopped, because nobody would continue it: the kernel sees to that.
+///
+/// To be called by the thread that the process began with, which the kernel stops first.
+///
+/// # Errors
+/// Practically never.
+///
+/// See [credentials(7)](https://man7.org/linux/man-pages/man7/credentials.7.html) and [setpgid(2)](https://man7.org/linux/man-pages/man2/setpgid.2.html)
+/// on orphaned process groups.
+#[doc(alias = "SIGTSTP")]
+pub fn stop_group() -> Result<()> {
+    // SAFETY: all zero is a sound sigaction: no flags, an empty mask, the default action.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    let mut old = default;
+    // SAFETY: the default action runs no code of ours, and `old` is ours and writable. The call fails only for invalid numbers.
+    unsafe { libc::sigaction(libc::SIGTSTP, &raw const default, &raw mut old) };
+    let stopped = rustix::process::kill_current_process_group(Signal::TSTP);
+    // SAFETY: the action is the one that was set before.
+    unsafe { libc::sigaction(libc::SIGTSTP, &raw const old, std::ptr::null_mut()) };
+    stopped.map_err(|errno| Error::new("kill", "SIGTSTP", errno))
 }
 
 /// `tgkill(pid, pid, signal)`: sends a signal to the thread that the process began with. A system call in which that thread waits returns;
