@@ -175,6 +175,24 @@ fn shortened(text: &str, width: usize, keeps_end: bool) -> String {
     format!("{head}{sign}{tail}")
 }
 
+/// A line as several that fit, broken between words where there are any.
+pub(super) fn wrapped(line: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut rest = line;
+    while columns_of(rest) > width {
+        let fits = fitting(rest.chars(), width).len();
+        let is_whole_word = rest[fits..].starts_with(' ');
+        let word = rest[..fits].rfind(' ').filter(|_| !is_whole_word);
+        // A character at least, or it would never end.
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        let (head, tail) = rest.split_at(word.unwrap_or(fits).max(first));
+        lines.push(head.trim_end().to_owned());
+        rest = tail.trim_start();
+    }
+    lines.push(rest.to_owned());
+    lines
+}
+
 /// The first characters that fit.
 fn fitting(characters: impl Iterator<Item = char>, width: usize) -> String {
     let mut left = width;
@@ -285,6 +303,27 @@ mod tests {
             (shortened("abc", 1, true), shortened("abc", 0, true)),
             ("…".to_owned(), String::new())
         );
+    }
+
+    #[test]
+    fn text_is_broken_between_words_and_nothing_of_it_is_lost() {
+        assert_eq!(
+            wrapped("state       live: it is", 17),
+            ["state       live:", "it is"]
+                .map(|line| line.to_owned())
+                .to_vec()
+        );
+        assert_eq!(wrapped("abcdef", 4), ["abcd", "ef"]);
+        assert_eq!(wrapped("日本語", 3), ["日", "本", "語"]);
+        for width in 0..12 {
+            let lines = wrapped("日本 words-and words", width);
+            let letters = |text: &str| text.replace(' ', "");
+            assert_eq!(letters(&lines.concat()), letters("日本 words-and words"));
+            assert!(
+                lines.iter().all(|line| columns_of(line) <= width.max(2)),
+                "{lines:?}"
+            );
+        }
     }
 
     #[test]

@@ -5,13 +5,13 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Modifier, Style};
 use ratatui::text::Line;
-use ratatui::widgets::{Paragraph, Wrap};
+use ratatui::widgets::Paragraph;
 use shmeld::catalogue::{Object, State};
 
 use super::ipc_ls::{columns, row};
 use super::ipc_object::Reader;
 use super::ipc_show_object;
-use super::ipc_table::{Column, lines, name, right};
+use super::ipc_table::{Column, lines, name, right, wrapped};
 use super::ipc_top_model::{Model, Page};
 use super::ipc_top_sample::Server;
 use crate::args_ipc_list::Sort;
@@ -31,7 +31,7 @@ const SERVER_COLUMNS: [Column; 7] = [
 ];
 
 const HELP: [&str; 13] = [
-    "up, down, page up, page down, home, end   move",
+    "up, down, page up, page down, home, end   move, here too",
     "enter       all about the selected object; escape leads back",
     "/           show only what has this text: address, owner, process, what it is",
     "escape      take the filter away; without one: quit",
@@ -40,7 +40,7 @@ const HELP: [&str; 13] = [
     "t           only what is stale: ours, and whoever had it is dead",
     "m           only what is mine",
     "space       hold the picture; again: go on",
-    "?           this help; any key leads back",
+    "?           this help; any other key leads back",
     "Ctrl-L      look again, and draw all of it",
     "q           quit",
     "Rates are those since the last look. SESSIONS leaves this program out.",
@@ -48,7 +48,8 @@ const HELP: [&str; 13] = [
 
 /// Draws all of it, and tells the model how much of its list there was room for.
 pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
-    let servers = servers(&model.servers, frame.area().width.into());
+    let Rect { width, height, .. } = frame.area();
+    let servers = servers(&model.servers, width.into(), height.into());
     let height = u16::try_from(servers.len()).unwrap_or(u16::MAX);
     let areas = Layout::vertical([
         Constraint::Length(1),
@@ -63,8 +64,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
     frame.render_widget(Paragraph::new(servers), above);
     match model.page {
         Page::List => list(frame, model, body),
-        Page::Details(line) => details(frame, model, line, body),
-        Page::Help => frame.render_widget(Paragraph::new(HELP.map(Line::raw).to_vec()), body),
+        Page::Details(line) => model.page = Page::Details(text(frame, details(model), line, body)),
+        Page::Help(line) => {
+            let help = HELP.map(str::to_owned).to_vec();
+            model.page = Page::Help(text(frame, help, line, body));
+        }
     }
     frame.render_widget(Line::styled(footer(model), bar).style(bar), foot);
 }
@@ -103,7 +107,7 @@ fn footer(model: &Model) -> String {
     }
     match model.page {
         Page::Details(_) => "escape back  up, down scroll  q quit".to_owned(),
-        Page::Help => "any key: back".to_owned(),
+        Page::Help(_) => "up, down scroll  any other key: back".to_owned(),
         Page::List if !model.filter.is_empty() => {
             format!("filter: {} ({} shown)  escape: all", model.filter, model.shown())
         }
@@ -116,14 +120,21 @@ fn footer(model: &Model) -> String {
     }
 }
 
-/// A heading and a line for each; nothing where none runs.
-fn servers(servers: &[Server], width: usize) -> Vec<String> {
-    if servers.is_empty() {
+/// A heading and a line for each, in a third of the screen; nothing where none runs, or none fits.
+fn servers(servers: &[Server], width: usize, height: usize) -> Vec<String> {
+    const HEADING_AND_GAP: usize = 2;
+    let room = (height / 3).saturating_sub(HEADING_AND_GAP);
+    let shown = match servers.len() {
+        all if all <= room.min(SERVERS_SHOWN) => all,
+        // The last line says how many more there are.
+        _ => room.saturating_sub(1).min(SERVERS_SHOWN),
+    };
+    if shown == 0 {
         return Vec::new();
     }
-    let rows: Vec<Vec<String>> = servers.iter().take(SERVERS_SHOWN).map(server).collect();
+    let rows: Vec<Vec<String>> = servers.iter().take(shown).map(server).collect();
     let mut lines = lines(&SERVER_COLUMNS, &rows, Some(width));
-    if let Some(more @ 1..) = servers.len().checked_sub(SERVERS_SHOWN) {
+    if let Some(more @ 1..) = servers.len().checked_sub(shown) {
         lines.push(format!("and {more} more: shmeld status --name NAME"));
     }
     lines.push(String::new());
@@ -176,19 +187,26 @@ fn of_state(state: State) -> Style {
     }
 }
 
-fn details(frame: &mut Frame<'_>, model: &Model, line: usize, area: Rect) {
-    let text: Vec<Line<'_>> = match model.selected() {
+fn details(model: &Model) -> Vec<String> {
+    match model.selected() {
         Some(object) => ipc_show_object::rows(object)
             .into_iter()
-            .map(|(name, value)| Line::raw(format!("{name:<12}{value}")))
+            .map(|(name, value)| format!("{name:<12}{value}"))
             .collect(),
-        None => vec![Line::raw("It is gone.")],
-    };
-    let line = line.min(text.len().saturating_sub(1));
-    let paragraph = Paragraph::new(text)
-        .wrap(Wrap { trim: false })
-        .scroll((u16::try_from(line).unwrap_or(u16::MAX), 0));
-    frame.render_widget(paragraph, area);
+        None => vec!["It is gone.".to_owned()],
+    }
+}
+
+/// A text from a line on, and which line that was: the last page is the end.
+fn text(frame: &mut Frame<'_>, text: Vec<String>, line: usize, area: Rect) -> usize {
+    let text: Vec<String> = text
+        .iter()
+        .flat_map(|line| wrapped(line, area.width.into()))
+        .collect();
+    let line = line.min(text.len().saturating_sub(area.height.into()));
+    let shown: Vec<Line<'_>> = { text }.drain(line..).map(Line::raw).collect();
+    frame.render_widget(Paragraph::new(shown), area);
+    line
 }
 
 #[cfg(test)]
@@ -255,11 +273,40 @@ mod tests {
     #[test]
     fn no_size_of_a_terminal_is_too_small_to_draw() {
         for (columns, rows) in [(1, 1), (3, 2), (10, 5), (20, 40), (300, 3)] {
-            for page in [Page::List, Page::Details(7), Page::Help] {
+            for page in [Page::List, Page::Details(7), Page::Help(3)] {
                 let mut model = with_servers(3);
                 model.page = page;
                 picture(&mut model, columns, rows);
             }
         }
+    }
+
+    /// In a small window the end of the help, and the verdict at the end of the details, could not be reached.
+    #[test]
+    fn the_end_of_every_text_can_be_reached_and_left_again() {
+        for (columns, rows) in [(20, 5), (40, 10), (80, 24)] {
+            let mut model = with_servers(2);
+            model.page = Page::Help(usize::MAX);
+            let last = picture(&mut model, columns, rows).join(" ");
+            assert!(last.contains("out."), "{last}");
+            let Page::Help(line) = model.page else {
+                panic!("no help");
+            };
+            model.page = Page::Help(line.saturating_sub(1));
+            let before = picture(&mut model, columns, rows).join(" ");
+            assert_eq!(line > 0, before != last, "{columns}x{rows}");
+        }
+    }
+
+    #[test]
+    fn servers_leave_most_of_a_small_window_to_the_list() {
+        for (rows, running, shown) in [(24, 2, 2), (12, 2, 2), (11, 2, 0), (9, 1, 1), (5, 1, 0)] {
+            let lines = picture(&mut with_servers(running), 80, rows);
+            let found = lines.iter().filter(|line| line.starts_with("/frames")).count();
+            assert_eq!(found, shown, "{lines:#?}");
+            assert!(lines.iter().any(|line| line.starts_with("STATE")), "{lines:#?}");
+        }
+        let lines = picture(&mut with_servers(9), 80, 12);
+        assert!(lines[3].starts_with("and 8 more:"), "{lines:#?}");
     }
 }

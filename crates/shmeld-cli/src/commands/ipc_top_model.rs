@@ -16,7 +16,8 @@ pub(super) enum Page {
     List,
     /// All about the selected one, from this line on.
     Details(usize),
-    Help,
+    /// From this line on.
+    Help(usize),
 }
 
 /// What the program is to do about a key.
@@ -179,8 +180,8 @@ impl Model {
         match self.page {
             Page::List => self.press_in_list(key.code),
             Page::Details(line) => self.press_in_details(key.code, line),
-            Page::Help => {
-                self.page = Page::List;
+            Page::Help(line) => {
+                self.page = self.moved(key.code, line).map_or(Page::List, Page::Help);
                 Step::Stay
             }
         }
@@ -206,17 +207,27 @@ impl Model {
         self.refresh();
     }
 
+    /// Where a key leads in a list or a text; how long that is whoever draws it knows.
+    fn moved(&self, key: KeyCode, line: usize) -> Option<usize> {
+        Some(match key {
+            KeyCode::Up | KeyCode::Char('k') => line.saturating_sub(1),
+            KeyCode::Down | KeyCode::Char('j') => line.saturating_add(1),
+            KeyCode::PageUp => line.saturating_sub(self.height),
+            KeyCode::PageDown => line.saturating_add(self.height),
+            KeyCode::Home | KeyCode::Char('g') => 0,
+            KeyCode::End | KeyCode::Char('G') => usize::MAX,
+            _ => return None,
+        })
+    }
+
     fn press_in_list(&mut self, key: KeyCode) -> Step {
+        if let Some(line) = self.moved(key, self.cursor) {
+            self.move_to(line);
+        }
         match key {
             KeyCode::Char('q') => return Step::Quit,
             KeyCode::Esc if self.filter.is_empty() => return Step::Quit,
             KeyCode::Esc => self.filter.clear(),
-            KeyCode::Up | KeyCode::Char('k') => self.move_to(self.cursor.saturating_sub(1)),
-            KeyCode::Down | KeyCode::Char('j') => self.move_to(self.cursor + 1),
-            KeyCode::PageUp => self.move_to(self.cursor.saturating_sub(self.height)),
-            KeyCode::PageDown => self.move_to(self.cursor + self.height),
-            KeyCode::Home | KeyCode::Char('g') => self.move_to(0),
-            KeyCode::End | KeyCode::Char('G') => self.move_to(usize::MAX),
             KeyCode::Enter if self.selected().is_some() => self.page = Page::Details(0),
             KeyCode::Char('/') => self.is_typing = true,
             KeyCode::Char('s') => self.wanted.sort = neighbour(self.wanted.sort, 1),
@@ -225,7 +236,7 @@ impl Model {
             KeyCode::Char('t') => self.wanted.stale = !self.wanted.stale,
             KeyCode::Char('m') => self.wanted.mine = !self.wanted.mine,
             KeyCode::Char(' ') => self.is_paused = !self.is_paused,
-            KeyCode::Char('?' | 'h') => self.page = Page::Help,
+            KeyCode::Char('?' | 'h') => self.page = Page::Help(0),
             _ => {}
         }
         self.refresh();
@@ -236,9 +247,7 @@ impl Model {
         self.page = match key {
             KeyCode::Char('q') => return Step::Quit,
             KeyCode::Esc | KeyCode::Enter => Page::List,
-            KeyCode::Up | KeyCode::Char('k') => Page::Details(line.saturating_sub(1)),
-            KeyCode::Down | KeyCode::Char('j') => Page::Details(line.saturating_add(1)),
-            _ => Page::Details(line),
+            _ => Page::Details(self.moved(key, line).unwrap_or(line)),
         };
         if self.page == Page::List {
             self.follow();

@@ -367,7 +367,7 @@ fn where_no_shell_would_continue_it_it_does_not_stop() {
     // It must not outlive a test that failed.
     terminal.start_by("setsid -w timeout --foreground -s KILL 60", "");
     terminal.keys(&["C-z", "?"]);
-    terminal.wait_for("any key: back");
+    terminal.wait_for("any other key: back");
     terminal.keys(&["x", "q"]);
     terminal.expect_end(&world, "code 0");
     world.finish();
