@@ -101,6 +101,7 @@ mod sizes;
 mod talk;
 mod textbook_board;
 mod top;
+mod top_stops;
 mod transfer;
 mod trees;
 mod trees_undone;

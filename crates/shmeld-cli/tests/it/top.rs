@@ -11,7 +11,7 @@ use crate::world::{World, eventually, has_or_skip};
 const PANIC: &str = "SHMELD_TOP_PANIC";
 
 /// A terminal of 80 columns and 24 rows with a shell in it. Its server is its own, and ends with it.
-struct Terminal {
+pub struct Terminal {
     socket: String,
 }
 
@@ -53,11 +53,11 @@ impl Terminal {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    fn keys(&self, keys: &[&str]) {
+    pub fn keys(&self, keys: &[&str]) {
         self.tmux(&[&["send-keys"], keys].concat());
     }
 
-    fn line(&self, text: &str) {
+    pub fn line(&self, text: &str) {
         self.tmux(&["send-keys", "-l", text]);
         self.keys(&["Enter"]);
     }
@@ -67,7 +67,7 @@ impl Terminal {
     }
 
     #[track_caller]
-    fn wait_until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
+    pub fn wait_until(&self, what: &str, is_so: impl Fn(&str) -> bool) -> String {
         let end = Instant::now() + PATIENCE;
         loop {
             let picture = self.picture();
@@ -80,7 +80,7 @@ impl Terminal {
     }
 
     #[track_caller]
-    fn wait_for(&self, text: &str) -> String {
+    pub fn wait_for(&self, text: &str) -> String {
         self.wait_until(text, |picture| picture.contains(text))
     }
 
@@ -92,7 +92,7 @@ impl Terminal {
     }
 
     /// The same by another command, such as one that leads into a namespace.
-    fn start_by(&self, way: &str, options: &str) {
+    pub fn start_by(&self, way: &str, options: &str) {
         let top = env!("CARGO_BIN_EXE_shmeld");
         self.line(&format!("{way} {top} ipc top {options}; echo code $?"));
         self.wait_for("objects,");
@@ -100,7 +100,7 @@ impl Terminal {
 
     /// Insists that the shell has its terminal back as it was.
     #[track_caller]
-    fn expect_end(&self, world: &World, code: &str) {
+    pub fn expect_end(&self, world: &World, code: &str) {
         self.wait_until(code, |picture| {
             picture.contains(code) && !picture.contains("q quit")
         });
@@ -141,7 +141,7 @@ impl Drop for Terminal {
     }
 }
 
-fn world_and_terminal(what: &str) -> Option<(World, Terminal)> {
+pub fn world_and_terminal(what: &str) -> Option<(World, Terminal)> {
     let world = World::new(what);
     let terminal = Terminal::or_skip(&world)?;
     terminal.line(&format!("cd {}", world.root().display()));
@@ -334,42 +334,6 @@ fn it_stops_and_goes_on_as_other_programs_do() {
     terminal.wait_until("the shell", |picture| !picture.contains("q quit"));
     terminal.line("stty -g >after; cmp before after && echo the same");
     terminal.wait_for("the same");
-    world.finish();
-}
-
-/// A script that runs it stops with it, or its shell would wait for ever behind a terminal without a prompt.
-#[test]
-fn a_script_that_runs_it_stops_with_it() {
-    let Some((world, terminal)) = world_and_terminal("top-script") else {
-        return;
-    };
-    terminal.line("set -m");
-    terminal.line("stty -g >before");
-    terminal.start_by(r#"sh -c '"$@"; echo script $?' sh"#, "");
-    terminal.keys(&["C-z"]);
-    terminal.wait_until("the shell", |picture| {
-        picture.contains("Stopped") && !picture.contains("q quit")
-    });
-    terminal.line("clear; fg");
-    terminal.wait_for("q quit");
-    terminal.keys(&["q"]);
-    terminal.expect_end(&world, "script 0");
-    world.finish();
-}
-
-/// As in `ssh -t HOST shmeld ipc top`: nobody is there who could continue it, so it stopped for ever.
-#[test]
-fn where_no_shell_would_continue_it_it_does_not_stop() {
-    let Some((world, terminal)) = world_and_terminal("top-alone") else {
-        return;
-    };
-    terminal.line("stty -g >before");
-    // It must not outlive a test that failed.
-    terminal.start_by("setsid -w timeout --foreground -s KILL 60", "");
-    terminal.keys(&["C-z", "?"]);
-    terminal.wait_for("any other key: back");
-    terminal.keys(&["x", "q"]);
-    terminal.expect_end(&world, "code 0");
     world.finish();
 }
 
