@@ -204,7 +204,13 @@ pub fn core_bytes_max() -> (Option<u64>, Option<u64>) {
 /// See [getrlimit(2)](https://man7.org/linux/man-pages/man2/getrlimit.2.html).
 #[doc(alias = "RLIMIT_FSIZE")]
 pub fn file_bytes_max() -> Option<u64> {
-    getrlimit(Resource::Fsize).current
+    file_bytes().0
+}
+
+/// The same as (soft, hard).
+pub fn file_bytes() -> (Option<u64>, Option<u64>) {
+    let limit = getrlimit(Resource::Fsize);
+    (limit.current, limit.maximum)
 }
 
 /// `statvfs("/dev/shm")`: the bytes that shared memory has in all, and the bytes that are free. `u64::MAX` both if it was mounted without a

@@ -73,10 +73,12 @@ fn as_text(finding: &Finding, is_root: bool) -> Vec<String> {
 }
 
 fn command(cure: &Cure, is_root: bool) -> String {
-    if cure.needs_root && !is_root {
-        format!("{}    (as root)", cure.command)
-    } else {
-        cure.command.clone()
+    let command = &cure.command;
+    match cure.needs_root && !is_root {
+        false => command.clone(),
+        // In a shell of root it would be that shell.
+        true if command.contains("$$") => format!("sudo {command}    (in this shell: $$ is its number)"),
+        true => format!("{command}    (as root)"),
     }
 }
 
@@ -133,6 +135,12 @@ mod tests {
             ]
         );
         assert_eq!(as_text(&finding(), true)[1], "        cure: sysctl -w x=1");
+        let mut limit = finding();
+        limit.cures[0].command = "prlimit --pid $$ --x=1:1".to_owned();
+        assert_eq!(
+            as_text(&limit, false)[1],
+            "        cure: sudo prlimit --pid $$ --x=1:1    (in this shell: $$ is its number)"
+        );
     }
 
     #[test]

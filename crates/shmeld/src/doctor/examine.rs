@@ -8,7 +8,7 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
     let mut findings = queues::examine(facts);
     findings.extend(shared_memory::examine(&facts.shared_memory));
     findings.extend(host::resources(facts));
-    findings.extend(sysv::examine(&facts.sysv));
+    findings.extend(sysv::examine(&facts.sysv, facts.privileges.is_some()));
     findings.extend(host::surroundings(facts));
     findings
 }
@@ -50,7 +50,7 @@ pub(super) mod tests {
                 region_refusal: None,
             },
             open_files: (Some(1024), Some(1 << 20)),
-            file_bytes_max: None,
+            file_bytes: (None, None),
             sysv: Sysv {
                 segment_bytes_max: Some(18_446_744_073_692_774_399),
                 pages_max: Some(18_446_744_073_692_774_399),

@@ -85,8 +85,8 @@ pub struct Facts {
     pub shared_memory: SharedMemory,
     /// `RLIMIT_NOFILE`.
     pub open_files: Resource,
-    /// `RLIMIT_FSIZE`, the soft one.
-    pub file_bytes_max: Option<u64>,
+    /// `RLIMIT_FSIZE`.
+    pub file_bytes: Resource,
     /// System V objects.
     pub sysv: Sysv,
     /// The kernel has `openat2` and lets us call it.
@@ -112,7 +112,7 @@ impl Facts {
             queues: queues(),
             shared_memory: shared_memory(),
             open_files: limits::open_files(),
-            file_bytes_max: limits::file_bytes_max(),
+            file_bytes: limits::file_bytes(),
             sysv: sysv(),
             has_openat2: surroundings::has_openat2(),
             landlock: surroundings::landlock_version(),

@@ -73,7 +73,8 @@ fn files(facts: &Facts) -> Finding {
 
 fn file_bytes(facts: &Facts) -> Finding {
     const SUBJECT: &str = "RLIMIT_FSIZE";
-    let Some(bytes) = facts.file_bytes_max else {
+    const LASTING: &str = "LimitFSIZE=infinity of the service; fsize in /etc/security/limits.conf";
+    let (Some(bytes), hard) = facts.file_bytes else {
         return Finding::fine(SUBJECT, "unlimited");
     };
     let (severity, why) = if bytes < PAGE_BYTES {
@@ -89,14 +90,19 @@ fn file_bytes(facts: &Facts) -> Finding {
             "longer files cannot arrive, nor larger regions be made",
         )
     };
-    let cure = Cure::of_root(
-        "prlimit --pid $$ --fsize=unlimited:unlimited",
-        "LimitFSIZE=infinity of the service; fsize in /etc/security/limits.conf",
-    );
+    const UNLIMITED: &str = "prlimit --pid $$ --fsize=unlimited:unlimited";
+    // Up to the hard limit it is everybody's to raise.
+    let (cure, hindrance) = match hard {
+        None => (Cure::of_anybody(UNLIMITED, LASTING), ""),
+        Some(hard) if hard > bytes && hard >= REGION_BYTES => {
+            (Cure::of_anybody(prlimit("fsize", hard, Some(hard)), LASTING), "")
+        }
+        Some(_) => (Cure::of_root(UNLIMITED, LASTING), nobody_here(facts)),
+    };
     Finding::new(
         SUBJECT,
         severity,
-        format!("{bytes} bytes a file: {why} (EFBIG){}", nobody_here(facts)),
+        format!("{bytes} bytes a file: {why} (EFBIG){hindrance}"),
     )
     .with(cure)
 }
@@ -226,8 +232,26 @@ mod tests {
             (1 << 20, Severity::Warning),
         ] {
             let mut facts = healthy();
-            facts.file_bytes_max = Some(bytes);
-            assert_eq!(about(&facts, "RLIMIT_FSIZE").severity, severity, "{bytes}");
+            facts.file_bytes = (Some(bytes), Some(bytes));
+            let finding = about(&facts, "RLIMIT_FSIZE");
+            assert_eq!(finding.severity, severity, "{bytes}");
+            assert!(finding.cures[0].needs_root, "{finding:?}");
+        }
+    }
+
+    /// Only root could raise it, it said, of a soft limit.
+    #[test]
+    fn a_soft_limit_of_files_is_cured_by_anybody() {
+        let mut facts = healthy();
+        facts.uid = 0;
+        for (hard, command) in [
+            (None, "prlimit --pid $$ --fsize=unlimited:unlimited"),
+            (Some(1 << 30), "prlimit --pid $$ --fsize=1073741824:1073741824"),
+        ] {
+            facts.file_bytes = (Some(8192), hard);
+            let finding = about(&facts, "RLIMIT_FSIZE");
+            assert_eq!(finding.cures[0].command, command);
+            assert!(!finding.cures[0].needs_root && !finding.text.contains("CAP_SYS_RESOURCE"));
         }
     }
 

@@ -71,6 +71,9 @@ fn mount(memory: &SharedMemory) -> Finding {
 fn space(memory: &SharedMemory) -> Finding {
     const SUBJECT: &str = "space in /dev/shm";
     let (total, free) = memory.space.unwrap_or_default();
+    if free == u64::MAX {
+        return Finding::fine(SUBJECT, "as much as the machine has: mounted without a limit");
+    }
     let is_full = |refusal: Option<Errno>| refusal == Some(Errno::NOSPC) && memory.inodes_left();
     let size = |bytes: u64| format!("{bytes} bytes");
     let has = format!("{}, {} free", size(total), size(free));
@@ -90,10 +93,10 @@ fn space(memory: &SharedMemory) -> Finding {
     } else if free < SCARCE_BYTES {
         (
             Severity::Warning,
-            format!(
-                "enough for {} clients with their usual region",
-                free / REGION_BYTES
-            ),
+            match free / REGION_BYTES {
+                1 => "enough for one client with its usual region".to_owned(),
+                clients => format!("enough for {clients} clients with their usual region"),
+            },
         )
     } else {
         return Finding::fine(SUBJECT, has);
@@ -203,6 +206,12 @@ mod tests {
         facts = healthy();
         facts.shared_memory.space = Some((64 << 20, 32 << 20));
         assert_eq!(about(&facts, "space in /dev/shm").severity, Severity::Warning);
+        facts.shared_memory.space = Some((u64::MAX, u64::MAX));
+        let finding = about(&facts, "space in /dev/shm");
+        assert!(
+            finding.severity == Severity::Fine && finding.text.contains("without a limit"),
+            "{finding:?}"
+        );
     }
 
     #[test]

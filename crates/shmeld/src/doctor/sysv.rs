@@ -16,12 +16,18 @@ const BOARD_OPERATIONS: u64 = 4;
 /// Less than 64 MiB, the largest message of a board.
 const SCARCE_PAGES: u64 = 16_384;
 
-pub(super) fn examine(sysv: &Sysv) -> Vec<Finding> {
+pub(super) fn examine(sysv: &Sysv, has_proc: bool) -> Vec<Finding> {
     let (Some(bytes), Some(pages), Some(segments)) =
         (sysv.segment_bytes_max, sysv.pages_max, sysv.segments_max)
     else {
-        let text = "this kernel has none (CONFIG_SYSVIPC), or /proc is missing: shmeld board and sysv: addresses of shmeld ipc fail";
-        return vec![Finding::new("System V objects", Severity::Failure, text)];
+        let (severity, text) = if has_proc {
+            let text =
+                "this kernel has none (CONFIG_SYSVIPC): shmeld board and sysv: addresses of shmeld ipc fail";
+            (Severity::Failure, text)
+        } else {
+            (Severity::Note, "not known: /proc does not show them")
+        };
+        return vec![Finding::new("System V objects", severity, text)];
     };
     vec![
         largest(bytes),
@@ -142,5 +148,8 @@ mod tests {
         let mut facts = healthy();
         facts.sysv.segment_bytes_max = None;
         assert_eq!(about(&facts, "System V objects").severity, Severity::Failure);
+        // Without /proc nobody knows.
+        facts.privileges = None;
+        assert_eq!(about(&facts, "System V objects").severity, Severity::Note);
     }
 }
