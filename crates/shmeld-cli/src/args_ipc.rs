@@ -19,6 +19,13 @@ const OBJECTS: &str = "Addresses: as shmeld ipc ls shows them. posix:/name, sem:
 and sysv-msg: with the like for semaphores and queues (sysv:ftok:PATH:ID is the key that ftok makes); memfd:#INODE, and unlinked-posix:#INODE \
 for what has lost its name and lives because somebody has it.";
 
+/// What a table says.
+const COLUMNS: &str = "STATE: live, somebody has it; stale, it is ours and whoever had it is dead; unheld, nobody has it, and whether anybody \
+needs it is not known; unknown, that cannot be seen from here.\nUSED: bytes in use; of semaphores = and their values.\nHELD: by how many \
+processes, of System V segments how many attachments; - where nobody counts.\nAGE: since its owner, mode or contents changed.\nWhat permission \
+hides is hidden, or >= what can be seen. A narrow terminal gets the columns that it has room for; a pipe gets all of them, with tabs, sizes in \
+bytes and ages in seconds.";
+
 /// Options of `ipc`.
 #[derive(Debug, Args)]
 pub struct IpcArgs {
@@ -30,6 +37,7 @@ pub struct IpcArgs {
 #[derive(Debug, Subcommand)]
 pub enum IpcCommand {
     /// List all objects of this machine, POSIX and System V: who has them, and whether they can go
+    #[command(after_long_help = COLUMNS)]
     Ls(IpcLsArgs),
     /// Remove what is stale: ours, and whoever had it is dead
     Clean(CleanArgs),

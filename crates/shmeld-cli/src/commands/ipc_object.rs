@@ -119,7 +119,7 @@ fn short_age(seconds: u64) -> String {
     format!("{left}y")
 }
 
-/// Key, former name, what it is of ours, and how many messages wait.
+/// What it is of ours, which matters most where there is little room; key, former name, and how many messages wait.
 pub(super) fn remark(object: &Object) -> String {
     let key = object
         .key
@@ -136,7 +136,7 @@ pub(super) fn remark(object: &Object) -> String {
         None => format!("{messages} messages"),
     });
     let marked = object.is_marked.then(|| "marked for removal".to_owned());
-    let parts: Vec<String> = [key, former, belongs, messages, marked]
+    let parts: Vec<String> = [belongs, key, former, messages, marked]
         .into_iter()
         .flatten()
         .collect();

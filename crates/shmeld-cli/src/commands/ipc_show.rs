@@ -34,7 +34,7 @@ fn show(talk: &Talk<'_>, wanted: &Wanted, snapshot: &Snapshot, gap: &str) -> Res
                 let mut lines = rows(&lasting, &description);
                 let mut json = as_json(&description);
                 if let Some(object) = found.first() {
-                    lines.extend(ipc_show_object::living_holders(object));
+                    lines.extend(ipc_show_object::rest_of_segment(object));
                     merge(&mut json, ipc_show_object::judged(object));
                 }
                 let text = format!("{gap}{}", as_text(&lines));

@@ -84,9 +84,13 @@ pub(super) fn holders(one: &Object) -> Rows {
     judged_rows(one, one.holders.iter())
 }
 
-/// The same without processes that are gone, whose numbers other rows show.
-pub(super) fn living_holders(one: &Object) -> Rows {
-    judged_rows(one, one.holders.iter().filter(|holder| holder.command.is_some()))
+/// What a segment does not say of itself. Processes that are gone are left out: other rows show their numbers.
+pub(super) fn rest_of_segment(one: &Object) -> Rows {
+    let mut rows = Rows::from_iter(one.made.map(|made| ("made at", shown(Some(made)))));
+    rows.push(("namespace", one.namespace.clone()));
+    let living = one.holders.iter().filter(|holder| holder.command.is_some());
+    rows.extend(judged_rows(one, living));
+    rows
 }
 
 fn judged_rows<'o>(one: &'o Object, holders: impl Iterator<Item = &'o Holder>) -> Rows {
@@ -118,7 +122,7 @@ fn judged_rows<'o>(one: &'o Object, holders: impl Iterator<Item = &'o Holder>) -
 pub(super) fn judged(one: &Object) -> Value {
     json!({"holders": one.holders_to_json(), "belongs": one.belongs.as_ref().map(Belonging::to_string),
         "state": one.verdict.state.word(), "proof": one.verdict.proof, "namespace": one.namespace,
-        "hidden": one.hidden})
+        "made_time": one.made.map(rfc3339), "hidden": one.hidden})
 }
 
 pub(super) fn absent(wanted: &Wanted) -> shmeld::Error {

@@ -289,6 +289,13 @@ fn show_tells_everything_about_one_object() {
         .expect_code(0)
         .stdout_text();
     let pid = &made["pid"];
+    let listed = shore.objects(&[]);
+    let namespace = |address| {
+        format!(
+            "namespace   {}",
+            at(&listed, address)["namespace"].as_str().unwrap()
+        )
+    };
     for line in [
         "kind        POSIX segment".to_owned(),
         format!("processes   {pid} (python), uid 0: mapped, open; 8.0 KiB"),
@@ -301,6 +308,8 @@ fn show_tells_everything_about_one_object() {
         "kind        System V set of semaphores".to_owned(),
         "kind        System V message queue".to_owned(),
         "kind        memfd".to_owned(),
+        namespace("posix:/peer-frames"),
+        namespace("sysv-msg:#0"),
         "name        peer".to_owned(),
     ] {
         assert!(shown.lines().any(|said| said == line), "no {line:?} in\n{shown}");

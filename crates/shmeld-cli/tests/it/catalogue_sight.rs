@@ -149,7 +149,8 @@ fn a_mount_shows_queues_of_others_with_what_their_modes_hide() {
     let listed = shore.island.with(list).run().expect_code(0).json_lines();
     let queue = at(&listed, "mq:/peer");
     assert_eq!((&queue["mode"], &queue["uid"]), (&"0600".into(), &0.into()));
-    assert_eq!(queue["hidden"], serde_json::json!(["messages", "used"]));
+    let hidden = serde_json::json!(["messages", "used", "holders"]);
+    assert_eq!(queue["hidden"], hidden);
     assert_eq!(listed.last().unwrap()["lists_queues"], true);
     holder.kill();
     shore.finish();

@@ -184,6 +184,8 @@ fn normalised(line: &str) -> String {
             "<rate>"
         } else if word.starts_with("0x") {
             "<address>"
+        } else if word.starts_with("ipc:[") {
+            "<namespace>"
         } else if word.starts_with("/shmeld.") && id.len() == 32 {
             "/shmeld.<id>"
         } else {
