@@ -14,6 +14,7 @@ mod books;
 mod catalogue;
 mod catalogue_channels;
 mod catalogue_clean;
+mod catalogue_doubt;
 mod catalogue_list;
 mod catalogue_sight;
 mod changing;

@@ -169,7 +169,7 @@ impl Unit<'_> {
         };
         Ok(removed_or(
             !swept.is_empty(),
-            "its lease is not free any more, or it is gone",
+            "its lease is not free any more, somebody has its queue open, or it is gone",
         ))
     }
 }

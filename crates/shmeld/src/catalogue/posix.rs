@@ -165,13 +165,17 @@ pub(super) fn of_queue(
         holders.add(&mut object.holders, pid, Role::Notified);
     }
     let gate = gate_of(gates, &file.name, object.owner).filter(|_| view.is_own_queue_device(dev));
-    object.verdict = match gate {
-        Some(gate) => {
-            object.belongs = Some(Belonging::ServerQueue(gate.server.clone()));
-            verdict::of_server_queue(gate.lock, lock, &gate.server.to_string())
-        }
-        None => {
-            object.belongs = Belonging::of_name(Kind::Queue, &file.name, 0);
+    let of_server = gate.map(|gate| {
+        object.belongs = Some(Belonging::ServerQueue(gate.server.clone()));
+        verdict::of_server_queue(gate.lock, lock, &gate.server.to_string())
+    });
+    object.verdict = match of_server {
+        // Who has a dead server's queue open may have taken it for its own: a name is all that it takes.
+        Some(verdict) if verdict.state != State::Stale || object.keepers().next().is_none() => verdict,
+        _ => {
+            if object.belongs.is_none() {
+                object.belongs = Belonging::of_name(Kind::Queue, &file.name, 0);
+            }
             let alone = || probe::is_queue_alone(&file.name, object.identity?);
             let asks = view.look.prove_alone;
             let used = of_use(&object, lock == Lease::Held, asks, view, alone);

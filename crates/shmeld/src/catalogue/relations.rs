@@ -66,6 +66,34 @@ fn channels_with(objects: &[Object], is_wanted: impl Fn(State) -> bool) -> HashM
     found.filter_map(channel).collect()
 }
 
+/// A gate goes with its queue: what keeps that, whatever the gate's own lock says, keeps both.
+pub(super) fn keep_gates_of_queues(objects: &mut [Object]) {
+    let kept = objects
+        .iter()
+        .filter(|object| object.verdict.state != State::Stale);
+    let queues: HashMap<String, Verdict> = kept
+        .filter_map(|object| match &object.belongs {
+            Some(Belonging::ServerQueue(server)) => {
+                let state = object.verdict.state;
+                let proof = format!(
+                    "its lock is free, but its queue {} is {}",
+                    object.place,
+                    state.word()
+                );
+                Some((server.to_string(), Verdict::new(state, proof)))
+            }
+            _ => None,
+        })
+        .collect();
+    for object in objects {
+        if let (Some(Belonging::Gate(server)), State::Stale) = (&object.belongs, object.verdict.state)
+            && let Some(verdict) = queues.get(&server.to_string())
+        {
+            object.verdict = verdict.clone();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::{Holder, Place, Role};
@@ -140,5 +168,24 @@ mod tests {
         let states: Vec<State> = objects.iter().map(|object| object.verdict.state).collect();
         let expected = [State::Live, State::Unknown, State::Stale].map(|state| [state; 2]);
         assert_eq!(states, expected.concat());
+    }
+
+    #[test]
+    fn a_gate_is_stale_only_if_its_queue_is_or_there_is_none() {
+        for (of_queue, expected) in [
+            (State::Live, State::Live),
+            (State::Unknown, State::Unknown),
+            (State::Stale, State::Stale),
+        ] {
+            let mut objects = vec![
+                object(Kind::Segment, "shmeld.a.gate", State::Stale, &[]),
+                object(Kind::Segment, "shmeld.b.gate", State::Stale, &[]),
+                object(Kind::Queue, "a", of_queue, &[]),
+            ];
+            objects[2].belongs = Some(Belonging::ServerQueue(ServerName::new("/a").expect("valid")));
+            keep_gates_of_queues(&mut objects);
+            let states: Vec<State> = objects.iter().map(|object| object.verdict.state).collect();
+            assert_eq!(states, [expected, State::Stale, of_queue]);
+        }
     }
 }

@@ -236,6 +236,7 @@ fn assemble(names: &Names, found: Processes, files: &Files, gates: &Gates, view:
     objects.extend(unnamed::objects(holders, &devices, gates, view));
     objects.sort_by(|one, other| one.place.cmp(&other.place));
     relations::name_servers_of_regions(&mut objects);
+    relations::keep_gates_of_queues(&mut objects);
     relations::keep_channels_together(&mut objects);
     for object in &mut objects {
         object.note_hidden_holders(view.sees_all);

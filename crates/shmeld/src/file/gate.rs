@@ -20,6 +20,8 @@ use crate::{Error, Result, ServerName};
 const GATE_TRIES: u32 = 64;
 /// How long to wait before another try.
 const GATE_NAP: Duration = Duration::from_millis(5);
+/// How often a removal looks at what may be looked at by others.
+const REMOVAL_TRIES: u32 = 20;
 /// Only the owner sends and receives.
 const QUEUE_MODE: u32 = 0o600;
 /// A group, or everybody, may send too. Nobody else ever receives: requests could be stolen.
@@ -42,7 +44,7 @@ impl Gate {
     pub(super) fn take(name: &ServerName, users: Users) -> Result<Self> {
         match Self::try_take(name, users) {
             Err(Error::ForeignOwner { uid: Some(uid), .. }) if users.may_sweep(uid) => {
-                sweep_server(name, users).iter().for_each(Swept::tell);
+                sweep_server(name, users, false).iter().for_each(Swept::tell);
                 Self::try_take(name, users)
             }
             outcome => outcome,
@@ -87,9 +89,8 @@ impl Gate {
     /// Makes the queue anew, replacing what a dead server left, takes the lease that clients look for, and then lets the audience send.
     pub(super) fn make_queue(&self, audience: Option<Audience>) -> Result<MessageQueue> {
         let name = self.name.queue();
-        if let Some(swept) =
-            remove_stale_queue(&self.name, |stat| check_owner("mq_open", name, stat, self.users))?
-        {
+        let check = |stat: &Stat| check_owner("mq_open", name, stat, self.users);
+        if let Some(swept) = remove_stale_queue(&self.name, check, false)? {
             swept.tell();
         }
         let queue = MessageQueue::create_new(name, MESSAGES_MAX, MESSAGE_BYTES_MAX, QUEUE_MODE)?;
@@ -216,8 +217,13 @@ impl Swept {
     }
 }
 
-/// Unlinks a queue that no server holds, if its owner is right. The caller holds the gate.
-fn remove_stale_queue(name: &ServerName, check: impl Fn(&Stat) -> Result<()>) -> Result<Option<Swept>> {
+/// Unlinks a queue that no server holds, if its owner is right. The caller holds the gate. `spares_openers`: not if a process has it open, which
+/// is a client that waits for the next server, or a program that has taken it for its own, as `mq_open` with O_CREAT does.
+fn remove_stale_queue(
+    name: &ServerName,
+    check: impl Fn(&Stat) -> Result<()>,
+    spares_openers: bool,
+) -> Result<Option<Swept>> {
     let queue = match MessageQueue::open(name.queue(), Access::Both) {
         Ok(queue) => queue,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -234,7 +240,15 @@ fn remove_stale_queue(name: &ServerName, check: impl Fn(&Stat) -> Result<()>) ->
     if lease::probe(&queue, Range::WHOLE, Kind::Write, &name.to_string())? == Some(Kind::Read) {
         return Err(Error::AlreadyRunning { name: name.clone() });
     }
-    MessageQueue::unlink(name.queue())?;
+    let unlink = || MessageQueue::unlink(name.queue());
+    match spares_openers.then(|| lease::while_alone(&queue, &name.to_string(), unlink)) {
+        Some(Ok(Some(outcome))) => outcome?,
+        Some(Ok(None)) => {
+            return Err(shmeld_os::Error::new("mq_unlink", name.to_string(), Errno::BUSY).into());
+        }
+        // Its name is wanted; or a kernel without such leases: the gate and the server's own lease have said enough.
+        None | Some(Err(_)) => unlink()?,
+    }
     Ok(Some(Swept {
         what: "queue",
         name: name.queue().clone(),
@@ -242,9 +256,19 @@ fn remove_stale_queue(name: &ServerName, check: impl Fn(&Stat) -> Result<()>) ->
     }))
 }
 
-/// The same as [`sweep`] for one name in /dev/shm: a region, or a gate with its queue. Nothing is removed but what is proven dead now.
+/// The same as [`sweep`] for one name in /dev/shm: a region, or a gate with its queue. Nothing is removed but what is proven dead now. Another
+/// look has a queue open for a moment, so it is tried a few times.
 pub(crate) fn remove_if_dead(name: &[u8]) -> Vec<Swept> {
-    sweep_object(name, None, Users::look(false))
+    let users = Users::look(false);
+    let mut swept = sweep_object(name, None, users);
+    for _ in 1..REMOVAL_TRIES {
+        if !swept.is_empty() {
+            break;
+        }
+        std::thread::sleep(GATE_NAP);
+        swept = sweep_object(name, None, users);
+    }
+    swept
 }
 
 /// Removes what earlier crashes left: regions whose client is dead, and queues and gates of other names whose server is dead. Only our
@@ -279,7 +303,7 @@ fn sweep_object(name: &[u8], own: Option<&ServerName>, users: Users) -> Vec<Swep
     if RegionId::from_name(name).is_some() {
         sweep_region(name, users).into_iter().collect()
     } else if let Some(server) = ServerName::from_gate(name).filter(|server| Some(server) != own) {
-        sweep_server(&server, users)
+        sweep_server(&server, users, true)
     } else {
         Vec::new()
     }
@@ -307,7 +331,7 @@ fn sweep_region(name: &[u8], users: Users) -> Option<Swept> {
 }
 
 /// A gate that can be locked has no server. The lock is held while its queue and itself are removed.
-fn sweep_server(server: &ServerName, users: Users) -> Vec<Swept> {
+fn sweep_server(server: &ServerName, users: Users, spares_openers: bool) -> Vec<Swept> {
     let mut swept = Vec::new();
     let Some(uid) = owner_to_sweep(server.gate(), users) else {
         return swept;
@@ -320,7 +344,7 @@ fn sweep_server(server: &ServerName, users: Users) -> Vec<Swept> {
     if !locked || !is_still_named(&memory, server.gate()).unwrap_or(false) {
         return swept;
     }
-    let Ok(queue) = remove_stale_queue(server, |stat| same_owner(server, stat, uid)) else {
+    let Ok(queue) = remove_stale_queue(server, |stat| same_owner(server, stat, uid), spares_openers) else {
         return swept;
     };
     swept.extend(queue);
