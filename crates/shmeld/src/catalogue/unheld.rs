@@ -24,7 +24,7 @@ const NAP: Duration = Duration::from_millis(5);
 pub(super) const IN_USE: &str = "somebody has it open or mapped by now";
 const USED: &str = "somebody used it meanwhile, or it is another object of that number";
 
-/// Removes it if it is still the same object, still this user's, and nobody has it.
+/// Removes it if it is still the same object, still this user's, nobody has it, and nobody used it meanwhile, as far as the kernel notes that.
 ///
 /// # Errors
 /// What the kernel says.
@@ -59,8 +59,10 @@ fn kept(why: &str) -> shmeld_os::Result<Outcome> {
     Ok(Outcome::Kept(why.to_owned()))
 }
 
+/// And as it was: between the look and the removal a person may have thought about the question for long.
 fn is_same(object: &Object, stat: &fs::Stat) -> bool {
-    object.identity == Some((stat.dev, stat.ino)) && stat.uid == process::effective_uid()
+    let is_as_it_was = object.changed == Some(stat.changed) && object.used == Some(stat.modified);
+    object.identity == Some((stat.dev, stat.ino)) && stat.uid == process::effective_uid() && is_as_it_was
 }
 
 fn remove_file(object: &Object, name: &[u8]) -> shmeld_os::Result<Outcome> {
@@ -91,8 +93,9 @@ fn remove_queue(object: &Object, name: &[u8]) -> shmeld_os::Result<Outcome> {
         Err(error) if error.kind() == ErrorKind::WouldBlock => return kept(IN_USE),
         outcome => outcome?,
     };
-    // A mount can show queues of another namespace.
-    if !is_same(object, &queue.stat()?) {
+    // A mount can show queues of another namespace. Times are whole seconds here.
+    let messages = Some(queue.attributes()?.messages as u64);
+    if !is_same(object, &queue.stat()?) || object.messages != messages {
         return kept(USED);
     }
     remove_alone(&queue, &name.to_string(), &|| {
@@ -156,11 +159,13 @@ fn is_same_sysv(object: &Object, permissions: &Permissions) -> bool {
 fn remove_segment(object: &Object, id: i32) -> shmeld_os::Result<Outcome> {
     let segment = Segment::from_id(id);
     let stat = segment.stat()?;
-    if !is_same_sysv(object, &stat.permissions) || object.changed != Some(stat.change_time) {
-        return kept(USED);
-    }
+    let used = stat.attach_time.max(stat.detach_time);
+    let is_unused = object.used == used && object.changed == Some(stat.change_time);
     if stat.attached > 0 {
         return kept("somebody has it attached by now");
+    }
+    if !is_same_sysv(object, &stat.permissions) || !is_unused {
+        return kept(USED);
     }
     segment.remove().map(|()| Outcome::Removed)
 }

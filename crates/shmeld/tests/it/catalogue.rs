@@ -147,6 +147,25 @@ fn whoever_opens_an_object_after_the_look_keeps_it() {
     );
 }
 
+/// A question can wait for its answer for long. Who came and went meanwhile may have left what there was not before.
+#[test]
+fn whoever_used_an_object_after_the_look_and_let_go_of_it_keeps_it() {
+    let left = Left::new();
+    let snapshot = look();
+    let memory = SharedMemory::open(&left.name, true).expect("there");
+    memory.reserve(8192).expect("room");
+    let queue = MessageQueue::open(&left.name, Access::Send).expect("there");
+    queue.send(b"news", 0, None).expect("room");
+    let attached = left.segment.attach(How::default()).expect("there");
+    drop((memory, queue, attached));
+    let [segment, _, queue, of_sysv, ..] = left.places();
+    for place in [segment, queue, of_sysv] {
+        if snapshot.find(&place).is_some() {
+            assert_kept(&snapshot, &place);
+        }
+    }
+}
+
 /// A name that leads to another object by now is somebody's who came later.
 #[test]
 fn an_object_that_took_the_place_of_another_is_kept() {
