@@ -8,10 +8,11 @@ use std::path::Path;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 
 use super::maps::mapped;
 use super::reason;
-use crate::fs::{FileKind, Stat, entries, open_directory, read_link, stat, stat_path};
+use crate::fs::{Entry, FileKind, Stat, entries, open_directory, read_link, stat, stat_path};
 use crate::posix::shm;
 use crate::{ErrorKind, Result};
 
@@ -76,7 +77,7 @@ pub struct Use {
 pub struct Process {
     /// The user whose rights it has, if it is still there.
     pub uid: Option<u32>,
-    /// What it calls itself: any bytes, at most 15 unless it is a thread of the kernel.
+    /// What it calls itself: any bytes, at most 15 unless it is a thread of the kernel; `?` if that is hidden.
     pub command: Vec<u8>,
     /// Its IPC namespace, if we may know.
     pub ipc_namespace: Option<u64>,
@@ -114,7 +115,7 @@ pub fn look_at_processes(devices: Devices) -> Result<Processes> {
         other_devices: HashSet::new(),
     };
     let mut pids: Vec<u32> = entries(open_directory(Path::new("/proc"))?)?
-        .filter_map(|entry| std::str::from_utf8(&entry.ok()?.name).ok()?.parse().ok())
+        .filter_map(number)
         .collect();
     pids.sort_unstable();
     for pid in pids {
@@ -141,11 +142,24 @@ struct Pass {
 impl Pass {
     fn look_at(&mut self, pid: u32) {
         let before = self.found.uses.len();
+        // In this order: a program opens an object, maps it and closes it, and would be missed on its way the other way round.
         let outcome = self
-            .look_at_maps(pid)
-            .and_then(|()| self.look_at_descriptors(pid));
+            .look_at_descriptors(pid, pid)
+            .and_then(|()| self.look_at_maps(pid, pid));
         match outcome {
             Err(kind) if kind == ErrorKind::PermissionDenied && has_memory(pid) => self.found.hidden += 1,
+            // A program whose first thread has ended goes on in its others; a thread of the kernel has none.
+            Ok(false) => {
+                for thread in threads(pid).filter(|thread| *thread != pid) {
+                    let descriptors = self.look_at_descriptors(pid, thread);
+                    if matches!(
+                        descriptors.and_then(|()| self.look_at_maps(pid, thread)),
+                        Ok(true)
+                    ) {
+                        break;
+                    }
+                }
+            }
             // It ended, or there was nothing to see.
             _ => {}
         }
@@ -154,15 +168,17 @@ impl Pass {
         }
     }
 
-    fn look_at_maps(&mut self, pid: u32) -> Result<(), ErrorKind> {
-        let maps = std::fs::read(format!("/proc/{pid}/maps")).map_err(|error| kind_of(reason(&error)))?;
+    /// Whether it has memory at all.
+    fn look_at_maps(&mut self, pid: u32, thread: u32) -> Result<bool, ErrorKind> {
+        let maps =
+            std::fs::read(format!("/proc/{thread}/maps")).map_err(|error| ErrorKind::of(reason(&error)))?;
         for line in mapped(&maps, &self.found.devices) {
             let identity = (line.dev, line.ino);
             // A name that is gone cannot be asked; the mapping can, by those who may.
             let is_first = line.path.ends_with(b" (deleted)") && !is_sysv(line.path);
             let stat = if is_first && self.without_stat.insert(identity) {
                 stat_path(Path::new(&format!(
-                    "/proc/{pid}/map_files/{:x}-{:x}",
+                    "/proc/{thread}/map_files/{:x}-{:x}",
                     line.start, line.end
                 )))
                 .ok()
@@ -179,11 +195,11 @@ impl Pass {
                 stat,
             });
         }
-        Ok(())
+        Ok(!maps.is_empty())
     }
 
-    fn look_at_descriptors(&mut self, pid: u32) -> Result<(), ErrorKind> {
-        let directory = format!("/proc/{pid}/fd");
+    fn look_at_descriptors(&mut self, pid: u32, thread: u32) -> Result<(), ErrorKind> {
+        let directory = format!("/proc/{thread}/fd");
         let directory = open_directory(Path::new(&directory)).map_err(|error| error.kind())?;
         let mut listed = entries(directory).map_err(|error| error.kind())?;
         while let Some(Ok(entry)) = listed.next() {
@@ -206,7 +222,8 @@ impl Pass {
             if stat.kind != FileKind::File {
                 continue;
             }
-            if self.found.devices.is_ours(stat.dev) || self.is_new_queue_device(pid, &entry.name, stat.dev) {
+            if self.found.devices.is_ours(stat.dev) || self.is_new_queue_device(thread, &entry.name, stat.dev)
+            {
                 self.found.uses.push(Use {
                     pid,
                     how: How::Open,
@@ -251,13 +268,25 @@ fn may_concern_us(path: &[u8]) -> bool {
     is_single || path.starts_with(b"/dev/shm/") || path.starts_with(b"/memfd:")
 }
 
-fn kind_of(errno: Errno) -> ErrorKind {
-    ErrorKind::of(errno)
+/// The numbers of the threads of a process; none if it is gone.
+fn threads(pid: u32) -> impl Iterator<Item = u32> {
+    let directory = open_directory(Path::new(&format!("/proc/{pid}/task")));
+    let listed = directory.and_then(entries).ok();
+    listed.into_iter().flatten().filter_map(number)
 }
 
-/// Whether it is a program that runs: threads of the kernel hold nothing of what is looked for, and neither do the dead.
+/// The name of a directory of /proc that is a number.
+fn number(entry: Result<Entry>) -> Option<u32> {
+    std::str::from_utf8(&entry.ok()?.name).ok()?.parse().ok()
+}
+
+/// Whether it is a program that runs: threads of the kernel hold nothing of what is looked for, and neither do the dead. What may not even be
+/// asked for that (/proc with hidepid=1) may be one.
 fn has_memory(pid: u32) -> bool {
-    std::fs::read(format!("/proc/{pid}/stat")).is_ok_and(|stat| is_running_program(&stat))
+    match std::fs::read(format!("/proc/{pid}/stat")) {
+        Ok(stat) => is_running_program(&stat),
+        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
+    }
 }
 
 /// `PID (COMMAND) STATE PPID PGRP SESSION TTY TPGID FLAGS …`, where the command can have any bytes.
@@ -277,10 +306,16 @@ fn is_running_program(stat: &[u8]) -> bool {
     !matches!(fields.first(), None | Some(&("Z" | "X"))) && flags & KERNEL_THREAD == 0
 }
 
-/// `/proc/PID/comm` and `/proc/PID/status`: who a process is; `None` if there is none of this number.
+/// `kill(pid, 0)`, `/proc/PID/comm` and `/proc/PID/status`: who a process is; `None` if there is none of this number. A /proc that hides
+/// processes of others has nothing of one that is there.
+#[doc(alias = "kill")]
 #[must_use]
 pub fn look_at_process(pid: u32) -> Option<Process> {
-    Path::new(&format!("/proc/{pid}")).exists().then(|| describe(pid))
+    let number = Pid::from_raw(pid.try_into().ok()?)?;
+    match test_kill_process(number) {
+        Err(Errno::SRCH) => None,
+        _ => Some(describe(pid)),
+    }
 }
 
 /// Where this process stands: its IPC namespace, and whether its /proc shows all processes of the machine. It does not in another PID
@@ -296,8 +331,11 @@ pub fn viewpoint() -> (Option<u64>, bool) {
     )
 }
 
+/// For a process that is there and may not be looked at.
+const HIDDEN_COMMAND: &[u8] = b"?";
+
 fn describe(pid: u32) -> Process {
-    let mut command = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    let mut command = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or(HIDDEN_COMMAND.to_vec());
     if command.ends_with(b"\n") {
         command.pop();
     }

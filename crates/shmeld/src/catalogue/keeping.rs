@@ -19,7 +19,7 @@ pub(super) struct UseEvidence<'o> {
     pub(super) sees_all: bool,
     /// It has no users that the kernel knows, only some that did something last: a set or a queue of System V.
     pub(super) is_uncounted: bool,
-    /// Somebody did something who is in a namespace that we do not see.
+    /// Somebody may have done something who is in a namespace that we do not see, or whom nobody asked for.
     pub(super) has_hidden_user: bool,
 }
 
@@ -84,7 +84,9 @@ fn of_last_users(evidence: &UseEvidence<'_>) -> Verdict {
         ));
     }
     if evidence.has_hidden_user {
-        return Verdict::unknown("the kernel does not count who uses it, and hides who used it last");
+        return Verdict::unknown(
+            "the kernel does not count who uses it, and not all who used it last are known",
+        );
     }
     let proof = if evidence.holders.is_empty() {
         "nobody has used it since it was made, and nobody waits for it; the kernel does not count who may"

@@ -59,6 +59,7 @@ pub(super) struct View {
     pub(super) look: Look,
     own_uid: u32,
     sees_all: bool,
+    pub(super) sees_all_processes: bool,
     ipc_namespace: Option<u64>,
     /// The device of the queues of our own namespace, if it is known.
     own_queues: Option<u64>,
@@ -147,6 +148,7 @@ impl Snapshot {
             look,
             own_uid: process::effective_uid(),
             sees_all: sight.sees_all(),
+            sees_all_processes,
             ipc_namespace,
             own_queues: names.own_queues,
             shared_memory: found.devices.shared_memory,

@@ -20,8 +20,12 @@ const ASKED_MAX: u16 = 64;
 pub(super) struct SetDetails {
     /// `None` if its mode hides them, or it is gone.
     pub(super) values: Option<Vec<u32>>,
-    /// Of those that somebody used; 0 for a process that we do not see.
+    /// Of those that somebody used whom we see.
     pub(super) last_pids: Vec<u32>,
+    /// Of how many it is not said: nobody used them, or a process of a namespace that we do not see did.
+    pub(super) without_pid: u64,
+    /// How many were not asked.
+    pub(super) unasked: u64,
     /// How many processes wait, for more or for zero.
     pub(super) waiting: u64,
 }
@@ -32,18 +36,31 @@ pub(super) fn details_of(row: &SysvSetRow) -> SetDetails {
     let Ok(values) = set.values() else {
         return SetDetails::default();
     };
-    let semaphores = u16::try_from(values.len()).unwrap_or(ASKED_MAX);
+    let semaphores = u16::try_from(values.len()).unwrap_or(u16::MAX);
+    let asked = semaphores.min(ASKED_MAX);
     let mut last_pids = Vec::new();
-    for index in 0..semaphores.min(ASKED_MAX) {
-        let pid = set.last_pid(index).unwrap_or_default();
-        if pid != 0 && !last_pids.contains(&pid) {
-            last_pids.push(pid);
+    let mut without_pid = 0;
+    for index in 0..asked {
+        match set.last_pid(index).unwrap_or_default() {
+            0 => without_pid += 1,
+            pid if !last_pids.contains(&pid) => last_pids.push(pid),
+            _ => {}
         }
     }
     SetDetails {
         values: Some(values.into_iter().map(u32::from).collect()),
         last_pids,
-        waiting: waiting(&set, semaphores.min(ASKED_MAX)),
+        without_pid,
+        unasked: u64::from(semaphores - asked),
+        waiting: waiting(&set, asked),
+    }
+}
+
+impl SetDetails {
+    /// Whether somebody may have used the set who is not known. Where all processes are seen, a semaphore without a last user has none.
+    fn has_hidden_user(&self, was_used: bool, sees_all_processes: bool) -> bool {
+        let is_hidden = self.last_pids.is_empty() || !sees_all_processes && self.without_pid > 0;
+        self.values.is_none() || was_used && (is_hidden || self.unasked > 0)
     }
 }
 
@@ -127,7 +144,7 @@ pub(super) fn of_set(
         None => keeping::of_use(&UseEvidence {
             is_uncounted: true,
             waiting: details.waiting,
-            has_hidden_user: details.values.is_none() || (was_used && details.last_pids.is_empty()),
+            has_hidden_user: details.has_hidden_user(was_used, view.sees_all_processes),
             ..view.evidence(&object.holders)
         }),
     };
@@ -151,4 +168,37 @@ pub(super) fn of_queue(row: &SysvQueueRow, holders: &mut Holders, view: &View) -
         ..view.evidence(&object.holders)
     });
     object
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn users_of_a_set_are_known_only_if_each_semaphore_says_who_used_it() {
+        let details = SetDetails {
+            values: Some(vec![0; 2]),
+            last_pids: vec![7],
+            without_pid: 1,
+            unasked: 0,
+            waiting: 0,
+        };
+        assert!(!details.has_hidden_user(true, true));
+        assert!(details.has_hidden_user(true, false), "one in another container");
+        assert!(!details.has_hidden_user(false, false), "nobody used any");
+        let many = SetDetails {
+            unasked: 1,
+            ..details.clone()
+        };
+        assert!(many.has_hidden_user(true, true) && !many.has_hidden_user(false, true));
+        let without_users = SetDetails {
+            last_pids: Vec::new(),
+            ..details
+        };
+        assert!(without_users.has_hidden_user(true, true));
+        assert!(
+            SetDetails::default().has_hidden_user(false, true),
+            "its mode hides all"
+        );
+    }
 }
