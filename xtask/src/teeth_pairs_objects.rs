@@ -185,8 +185,8 @@ pub const OF_OBJECTS: &[Pair] = &[
         package: "shmeld",
         test: "it::catalogue::a_board_that_a_poster_takes_over_after_the_look_is_kept",
         file: "crates/shmeld/src/board/remains.rs",
-        sound: "set.inside() > 0 ||",
-        broken: "set.inside() > 1_000 ||",
+        sound: "|| values.inside > 0 {",
+        broken: "|| values.inside > 1_000 {",
     },
     Pair {
         protection: "a channel that somebody has a part of stays",

@@ -6,10 +6,12 @@ use shmeld_os::sysv::{How, Key};
 use shmeld_os::users::is_own_uid;
 
 use super::layout::{HEADER_BYTES, message_bytes};
-use super::segment::{find, unless_gone};
+use super::segment::{find, remove_stale};
 use super::set::Set;
 use super::standing::{State, Values};
 use crate::Result;
+use crate::file::Interrupt;
+use crate::patience::Patience;
 
 /// What five values say to somebody who has nothing to do with the board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,22 +20,23 @@ pub(crate) struct Standing {
     pub(crate) has_poster: bool,
     /// How many readers are inside.
     pub(crate) inside: u64,
+    /// It holds nothing but a poster's mark: there was no message yet, or there is none any more.
+    pub(crate) is_bare: bool,
 }
 
 impl Standing {
-    /// Of the five values of a set; others are no board's. `was_operated`: somebody has operated on it. If nobody has, a poster is about to.
-    pub(crate) fn from_values(values: &[u32], was_operated: bool) -> Option<Self> {
+    /// Of the five values of a set; others are no board's. Neither are those of a set that nobody has operated on, which may be a poster's that is
+    /// about to, and many another program's.
+    pub(crate) fn from_values(values: &[u32]) -> Option<Self> {
         let values: Option<Vec<u16>> = values.iter().map(|value| u16::try_from(*value).ok()).collect();
-        Some(match State::of(Values::from_all(&values?)?, was_operated)? {
-            State::New => Self {
-                has_poster: true,
-                inside: 0,
-            },
-            State::Board(values) => Self {
+        match State::of(Values::from_all(&values?)?, true)? {
+            State::New => None,
+            State::Board(values) => Some(Self {
                 has_poster: values.poster > 0 || values.open > 0,
                 inside: u64::from(values.inside),
-            },
-        })
+                is_bare: values.is_bare(),
+            }),
+        }
     }
 }
 
@@ -87,13 +90,26 @@ fn claim(set: &Set) -> Result<bool> {
 }
 
 fn remove_claimed(set: &Set, key: Key) -> Result<bool> {
-    let Some((segment, stat)) = find(key, is_own_uid)? else {
+    let Some(State::Board(values)) = set.state()? else {
         return Ok(false);
     };
-    if stat.attached > 0 || set.is_awaited() || set.inside() > 0 || !is_message(&segment)? {
+    if set.is_awaited() || values.inside > 0 {
         return Ok(false);
     }
-    unless_gone(segment.remove())?;
+    // Another user's is none of ours, and in nobody's way.
+    let segment = match find(key, is_own_uid) {
+        Err(crate::Error::Board(_)) => None,
+        outcome => outcome?,
+    };
+    match segment {
+        // As the next poster would.
+        Some(_) => match remove_stale(key, &Patience::new(None, Interrupt::default())) {
+            Err(crate::Error::Board(_)) => return Ok(false),
+            outcome => outcome?,
+        },
+        None if Values { poster: 0, ..values }.is_bare() => {}
+        None => return Ok(false),
+    }
     set.remove()?;
     Ok(true)
 }
@@ -106,15 +122,15 @@ mod tests {
     fn values_of_a_board_say_whether_somebody_has_it() {
         let mark = u32::from(super::super::standing::MARK);
         let standing = |values: &[u32]| {
-            Standing::from_values(values, true).map(|found| (found.has_poster, found.inside))
+            Standing::from_values(values).map(|found| (found.has_poster, found.inside, found.is_bare))
         };
-        assert_eq!(standing(&[0, 0, 0, 9, mark + 9]), Some((false, 0)));
-        assert_eq!(standing(&[0, 0, 2, 0, mark]), Some((false, 2)));
-        assert_eq!(standing(&[1, 0, 0, 0, mark]), Some((true, 0)));
-        assert_eq!(standing(&[0, 1, 0, 0, mark]), Some((true, 0)));
+        assert_eq!(standing(&[0, 0, 0, 9, mark + 9]), Some((false, 0, false)));
+        assert_eq!(standing(&[0, 0, 2, 0, mark]), Some((false, 2, false)));
+        assert_eq!(standing(&[1, 0, 0, 0, mark]), Some((true, 0, false)));
+        assert_eq!(standing(&[0, 1, 0, 0, mark]), Some((true, 0, false)));
         assert_eq!(standing(&[0, 0, 0, 9, mark - 1]), None);
         assert_eq!(standing(&[0; 5]), None);
-        assert!(Standing::from_values(&[0; 5], false).is_some_and(|new| new.has_poster));
+        assert_eq!(standing(&[0, 0, 0, 0, mark]), Some((false, 0, true)));
         assert_eq!((standing(&[0; 4]), standing(&[0, 0, 0, 0, 70_000])), (None, None));
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn make(key: Key, bytes: usize, patience: &Patience) -> Result<Segmen
 
 /// Removes what is there under the key, if a poster of our user made it and nobody has it attached. What another program left may be all that
 /// there is of its work: only its user can know that nobody wants it.
-fn remove_stale(key: Key, patience: &Patience) -> Result<()> {
+pub(super) fn remove_stale(key: Key, patience: &Patience) -> Result<()> {
     let end = Instant::now() + LINGER;
     loop {
         let Some((segment, stat)) = find(key, is_own_uid)? else {

@@ -38,6 +38,15 @@ impl Values {
         self.poster > 0 && (self.open > 0) == is_open && self.done >= MARK
     }
 
+    /// Whether there is nothing but the mark: so a poster leaves it that dies before its message is there, or after it is gone.
+    pub(super) fn is_bare(self) -> bool {
+        let bare = Self {
+            done: MARK,
+            ..Self::default()
+        };
+        self == bare
+    }
+
     /// For messages.
     pub(super) fn to_all(self) -> [u16; 5] {
         [self.poster, self.open, self.inside, self.arrived, self.done]

@@ -1,4 +1,4 @@
-//! Message boards among the System V objects: five semaphores and a segment under one key, made by one user.
+//! Message boards among the System V objects: five semaphores and a segment under one key, made by one user; or the semaphores alone.
 
 use std::collections::HashMap;
 
@@ -28,7 +28,7 @@ impl Boards {
         for (set, details) in sets {
             let key = set.permissions.key;
             let values = details.values.as_deref().unwrap_or_default();
-            let standing = remains::Standing::from_values(values, set.operate_time.is_some());
+            let standing = remains::Standing::from_values(values);
             let Some(values) = standing.filter(|_| !key.is_private()) else {
                 continue;
             };
@@ -36,22 +36,26 @@ impl Boards {
                 segment.permissions.key == key
                     && segment.permissions.creator_uid == set.permissions.creator_uid
             };
-            let Some(segment) = segments.iter().find(is_its) else {
+            let segment = segments.iter().find(is_its);
+            if segment.is_none() && !values.is_bare {
                 continue;
-            };
+            }
             let mut evidence = BoardEvidence {
                 has_poster: values.has_poster,
                 inside: values.inside,
                 waiting: details.waiting,
-                attached: segment.attached,
-                has_message: false,
+                attached: segment.map_or(0, |segment| segment.attached),
+                is_as_left: false,
             };
             if !evidence.has_poster && evidence.inside + evidence.waiting + evidence.attached == 0 {
-                evidence.has_message = has_message(segment.id);
+                evidence.is_as_left = segment.is_none_or(|segment| {
+                    values.is_bare && segment.resident_bytes + segment.swapped_bytes == 0
+                        || has_message(segment.id)
+                });
             }
             boards.evidence.insert(key, evidence);
             boards.sets.insert(set.id, key);
-            boards.segments.insert(segment.id, key);
+            boards.segments.extend(segment.map(|segment| (segment.id, key)));
         }
         boards
     }
@@ -129,7 +133,7 @@ mod tests {
         let sets = [
             set(1, 0x10, 5, &[0, 0, 0, 3, 0x5345]),
             set(2, 0x11, 5, &[0; 4]),
-            set(3, 0x12, 5, &[0, 0, 0, 0, 0x5342]),
+            set(3, 0x12, 5, &[0, 0, 0, 1, 0x5342]),
             set(4, 0, 5, &[0, 0, 0, 0, 0x5342]),
             set(5, 0x13, 5, &[1, 1, 0, 0, 0x5342]),
         ];
@@ -149,16 +153,26 @@ mod tests {
         let found: Vec<i32> = (7..=11).filter(|id| boards.of_segment(*id).is_some()).collect();
         assert_eq!(found, [7, 11]);
         let (key, evidence) = boards.of_set(1).expect("a board");
-        assert!(key == Key::new(0x10) && evidence.has_message && !evidence.has_poster);
+        assert!(key == Key::new(0x10) && evidence.is_as_left && !evidence.has_poster);
         let (_, evidence) = boards.of_segment(11).expect("a board");
-        assert!(evidence.has_poster && !evidence.has_message);
+        assert!(evidence.has_poster && !evidence.is_as_left);
     }
 
     #[test]
-    fn a_set_that_nobody_operated_on_is_a_posters_that_has_not_come_further() {
-        let (mut row, details) = set(1, 0x10, 5, &[0; 5]);
-        row.operate_time = None;
-        let boards = Boards::find(&[(row, details)], &[segment(7, 0x10, 5)], |_| true);
-        assert!(boards.of_set(1).is_some_and(|(_, evidence)| evidence.has_poster));
+    fn a_marked_set_is_a_board_without_a_message_only_if_there_is_nothing_but_the_mark() {
+        let of = |values: &[u32], segments: &[SysvSegmentRow]| {
+            let boards = Boards::find(&[set(1, 0x10, 5, values)], segments, |_| false);
+            boards.of_set(1).map(|(_, evidence)| evidence.is_as_left)
+        };
+        let untouched = &[segment(7, 0x10, 5)];
+        let mut touched = segment(7, 0x10, 5);
+        touched.resident_bytes = 4096;
+        let (bare, counted) = ([0, 0, 0, 0, 0x5342], [0, 0, 0, 1, 0x5342]);
+        assert_eq!((of(&bare, &[]), of(&counted, &[])), (Some(true), None));
+        assert_eq!(
+            (of(&bare, untouched), of(&counted, untouched)),
+            (Some(true), Some(false))
+        );
+        assert_eq!(of(&bare, &[touched]), Some(false));
     }
 }

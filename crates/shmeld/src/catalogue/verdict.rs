@@ -141,8 +141,8 @@ pub(super) struct BoardEvidence {
     pub(super) inside: u64,
     pub(super) waiting: u64,
     pub(super) attached: u64,
-    /// The segment begins as a board's does.
-    pub(super) has_message: bool,
+    /// The segment begins as a board's does; or, beside a poster's mark and nothing else, it was never touched, or there is none.
+    pub(super) is_as_left: bool,
 }
 
 pub(super) fn of_board(evidence: BoardEvidence) -> Verdict {
@@ -162,7 +162,7 @@ pub(super) fn of_board(evidence: BoardEvidence) -> Verdict {
             "its poster is dead, but readers are there: {inside} inside, {waiting} waiting, {attached} attached to the segment"
         );
         Verdict::new(State::Live, proof)
-    } else if evidence.has_message {
+    } else if evidence.is_as_left {
         let proof = "its poster is dead: the kernel took its token (POSTER) back; nobody is inside, waits or is attached";
         Verdict::new(State::Stale, proof)
     } else {
@@ -235,7 +235,7 @@ mod tests {
             inside: 0,
             waiting: 0,
             attached: 0,
-            has_message: true,
+            is_as_left: true,
         };
         assert_eq!(of_board(dead).state, State::Stale);
         for alive in [
@@ -250,7 +250,7 @@ mod tests {
             assert_eq!(of_board(alive).state, State::Live);
         }
         let other = BoardEvidence {
-            has_message: false,
+            is_as_left: false,
             ..dead
         };
         assert_eq!(of_board(other).state, State::Unknown);

@@ -206,6 +206,9 @@ fn a_set_that_somebody_waits_for_is_live() {
     thread.join().expect("thread").expect("taken");
 }
 
+/// A poster's mark: "SB".
+const MARK: u16 = 0x5342;
+
 /// What a poster leaves that is killed: `docs/PROTOCOL.md`, section 8. Removed at the end of the test.
 struct DeadBoard {
     set: SemaphoreSet,
@@ -221,8 +224,7 @@ impl Drop for DeadBoard {
 
 fn dead_board(key: Key) -> DeadBoard {
     let set = SemaphoreSet::create_new(key, 5, 0o600).expect("a set");
-    // A poster's mark: "SB".
-    set.operate(&[Operation::add(3, 1), Operation::add(4, 0x5342)], None)
+    set.operate(&[Operation::add(3, 1), Operation::add(4, MARK)], None)
         .expect("a reader had arrived");
     let segment = Segment::create_new(key, 4096, 0o600).expect("a segment");
     let address = format!("sysv:#{}", segment.id()).parse().expect("an address");
@@ -411,4 +413,67 @@ fn a_channel_of_which_something_was_replaced_after_the_look_is_kept() {
         assert_eq!(state, State::Unheld, "{}", files[replaced]);
         assert!(files.iter().all(|file| SharedMemory::stat_name(file).is_ok()));
     }
+}
+
+/// A poster that is killed before it has written its message, or after it has removed it, leaves less than a board.
+#[test]
+fn set_of_a_dead_poster_is_stale_without_a_message_too() {
+    let key = Key::new(0x2200_0000 | process::pid());
+    let marked = || {
+        let set = SemaphoreSet::create_new(key, 5, 0o600).expect("a set");
+        set.operate(&[Operation::add(4, MARK)], None).expect("marked");
+        set
+    };
+    let set = marked();
+    let place = Place::Numbered(Kind::SysvSet, set.id());
+    let snapshot = look();
+    let object = snapshot.find(&place).expect("there");
+    assert_eq!(object.verdict.state, State::Stale, "{}", object.verdict.proof);
+    set.operate(&[Operation::add(0, 1).undone()], None)
+        .expect("the next poster comes");
+    assert_kept(&snapshot, &place);
+    set.operate(&[Operation::take(0, 1).undone()], None)
+        .expect("and goes");
+    assert_eq!(remove(&snapshot, &place), Outcome::Removed);
+    assert!(set.stat().is_err());
+
+    // Its segment has got no message.
+    let board = DeadBoard {
+        set: marked(),
+        segment: Segment::create_new(key, 4096, 0o600).expect("a segment"),
+    };
+    let place = Place::Numbered(Kind::SysvSet, board.set.id());
+    let snapshot = look();
+    let attached = board.segment.attach(How::default()).expect("there");
+    assert_kept(&snapshot, &place);
+    drop(attached);
+    assert_eq!(remove(&snapshot, &place), Outcome::Removed);
+    assert!(board.set.stat().is_err() && board.segment.stat().is_err());
+}
+
+/// Without a message nothing but a poster's mark alone says that a set is one's.
+#[test]
+fn set_that_counts_as_high_as_the_mark_is_no_board_without_a_message() {
+    let key = Key::new(0x2300_0000 | process::pid());
+    let board = DeadBoard {
+        set: SemaphoreSet::create_new(key, 5, 0o600).expect("a set"),
+        segment: Segment::create_new(key, 4096, 0o600).expect("a segment"),
+    };
+    let state = || {
+        let snapshot = look();
+        let places = [
+            Place::Numbered(Kind::SysvSet, board.set.id()),
+            Place::Numbered(Kind::SysvSegment, board.segment.id()),
+        ];
+        places.map(|place| snapshot.find(&place).map(|object| object.verdict.state))
+    };
+    // Nobody has operated on it: many a program begins so.
+    assert_eq!(state(), [Some(State::Unheld); 2]);
+    board
+        .set
+        .operate(&[Operation::add(4, MARK + 1)], None)
+        .expect("there");
+    assert_eq!(state()[1], Some(State::Unknown));
+    board.segment.remove().expect("there");
+    assert_eq!(state(), [Some(State::Unknown), None]);
 }
