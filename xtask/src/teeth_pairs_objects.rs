@@ -191,7 +191,7 @@ pub const OF_OBJECTS: &[Pair] = &[
     Pair {
         protection: "a channel that somebody has a part of stays",
         package: "shmeld",
-        test: "it::catalogue::a_channel_that_somebody_comes_to_after_the_look_is_kept",
+        test: "it::catalogue_channels::a_channel_that_somebody_comes_to_after_the_look_is_kept",
         file: "crates/shmeld/src/catalogue/channels.rs",
         sound: "alone_with(&remains.files(), &label,",
         broken: "alone_with(&remains.files()[..1], &label,",
@@ -199,7 +199,7 @@ pub const OF_OBJECTS: &[Pair] = &[
     Pair {
         protection: "what was replaced is no part of a channel",
         package: "shmeld",
-        test: "it::catalogue::a_channel_of_which_something_was_replaced_after_the_look_is_kept",
+        test: "it::catalogue_channels::a_channel_of_which_something_was_replaced_after_the_look_is_kept",
         file: "crates/shmeld/src/image/remains.rs",
         sound: "Mark::read(semaphore) == Some(mark);",
         broken: "Mark::read(semaphore).is_some() && mark == mark;",

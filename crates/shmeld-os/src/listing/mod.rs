@@ -6,16 +6,18 @@
 //! | `files` | what is in `/dev/shm`: [`shared_memory_files`] |
 //! | `queues` | POSIX message queues, mounted or not: [`QueueDirectory`] |
 //! | `sysv_tables` | System V objects of all users: [`sysv_segments`], [`sysv_sets`], [`sysv_queues`] |
-//! | `processes`, `maps` | who has what open or mapped, by one pass over /proc: [`look_at_processes`] |
+//! | `process`, `processes`, `maps` | who has what open or mapped, by one pass over /proc: [`look_at_processes`] |
 
 mod files;
 mod maps;
+mod process;
 mod processes;
 mod queues;
 mod sysv_tables;
 
 pub use files::{SharedMemoryFile, shared_memory_files};
-pub use processes::{Devices, How, Process, Processes, Use, look_at_process, look_at_processes, viewpoint};
+pub use process::{Process, look_at_process, viewpoint};
+pub use processes::{Devices, How, Processes, Use, look_at_processes};
 pub use queues::{QueueDetails, QueueDirectory, QueueFile, queue_of_name};
 pub use sysv_tables::{SysvQueueRow, SysvSegmentRow, SysvSetRow, sysv_queues, sysv_segments, sysv_sets};
 

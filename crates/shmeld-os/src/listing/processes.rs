@@ -7,12 +7,11 @@ use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rustix::fs::{MemfdFlags, memfd_create};
-use rustix::io::Errno;
-use rustix::process::{Pid, test_kill_process};
 
 use super::maps::mapped;
+use super::process::{Process, describe, has_memory, number, threads};
 use super::reason;
-use crate::fs::{Entry, FileKind, Stat, entries, open_directory, read_link, stat, stat_path};
+use crate::fs::{FileKind, Stat, entries, open_directory, read_link, stat, stat_path};
 use crate::posix::shm;
 use crate::{ErrorKind, Result};
 
@@ -72,17 +71,6 @@ pub struct Use {
     pub stat: Option<Stat>,
 }
 
-/// A process that holds something.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Process {
-    /// The user whose rights it has, if it is still there.
-    pub uid: Option<u32>,
-    /// What it calls itself: any bytes, at most 15 unless it is a thread of the kernel; `?` if that is hidden.
-    pub command: Vec<u8>,
-    /// Its IPC namespace, if we may know.
-    pub ipc_namespace: Option<u64>,
-}
-
 /// What a pass has found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Processes {
@@ -122,13 +110,6 @@ pub fn look_at_processes(devices: Devices) -> Result<Processes> {
         pass.look_at(pid);
     }
     Ok(pass.found)
-}
-
-/// The namespace that a process is in, as `/proc/PID/ns/KIND` shows it (`ipc:[4026531839]`); `self` is a process too.
-pub(super) fn namespace(pid: &str, kind: &str) -> Option<u64> {
-    let link = rustix::fs::readlink(format!("/proc/{pid}/ns/{kind}"), Vec::new()).ok()?;
-    let text = link.to_str().ok()?;
-    text.split_once('[')?.1.strip_suffix(']')?.parse().ok()
 }
 
 struct Pass {
@@ -268,104 +249,11 @@ fn may_concern_us(path: &[u8]) -> bool {
     is_single || path.starts_with(b"/dev/shm/") || path.starts_with(b"/memfd:")
 }
 
-/// The numbers of the threads of a process; none if it is gone.
-fn threads(pid: u32) -> impl Iterator<Item = u32> {
-    let directory = open_directory(Path::new(&format!("/proc/{pid}/task")));
-    let listed = directory.and_then(entries).ok();
-    listed.into_iter().flatten().filter_map(number)
-}
-
-/// The name of a directory of /proc that is a number.
-fn number(entry: Result<Entry>) -> Option<u32> {
-    std::str::from_utf8(&entry.ok()?.name).ok()?.parse().ok()
-}
-
-/// Whether it is a program that runs: threads of the kernel hold nothing of what is looked for, and neither do the dead. What may not even be
-/// asked for that (/proc with hidepid=1) may be one.
-fn has_memory(pid: u32) -> bool {
-    match std::fs::read(format!("/proc/{pid}/stat")) {
-        Ok(stat) => is_running_program(&stat),
-        Err(error) => error.kind() == std::io::ErrorKind::PermissionDenied,
-    }
-}
-
-/// `PID (COMMAND) STATE PPID PGRP SESSION TTY TPGID FLAGS …`, where the command can have any bytes.
-fn is_running_program(stat: &[u8]) -> bool {
-    /// `PF_KTHREAD` of the kernel.
-    const KERNEL_THREAD: u64 = 0x0020_0000;
-    const FLAGS_FIELD: usize = 6;
-    let Some(end) = stat.iter().rposition(|byte| *byte == b')') else {
-        return false;
-    };
-    let rest = String::from_utf8_lossy(&stat[end + 1..]);
-    let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
-    let flags: u64 = fields
-        .get(FLAGS_FIELD)
-        .and_then(|flags| flags.parse().ok())
-        .unwrap_or_default();
-    !matches!(fields.first(), None | Some(&("Z" | "X"))) && flags & KERNEL_THREAD == 0
-}
-
-/// `kill(pid, 0)`, `/proc/PID/comm` and `/proc/PID/status`: who a process is; `None` if there is none of this number. A /proc that hides
-/// processes of others has nothing of one that is there.
-#[doc(alias = "kill")]
-#[must_use]
-pub fn look_at_process(pid: u32) -> Option<Process> {
-    let number = Pid::from_raw(pid.try_into().ok()?)?;
-    match test_kill_process(number) {
-        Err(Errno::SRCH) => None,
-        _ => Some(describe(pid)),
-    }
-}
-
-/// Where this process stands: its IPC namespace, and whether its /proc shows all processes of the machine. It does not in another PID
-/// namespace than the first one, or where it is mounted to hide those of others.
-#[must_use]
-pub fn viewpoint() -> (Option<u64>, bool) {
-    /// `PROC_PID_INIT_INO` of the kernel.
-    const FIRST_PID_NAMESPACE: u64 = 0xefff_fffc;
-    let is_first = namespace("self", "pid") == Some(FIRST_PID_NAMESPACE);
-    (
-        namespace("self", "ipc"),
-        is_first && Path::new("/proc/1").exists(),
-    )
-}
-
-/// For a process that is there and may not be looked at.
-const HIDDEN_COMMAND: &[u8] = b"?";
-
-fn describe(pid: u32) -> Process {
-    let mut command = std::fs::read(format!("/proc/{pid}/comm")).unwrap_or(HIDDEN_COMMAND.to_vec());
-    if command.ends_with(b"\n") {
-        command.pop();
-    }
-    let status = std::fs::read(format!("/proc/{pid}/status")).unwrap_or_default();
-    Process {
-        uid: effective_uid(&String::from_utf8_lossy(&status)),
-        command,
-        ipc_namespace: namespace(&pid.to_string(), "ipc"),
-    }
-}
-
-/// `Uid: REAL EFFECTIVE SAVED FILESYSTEM`.
-fn effective_uid(status: &str) -> Option<u32> {
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    line.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::process::namespace;
     use super::*;
     use crate::process;
-
-    #[test]
-    fn threads_of_the_kernel_and_the_dead_hide_nothing() {
-        assert!(is_running_program(b"7 (a) b) S 1 7 7 0 -1 4194560 1 2"));
-        assert!(!is_running_program(b"7 (kthreadd) S 0 0 0 0 -1 2129984 0"));
-        assert!(!is_running_program(b"7 (gone) Z 1 7 7 0 -1 4194560 1 2"));
-        assert!(!is_running_program(b"7 (cut"));
-        assert!(!is_running_program(b""));
-    }
 
     #[test]
     fn only_names_that_shared_memory_can_have_are_looked_at() {
@@ -382,12 +270,6 @@ mod tests {
         ] {
             assert!(!may_concern_us(path.as_bytes()), "{path}");
         }
-    }
-
-    #[test]
-    fn the_effective_user_is_the_second_number() {
-        assert_eq!(effective_uid("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5"), Some(2));
-        assert_eq!(effective_uid("Name:\tx"), None);
     }
 
     #[test]

@@ -4,9 +4,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use shmeld::catalogue::{Kind, Look, Object, Outcome, Place, Scope, Snapshot, State, Unit};
-use shmeld_os::lease::{self, Kind as Lock, Range};
-use shmeld_os::mapping::Mapping;
-use shmeld_os::posix::kernel_semaphore::KernelSemaphore;
 use shmeld_os::posix::mqueue::{Access, MessageQueue};
 use shmeld_os::posix::semaphore::NamedSemaphore;
 use shmeld_os::posix::shm::SharedMemory;
@@ -72,11 +69,11 @@ impl Drop for Left {
     }
 }
 
-fn look() -> Snapshot {
+pub fn look() -> Snapshot {
     Snapshot::take(Look { prove_alone: true })
 }
 
-fn remove<'s>(snapshot: &'s Snapshot, place: &Place) -> Outcome {
+pub fn remove<'s>(snapshot: &'s Snapshot, place: &Place) -> Outcome {
     let scope = Scope::new(process::effective_uid(), true, Duration::ZERO);
     let is_it = |unit: &Unit<'s>| unit.objects.iter().any(|object| object.place == *place);
     let unit = snapshot.units(&scope).into_iter().find(is_it);
@@ -86,7 +83,7 @@ fn remove<'s>(snapshot: &'s Snapshot, place: &Place) -> Outcome {
 }
 
 #[track_caller]
-fn assert_kept(snapshot: &Snapshot, place: &Place) {
+pub fn assert_kept(snapshot: &Snapshot, place: &Place) {
     let outcome = remove(snapshot, place);
     assert!(matches!(outcome, Outcome::Kept(_)), "{place}: {outcome:?}");
 }
@@ -328,90 +325,6 @@ fn the_queue_of_a_dead_doctor_is_stale_and_goes() {
         assert_eq!(remove(&after, &place), Outcome::Removed);
     } else {
         MessageQueue::unlink(&name).expect("there");
-    }
-}
-
-/// What a requester of images leaves that is killed: `docs/PROTOCOL.md`, section 9. Removed at the end of the test.
-struct DeadChannel(String);
-
-impl DeadChannel {
-    fn new(what: &str) -> Self {
-        let channel = Self(format!("shmeld-{what}-{}", process::pid()));
-        let made = |kind| SharedMemory::create_new(&channel.file("SEG_", kind), 0o600).expect("free");
-        let numbers = ["_HEAD", "_DATA"].map(|kind| made(kind).stat().expect("open").ino);
-        let mut note = [0; 16];
-        note[8..12].copy_from_slice(&numbers[0].to_le_bytes()[..4]);
-        note[12..].copy_from_slice(&numbers[1].to_le_bytes()[..4]);
-        for kind in ["_RES", "_REQ"] {
-            KernelSemaphore::create_noted(&channel.file("sem.SEM_", kind), 0o600, 0, note).expect("free");
-        }
-        channel
-    }
-
-    fn file(&self, prefix: &str, suffix: &str) -> ObjectName {
-        ObjectName::new(&format!("{prefix}{}{suffix}", self.0)).expect("valid")
-    }
-
-    fn files(&self) -> [ObjectName; 4] {
-        let head_and_data = ["_HEAD", "_DATA"].map(|kind| self.file("SEG_", kind));
-        let [head, data] = head_and_data;
-        let [answer, request] = ["_RES", "_REQ"].map(|kind| self.file("sem.SEM_", kind));
-        [head, data, answer, request]
-    }
-
-    fn head(&self) -> Place {
-        Place::Named(Kind::Segment, self.file("SEG_", "_HEAD").as_str().into())
-    }
-}
-
-impl Drop for DeadChannel {
-    fn drop(&mut self) {
-        for file in self.files() {
-            let _ = SharedMemory::unlink(&file);
-        }
-    }
-}
-
-/// Whichever of the four somebody opens, leases or replaces: all four are kept.
-#[test]
-fn a_channel_that_somebody_comes_to_after_the_look_is_kept() {
-    let channel = DeadChannel::new("came");
-    let (head, files) = (channel.head(), channel.files());
-    let snapshot = look();
-    let object = snapshot.find(&head).expect("there");
-    assert_eq!(object.verdict.state, State::Stale, "{}", object.verdict.proof);
-    for file in &files {
-        let opened = SharedMemory::open(file, true).expect("there");
-        assert_kept(&snapshot, &head);
-        assert!(lease::try_take(&opened, Range::byte(0), Lock::Write, "object").expect("open"));
-        let mapping = Mapping::read_only(&opened, 8, "object").expect("open");
-        drop(opened);
-        assert_kept(&snapshot, &head);
-        drop(mapping);
-    }
-    let there = |file: &ObjectName| SharedMemory::stat_name(file).is_ok();
-    assert!(files.iter().all(there));
-    assert_eq!(remove(&snapshot, &head), Outcome::Removed);
-    assert!(!files.iter().any(there));
-}
-
-/// The names lead to something that is not proven to be ours.
-#[test]
-fn a_channel_of_which_something_was_replaced_after_the_look_is_kept() {
-    for replaced in 0..4 {
-        let channel = DeadChannel::new("anew");
-        let (head, files) = (channel.head(), channel.files());
-        let snapshot = look();
-        // The number of what is removed first may be given to what is made next.
-        let other = SharedMemory::create_unnamed().expect("room");
-        other.write_at(&[0; 32], 0).expect("room");
-        SharedMemory::unlink(&files[replaced]).expect("ours");
-        other.publish(&files[replaced]).expect("free");
-        drop(other);
-        assert_kept(&snapshot, &head);
-        let state = look().find(&head).expect("there").verdict.state;
-        assert_eq!(state, State::Unheld, "{}", files[replaced]);
-        assert!(files.iter().all(|file| SharedMemory::stat_name(file).is_ok()));
     }
 }
 

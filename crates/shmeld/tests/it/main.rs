@@ -3,6 +3,7 @@
 
 mod caller;
 mod catalogue;
+mod catalogue_channels;
 mod document;
 mod endings;
 mod faults;
