@@ -142,6 +142,23 @@ pub fn logind_removes_objects() -> Option<bool> {
     runs.then(|| removes_objects(&logind_files(Path::new("/"))))
 }
 
+/// Whether logind keeps a user as one who is always there (`loginctl enable-linger`): then it removes nothing of that user. Users are looked
+/// up in /etc/passwd only.
+#[must_use]
+pub fn lingers(uid: u32) -> bool {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    name_of(uid, &users).is_some_and(|name| Path::new("/var/lib/systemd/linger").join(name).exists())
+}
+
+/// A line is `NAME:PASSWORD:UID:...`.
+fn name_of(uid: u32, users: &str) -> Option<&str> {
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })
+}
+
 /// The texts in the order in which they count: the main file, then additions by name; of one name the one of `/etc` counts.
 fn logind_files(root: &Path) -> Vec<String> {
     const PLACES: [&str; 4] = [
@@ -243,6 +260,13 @@ mod tests {
             "[Login]\nRemoveIPC=no\n",
             "[Other]\nRemoveIPC=no\n[Login]\nRemoveIPC=\n"
         ]));
+    }
+
+    #[test]
+    fn a_user_is_found_by_the_number() {
+        let users =
+            "root:x:0:0:root:/root:/bin/sh\nbroken\n:x:7:7::/:\nann:x:1000:1000:Ann:/home/ann:/bin/sh\n";
+        assert_eq!((name_of(1000, users), name_of(7, users)), (Some("ann"), None));
     }
 
     #[test]

@@ -71,6 +71,7 @@ pub(super) mod tests {
             sees_all_processes: true,
             container: None,
             logind_removes_objects: None,
+            lingers: false,
         }
     }
 

@@ -99,6 +99,8 @@ pub struct Facts {
     pub container: Option<String>,
     /// logind runs, and whether it removes the objects of users who left.
     pub logind_removes_objects: Option<bool>,
+    /// logind takes this user for one who never leaves.
+    pub lingers: bool,
 }
 
 impl Facts {
@@ -119,6 +121,7 @@ impl Facts {
             sees_all_processes: listing::viewpoint().1,
             container: surroundings::container(),
             logind_removes_objects: surroundings::logind_removes_objects(),
+            lingers: surroundings::lingers(process::effective_uid()),
         }
     }
 }

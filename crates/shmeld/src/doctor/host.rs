@@ -156,6 +156,13 @@ fn removal(facts: &Facts) -> Finding {
         Some(true) if facts.uid < FIRST_PERSON => {
             Finding::fine(SUBJECT, "on, for users of 1000 and above, which this one is not")
         }
+        Some(true) if facts.lingers => Finding::fine(
+            SUBJECT,
+            format!(
+                "on, and user {} lingers: logind takes this user for one who never leaves",
+                facts.uid
+            ),
+        ),
         Some(true) => {
             let text = format!(
                 "on: when the last session of user {} ends, logind removes its queues, segments and semaphores under the programs that use \
@@ -262,6 +269,10 @@ mod tests {
         let finding = about(&facts, "RemoveIPC");
         assert_eq!(finding.severity, Severity::Warning);
         assert_eq!(finding.cures[1].command, "loginctl enable-linger 1000");
+        // What the second cure makes.
+        facts.lingers = true;
+        assert_eq!(about(&facts, "RemoveIPC").severity, Severity::Fine);
+        facts.lingers = false;
         facts.uid = 0;
         assert_eq!(about(&facts, "RemoveIPC").severity, Severity::Fine);
     }
