@@ -147,12 +147,12 @@ pub fn logind_removes_objects() -> Option<bool> {
 #[must_use]
 pub fn lingers(uid: u32) -> bool {
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    name_of(uid, &users).is_some_and(|name| Path::new("/var/lib/systemd/linger").join(name).exists())
+    names_of(uid, &users).any(|name| Path::new("/var/lib/systemd/linger").join(name).exists())
 }
 
-/// A line is `NAME:PASSWORD:UID:...`.
-fn name_of(uid: u32, users: &str) -> Option<&str> {
-    users.lines().find_map(|line| {
+/// A line is `NAME:PASSWORD:UID:...`; several names can have one number.
+fn names_of(uid: u32, users: &str) -> impl Iterator<Item = &str> {
+    users.lines().filter_map(move |line| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
         (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
@@ -263,10 +263,11 @@ mod tests {
     }
 
     #[test]
-    fn a_user_is_found_by_the_number() {
+    fn users_are_found_by_their_number() {
         let users =
-            "root:x:0:0:root:/root:/bin/sh\nbroken\n:x:7:7::/:\nann:x:1000:1000:Ann:/home/ann:/bin/sh\n";
-        assert_eq!((name_of(1000, users), name_of(7, users)), (Some("ann"), None));
+            "root:x:0:0:root:/root:/bin/sh\nbroken\n:x:7:7::/:\nann:x:1000:1000::/:\nbea:x:1000:5::/:\n";
+        assert_eq!(names_of(1000, users).collect::<Vec<_>>(), ["ann", "bea"]);
+        assert_eq!(names_of(7, users).count(), 0);
     }
 
     #[test]
