@@ -36,8 +36,13 @@ pub(super) fn run(talk: &Talk<'_>, args: &CleanArgs) -> u8 {
         talk,
         code: exit::DONE,
         is_over: false,
+        is_unheard: false,
     };
     for unit in snapshot.units(&scope) {
+        // What goes is said, with its proof: if nobody can be told any more, nothing goes any more.
+        if sweep.is_unheard {
+            break;
+        }
         if args.dry_run {
             sweep.tell(&unit, "would_remove", "would remove", None);
         } else if !unit.is_foreign() || sweep.is_wanted(&unit) {
@@ -70,6 +75,8 @@ struct Sweep<'t> {
     code: u8,
     /// Who asks is told to ask no more.
     is_over: bool,
+    /// Standard output cannot be written.
+    is_unheard: bool,
 }
 
 impl Sweep<'_> {
@@ -88,7 +95,12 @@ impl Sweep<'_> {
             let proof = why.unwrap_or(&object.verdict.proof);
             let text = format!("{verb} {}: {proof}", object.place);
             let json = || as_json(object, event, proof);
-            self.code = self.code.max(self.talk.data(text, json));
+            let said = self.talk.data(text, json);
+            self.code = self.code.max(said);
+            self.is_unheard |= said != exit::DONE;
+            if self.is_unheard {
+                return;
+            }
         }
     }
 

@@ -201,3 +201,27 @@ ctypes.CDLL(None).syscall(EXIT_OF_ONE_THREAD, 0)
     holder.kill();
     shore.finish();
 }
+
+/// What is removed is said, with the proof. Where that cannot be said, the rest stays, and one complaint is enough.
+#[test]
+fn clean_stops_when_it_cannot_say_what_it_removes() {
+    let Some(shore) = Shore::or_skip("unheard") else {
+        return;
+    };
+    shore.shell(
+        "for one in 1 2 3 4 5 6 7 8 9; do printf 'SHMELD1\\001' > /dev/shm/shmeld.0123456789abcdef0123456789abcde$one; done",
+    );
+    let clean = shore
+        .ipc(&["clean"])
+        .stdout(std::fs::File::create("/dev/full").unwrap());
+    let outcome = clean.run().expect_code(1);
+    assert_eq!(
+        outcome.stderr.matches("write standard output").count(),
+        1,
+        "{}",
+        outcome.stderr
+    );
+    assert_eq!(shore.listed(&["--stale"]).len(), 8);
+    assert_eq!(shore.cleaned("removed", &[]).len(), 8);
+    shore.finish();
+}
