@@ -169,8 +169,8 @@ pub const OF_OBJECTS: &[Pair] = &[
         package: "shmeld-cli",
         test: "it::catalogue_doubt::queue_of_a_dead_server_that_another_program_has_open_stays_and_so_does_its_gate",
         file: "crates/shmeld/src/file/gate.rs",
-        sound: "match spares_openers.then(",
-        broken: "match (spares_openers && name.to_string().is_empty()).then(",
+        sound: "match spares_others.then(",
+        broken: "match (spares_others && name.to_string().is_empty()).then(",
     },
     Pair {
         protection: "who waits for semaphores keeps them",

@@ -86,6 +86,26 @@ fn queue_of_a_dead_server_that_another_program_has_open_stays_and_so_does_its_ga
     shore.finish();
 }
 
+/// The name alone makes no queue a server's: a dead one's can have been removed, and another program's be made since.
+#[test]
+fn queue_that_no_server_made_stays_beside_the_gate_of_a_dead_one() {
+    let Some(shore) = Shore::or_skip("renewed") else {
+        return;
+    };
+    shore.server("/renewed").kill();
+    let script = "import posix_ipc, sys, time
+posix_ipc.unlink_message_queue('/renewed')
+posix_ipc.MessageQueue('/renewed', posix_ipc.O_CREX, max_messages=10, max_message_size=2048).send(b'job')";
+    let Some(program) = shore.script(script) else {
+        return;
+    };
+    program.kill();
+    assert_eq!(shore.listed(&["--stale"]), ["posix:/shmeld.renewed.gate"]);
+    assert_eq!(shore.cleaned("removed", &[]), ["posix:/shmeld.renewed.gate"]);
+    assert_eq!(shore.listed(&[]), ["mq:/renewed"]);
+    shore.finish();
+}
+
 /// How many objects a run of the cleaner kept, and removed.
 fn kept_and_removed(shore: &Shore) -> (usize, usize) {
     let lines = shore.ipc(&["clean", "--json"]).run().expect_code(0).json_lines();

@@ -16,6 +16,7 @@ use super::snapshot::View;
 use super::verdict::{self, Lease, State, Verdict};
 use super::{Belonging, Kind, Place};
 use crate::ServerName;
+use crate::file::wire::has_servers_size;
 
 /// What names of semaphores in `/dev/shm` begin with.
 pub(super) const SEMAPHORE_PREFIX: &[u8] = b"sem.";
@@ -164,7 +165,12 @@ pub(super) fn of_queue(
     if let Some(pid) = object.notified_pid {
         holders.add(&mut object.holders, pid, Role::Notified);
     }
-    let gate = gate_of(gates, &file.name, object.owner).filter(|_| view.is_own_queue_device(dev));
+    // A queue of another size is none that a server made.
+    let is_servers = file
+        .details
+        .is_none_or(|details| has_servers_size(&details.attributes));
+    let gate =
+        gate_of(gates, &file.name, object.owner).filter(|_| view.is_own_queue_device(dev) && is_servers);
     let of_server = gate.map(|gate| {
         object.belongs = Some(Belonging::ServerQueue(gate.server.clone()));
         verdict::of_server_queue(gate.lock, lock, &gate.server.to_string())

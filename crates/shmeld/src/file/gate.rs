@@ -13,7 +13,7 @@ use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::{Errno, ErrorKind, ObjectName, explain, listing, process};
 
 use super::users::{ROOT, Users};
-use super::wire::{MESSAGE_BYTES_MAX, MESSAGES_MAX};
+use super::wire::{MESSAGE_BYTES_MAX, MESSAGES_MAX, has_servers_size};
 use crate::{Error, Result, ServerName};
 
 /// How often the gate may be removed under us while we take it before we give up.
@@ -217,12 +217,13 @@ impl Swept {
     }
 }
 
-/// Unlinks a queue that no server holds, if its owner is right. The caller holds the gate. `spares_openers`: not if a process has it open, which
-/// is a client that waits for the next server, or a program that has taken it for its own, as `mq_open` with O_CREAT does.
+/// Unlinks a queue that no server holds, if its owner is right. The caller holds the gate. `spares_others`: not if it has not the size of a
+/// server's, or a process has it open, which is a client that waits for the next server, or a program that has taken it for its own, as
+/// `mq_open` with O_CREAT does.
 fn remove_stale_queue(
     name: &ServerName,
     check: impl Fn(&Stat) -> Result<()>,
-    spares_openers: bool,
+    spares_others: bool,
 ) -> Result<Option<Swept>> {
     let queue = match MessageQueue::open(name.queue(), Access::Both) {
         Ok(queue) => queue,
@@ -240,8 +241,11 @@ fn remove_stale_queue(
     if lease::probe(&queue, Range::WHOLE, Kind::Write, &name.to_string())? == Some(Kind::Read) {
         return Err(Error::AlreadyRunning { name: name.clone() });
     }
+    if spares_others && !has_servers_size(&queue.attributes()?) {
+        return Ok(None);
+    }
     let unlink = || MessageQueue::unlink(name.queue());
-    match spares_openers.then(|| lease::while_alone(&queue, &name.to_string(), unlink)) {
+    match spares_others.then(|| lease::while_alone(&queue, &name.to_string(), unlink)) {
         Some(Ok(Some(outcome))) => outcome?,
         Some(Ok(None)) => {
             return Err(shmeld_os::Error::new("mq_unlink", name.to_string(), Errno::BUSY).into());
@@ -260,15 +264,11 @@ fn remove_stale_queue(
 /// look has a queue open for a moment, so it is tried a few times.
 pub(crate) fn remove_if_dead(name: &[u8]) -> Vec<Swept> {
     let users = Users::look(false);
-    let mut swept = sweep_object(name, None, users);
-    for _ in 1..REMOVAL_TRIES {
-        if !swept.is_empty() {
-            break;
-        }
-        std::thread::sleep(GATE_NAP);
-        swept = sweep_object(name, None, users);
-    }
-    swept
+    let mut tries = (0..REMOVAL_TRIES).map(|tried| {
+        std::thread::sleep(GATE_NAP * tried.min(1));
+        sweep_object(name, None, users)
+    });
+    tries.find(|swept| !swept.is_empty()).unwrap_or_default()
 }
 
 /// Removes what earlier crashes left: regions whose client is dead, and queues and gates of other names whose server is dead. Only our
@@ -331,7 +331,7 @@ fn sweep_region(name: &[u8], users: Users) -> Option<Swept> {
 }
 
 /// A gate that can be locked has no server. The lock is held while its queue and itself are removed.
-fn sweep_server(server: &ServerName, users: Users, spares_openers: bool) -> Vec<Swept> {
+fn sweep_server(server: &ServerName, users: Users, spares_others: bool) -> Vec<Swept> {
     let mut swept = Vec::new();
     let Some(uid) = owner_to_sweep(server.gate(), users) else {
         return swept;
@@ -344,7 +344,7 @@ fn sweep_server(server: &ServerName, users: Users, spares_openers: bool) -> Vec<
     if !locked || !is_still_named(&memory, server.gate()).unwrap_or(false) {
         return swept;
     }
-    let Ok(queue) = remove_stale_queue(server, |stat| same_owner(server, stat, uid), spares_openers) else {
+    let Ok(queue) = remove_stale_queue(server, |stat| same_owner(server, stat, uid), spares_others) else {
         return swept;
     };
     swept.extend(queue);

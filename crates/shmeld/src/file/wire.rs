@@ -1,6 +1,7 @@
 //! A request as one queue message: encoding, and decoding as a total function. docs/PROTOCOL.md section 3 draws the bytes.
 
 use shmeld_core::attach::RegionId;
+use shmeld_os::posix::mqueue::Attributes;
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -13,6 +14,11 @@ pub const PATH_BYTES_MAX: usize = 900;
 /// `SHMR`.
 const MAGIC: [u8; 4] = *b"SHMR";
 const VERSION: u16 = 1;
+
+/// Whether a queue has the size that a server gives it.
+pub(crate) fn has_servers_size(queue: &Attributes) -> bool {
+    (queue.messages_max, queue.message_bytes_max) == (MESSAGES_MAX, MESSAGE_BYTES_MAX)
+}
 
 /// What a request asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
