@@ -189,6 +189,27 @@ fn processes_that_proc_shows_nothing_of_are_hidden() {
     shore.finish();
 }
 
+/// A program in a `chroot` has the same memory under a longer name.
+#[test]
+fn descriptor_of_a_mount_elsewhere_is_seen() {
+    let Some(shore) = Shore::or_skip("elsewhere") else {
+        return;
+    };
+    let root = shore.world.root().join("root/dev/shm");
+    std::fs::create_dir_all(&root).unwrap();
+    let root = root.display();
+    shore.shell(&format!("mount --bind /dev/shm {root}"));
+    let script = format!("exec 3> {root}/held && echo ready >&2");
+    let holder = shore.world.tool("sleep").arg("1000").after(&script);
+    let holder = shore.island.with(holder).start();
+    holder.wait_for_stderr("ready");
+    let listed = shore.objects(&["--kind", "shm"]);
+    let held = at(&listed, "posix:/held");
+    assert!(is_held(held, holder.pid(), "open"), "{held}");
+    holder.kill();
+    shore.finish();
+}
+
 /// The first thread of a program can end before the others; /proc shows a dead process without memory then.
 #[test]
 fn program_whose_first_thread_has_ended_holds_what_it_has() {

@@ -243,10 +243,12 @@ fn is_sysv(path: &[u8]) -> bool {
     path.starts_with(b"/SYSV")
 }
 
-/// By its name: a look at a file of a network whose server is gone would hang. Queues are called `/NAME`.
+/// By its name: a look at a file of a network whose server is gone would hang. Queues are called `/NAME`, and as they are mounted by who opened
+/// them there. A directory of shared memory has a longer name if it is mounted in the tree of a `chroot`, and another one in `/run`.
 fn may_concern_us(path: &[u8]) -> bool {
     let is_single = path.strip_prefix(b"/").is_some_and(|name| !name.contains(&b'/'));
-    is_single || path.starts_with(b"/dev/shm/") || path.starts_with(b"/memfd:")
+    let lies_in = |directory: &[u8]| path.windows(directory.len()).any(|part| part == directory);
+    is_single || path.starts_with(b"/memfd:") || lies_in(b"/shm/") || lies_in(b"/mqueue/")
 }
 
 #[cfg(test)]
@@ -257,7 +259,15 @@ mod tests {
 
     #[test]
     fn only_names_that_shared_memory_can_have_are_looked_at() {
-        for path in ["/dev/shm/a", "/memfd:x (deleted)", "/queue", "/queue (deleted)"] {
+        for path in [
+            "/dev/shm/a",
+            "/srv/root/dev/shm/a",
+            "/run/shm/a (deleted)",
+            "/memfd:x (deleted)",
+            "/queue",
+            "/queue (deleted)",
+            "/dev/mqueue/queue",
+        ] {
             assert!(may_concern_us(path.as_bytes()), "{path}");
         }
         for path in [
