@@ -6,17 +6,18 @@
 //! | `files` | what is in `/dev/shm`: [`shared_memory_files`] |
 //! | `queues` | POSIX message queues, mounted or not: [`QueueDirectory`] |
 //! | `sysv_tables` | System V objects of all users: [`sysv_segments`], [`sysv_sets`], [`sysv_queues`] |
-//! | `process`, `processes`, `maps` | who has what open or mapped, by one pass over /proc: [`look_at_processes`] |
+//! | `processes`, `maps` | who has what open or mapped, by one pass over /proc: [`look_at_processes`] |
+//! | `identity` | who a process is: [`look_at_process`] |
 
 mod files;
+mod identity;
 mod maps;
-mod process;
 mod processes;
 mod queues;
 mod sysv_tables;
 
 pub use files::{SharedMemoryFile, shared_memory_files};
-pub use process::{Process, look_at_process, viewpoint};
+pub use identity::{Process, look_at_process, viewpoint};
 pub use processes::{Devices, How, Processes, Use, look_at_processes};
 pub use queues::{QueueDetails, QueueDirectory, QueueFile, queue_of_name};
 pub use sysv_tables::{SysvQueueRow, SysvSegmentRow, SysvSetRow, sysv_queues, sysv_segments, sysv_sets};

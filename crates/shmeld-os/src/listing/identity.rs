@@ -1,14 +1,9 @@
-//! Who a process is: its user, its command, its threads, its namespace.
-//!
-//! Not here: what it has (`processes`).
+//! Who a process is, and what of the others this one can see.
 
 use std::path::Path;
 
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
-
-use crate::Result;
-use crate::fs::{Entry, entries, open_directory};
 
 /// A process that holds something.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,16 +16,11 @@ pub struct Process {
     pub ipc_namespace: Option<u64>,
 }
 
-/// The numbers of the threads of a process; none if it is gone.
-pub(super) fn threads(pid: u32) -> impl Iterator<Item = u32> {
-    let directory = open_directory(Path::new(&format!("/proc/{pid}/task")));
-    let listed = directory.and_then(entries).ok();
-    listed.into_iter().flatten().filter_map(number)
-}
-
-/// The name of a directory of /proc that is a number.
-pub(super) fn number(entry: Result<Entry>) -> Option<u32> {
-    std::str::from_utf8(&entry.ok()?.name).ok()?.parse().ok()
+/// The namespace that a process is in, as `/proc/PID/ns/KIND` shows it (`ipc:[4026531839]`); `self` is a process too.
+fn namespace(pid: &str, kind: &str) -> Option<u64> {
+    let link = rustix::fs::readlink(format!("/proc/{pid}/ns/{kind}"), Vec::new()).ok()?;
+    let text = link.to_str().ok()?;
+    text.split_once('[')?.1.strip_suffix(']')?.parse().ok()
 }
 
 /// Whether it is a program that runs: threads of the kernel hold nothing of what is looked for, and neither do the dead. What may not even be
@@ -106,16 +96,10 @@ fn effective_uid(status: &str) -> Option<u32> {
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
-/// The namespace that a process is in, as `/proc/PID/ns/KIND` shows it (`ipc:[4026531839]`); `self` is a process too.
-pub(super) fn namespace(pid: &str, kind: &str) -> Option<u64> {
-    let link = rustix::fs::readlink(format!("/proc/{pid}/ns/{kind}"), Vec::new()).ok()?;
-    let text = link.to_str().ok()?;
-    text.split_once('[')?.1.strip_suffix(']')?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process;
 
     #[test]
     fn threads_of_the_kernel_and_the_dead_hide_nothing() {
@@ -130,5 +114,20 @@ mod tests {
     fn the_effective_user_is_the_second_number() {
         assert_eq!(effective_uid("Name:\tx\nUid:\t1\t2\t3\t4\nGid:\t5"), Some(2));
         assert_eq!(effective_uid("Name:\tx"), None);
+    }
+
+    #[test]
+    fn a_process_that_is_there_is_known_by_its_number_and_in_a_namespace() {
+        assert!(
+            look_at_process(process::pid()).is_some_and(|found| found.uid == Some(process::effective_uid()))
+        );
+        // More than the kernel ever gives, and none.
+        assert!(look_at_process(5_000_000).is_none() && look_at_process(0).is_none());
+        assert!(look_at_process(u32::MAX).is_none());
+        assert_eq!(
+            namespace("self", "ipc"),
+            namespace(&process::pid().to_string(), "ipc")
+        );
+        assert!(namespace("self", "ipc").is_some() && namespace("self", "none").is_none());
     }
 }
