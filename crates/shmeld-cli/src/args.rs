@@ -11,17 +11,18 @@ use crate::args_board::BoardArgs;
 use crate::args_demo::DemoArgs;
 use crate::args_image::ImageArgs;
 use crate::args_ipc::IpcArgs;
+use crate::args_talk::TalkArgs;
+use crate::help;
 use crate::values::{
     RegionSize, Wait, parse_duration, parse_group, parse_region, parse_region_size, parse_size, parse_wait,
 };
 
-/// What every program says about exit codes at the end of its long help.
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 something asked for was not delivered; 2 usage; 3 system or server (none within --wait, \
-already running, a limit); 4 the peer died or broke the protocol; 129, 130, 143 ended by a signal.";
+/// How wide a help text gets, in columns.
+const COLUMNS: usize = 80;
 
 /// Files between processes of one Linux machine through shared memory.
 #[derive(Debug, Parser)]
-#[command(name = "shmeld", version, after_long_help = EXIT_CODES, disable_help_subcommand = true)]
+#[command(name = "shmeld", version, max_term_width = COLUMNS, after_long_help = help::SHMELD, disable_help_subcommand = true)]
 pub struct Shmeld {
     #[command(subcommand)]
     pub command: Command,
@@ -31,37 +32,43 @@ pub struct Shmeld {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Offer the files of a directory (the same as shm_server)
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::SERVE)]
     Serve(ServeArgs),
     /// Fetch files from a server (shm_client with a larger region)
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::GET)]
     Get(GetArgs),
     /// Copy files through shared memory: server and client in one command
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::CP)]
     Cp(CpArgs),
     /// List the files that a server offers
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::LS)]
     Ls(LsArgs),
     /// Show what a server says about itself
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::STATUS)]
     Status(StatusArgs),
     /// Post a message under a System V key, or read one
+    #[command(after_long_help = help::BOARD)]
     Board(BoardArgs),
     /// Ask another process for images, or provide them
+    #[command(after_long_help = help::IMAGE)]
     Image(ImageArgs),
     /// List all objects of interprocess communication, clean up; make, show, use and remove segments of shared memory
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::IPC)]
     Ipc(IpcArgs),
     /// Run one of the systems: file transfer, mind meld, message board or images, and tell each step
+    #[command(after_long_help = help::DEMO)]
     Demo(DemoArgs),
     /// Measure transfers on this machine
+    #[command(after_long_help = help::BENCH)]
     Bench(BenchArgs),
     /// For `bench`: one side of the transfer that it compares with.
     #[command(hide = true)]
     LockStep(LockStepArgs),
     /// Print a completion script for a shell
+    #[command(after_long_help = help::COMPLETIONS)]
     Completions(CompletionsArgs),
     /// Write the manual pages into a directory
+    #[command(after_long_help = help::MAN)]
     Man(ManArgs),
 }
 
@@ -70,7 +77,7 @@ pub enum Command {
 /// Clients find the server by the name of its message queue, put a region of shared memory of their own at its disposal, and read the
 /// files out of that region. Only the files beneath DIR can be reached. End the server with Ctrl-C: it removes everything it made.
 #[derive(Debug, Parser)]
-#[command(name = "shm_server", version, after_long_help = EXIT_CODES)]
+#[command(name = "shm_server", version, max_term_width = COLUMNS, after_long_help = help::SHM_SERVER)]
 pub struct ShmServer {
     #[command(flatten)]
     pub serve: ServeArgs,
@@ -81,7 +88,7 @@ pub struct ShmServer {
 /// The client may be started first: it waits for the server. Several names are fetched in one session; a name that does not exist is
 /// reported as FNF and the others are still fetched.
 #[derive(Debug, Parser)]
-#[command(name = "shm_client", version, after_long_help = EXIT_CODES)]
+#[command(name = "shm_client", version, max_term_width = COLUMNS, after_long_help = help::SHM_CLIENT)]
 pub struct ShmClient {
     #[command(flatten)]
     pub get: GetArgs,
@@ -101,28 +108,29 @@ pub struct ServeArgs {
     /// Other clients are told BUSY meanwhile. The exit code is 0 if that client ended properly and 4 if it died.
     #[arg(long)]
     pub once: bool,
-    /// Let the members of a group send requests too: its number, or its name in /etc/group
+    /// Serve the members of a group too: its number, or its name
     ///
-    /// By default only the server's own user and root are served. With this option the server gives out only files that the group may read,
-    /// in directories that it may search (DIR itself is not looked at), unless --serve-private is given.
+    /// The name is looked up in /etc/group. By default only the server's own user and root are served. With this option the server gives
+    /// out only files that the group may read, in directories that it may search (DIR itself is not looked at), unless --serve-private is
+    /// given.
     #[arg(long, value_name = "G", group = "audience", value_parser = parse_group)]
     pub group: Option<u32>,
-    /// Let all users of this machine send requests
+    /// Serve all users of this machine
     ///
     /// With this option the server gives out only files that others may read, in directories that others may search (DIR itself is not looked
     /// at), unless --serve-private is given.
     #[arg(long, group = "audience")]
     pub public: bool,
-    /// With --group or --public: serve everything that the server itself may read
+    /// With --group or --public: serve all that the server may read
     #[arg(long, requires = "audience")]
     pub serve_private: bool,
-    /// In a user namespace: take all users that it does not know for one user like others
+    /// In a user namespace: take all unknown users for one like others
     #[arg(long)]
     pub allow_unmapped: bool,
     /// How many clients may be attached at once
     #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=2000))]
     pub max_sessions: u32,
-    /// How many clients of one other user may be attached at once; a quarter of --max-sessions if absent
+    /// How many of them one other user may have; a quarter if absent
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
     pub max_sessions_per_user: Option<u32>,
     /// The largest region that a client may bring
@@ -134,10 +142,10 @@ pub struct ServeArgs {
     /// How long a client may leave its next step undone
     #[arg(long, value_name = "DUR", default_value = "10m", value_parser = parse_duration)]
     pub stall: Duration,
-    /// Follow no symbolic links at all (by default those that stay beneath DIR work)
+    /// Follow no symbolic links, not even those that stay beneath DIR
     #[arg(long)]
     pub no_symlinks: bool,
-    /// Add a line to FILE for each session that ends and each request that is refused
+    /// Add a line to FILE for each session and each refusal
     ///
     /// One JSON object a line, with "time" (UTC), "server" (its name) and "event": "start" and "stop" (of the server: pid, version), "session"
     /// (an end: uid, requests, files, bytes, bytes_sent, refused, cancelled, status, reason, seconds), "refused" or "cancelled" (uid, session,
@@ -148,11 +156,12 @@ pub struct ServeArgs {
     /// --audit SIGHUP stops the server as SIGTERM does.)
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub audit: Option<PathBuf>,
-    /// Print what the server has given up, line by line on standard output, and serve
+    /// Print what the server has given up, and serve
     ///
-    /// After its start the server confines itself: with landlock it can open nothing any more but files beneath DIR for reading, objects of
-    /// its user in /dev/shm, queues of its user, and files beneath the directory of the audit log for writing. Each of these is told, what
-    /// landlock cannot forbid too, and so are new privileges, core dumps and ignored signals. Whether it holds on this kernel is tried.
+    /// It is printed line by line on standard output. After its start the server confines itself: with landlock it can open nothing any
+    /// more but files beneath DIR for reading, objects of its user in /dev/shm, queues of its user, and files beneath the directory of the
+    /// audit log for writing. Each of these is told, what landlock cannot forbid too, and so are new privileges, core dumps and ignored
+    /// signals. Whether it holds on this kernel is tried.
     #[arg(long)]
     pub print_sandbox: bool,
     /// Do not use landlock
@@ -183,15 +192,8 @@ pub struct ClientArgs {
     /// The server's user is let in to this client's shared memory, and to nothing else.
     #[arg(long, value_name = "UID")]
     pub server_uid: Vec<u32>,
-    /// Print one JSON object a line on standard output
-    #[arg(long)]
-    pub json: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Tell each step of the conversation as it happens, and why
-    #[arg(long)]
-    pub explain: bool,
+    #[command(flatten)]
+    pub talk: TalkArgs,
 }
 
 /// Options about how outputs are made.
@@ -275,15 +277,8 @@ pub struct CpArgs {
     pub region: RegionSize,
     #[command(flatten)]
     pub outputs: OutputArgs,
-    /// Print one JSON object a line on standard output
-    #[arg(long)]
-    pub json: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Tell each step of the conversation as it happens, and why
-    #[arg(long)]
-    pub explain: bool,
+    #[command(flatten)]
+    pub talk: TalkArgs,
 }
 
 /// Options of `ls`.

@@ -5,11 +5,9 @@ use std::ffi::OsString;
 use clap::{Args, Subcommand};
 use shmeld::os::sysv::{FileKey, Key};
 
+use crate::args_talk::TalkArgs;
+use crate::help;
 use crate::values::{Wait, parse_key, parse_mark, parse_size, parse_wait};
-
-/// What every command says about exit codes, in the words of a board.
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 not all readers have the message, or this reader came too late; 2 usage; 3 system, a key in use, or \
-no message within --timeout; 4 the poster died or somebody broke the protocol; 129, 130, 143 ended by a signal.";
 
 /// Post and read messages under a System V key.
 #[derive(Debug, Args)]
@@ -25,12 +23,12 @@ pub enum BoardCommand {
     ///
     /// The message lies in a segment of System V shared memory; a set of five semaphores says who is where. Readers may come first or last,
     /// in any order; a reader that dies is not waited for. When the last one has finished, both objects are removed.
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::POST)]
     Post(PostArgs),
     /// Read a message, waiting until it is posted
     ///
     /// The message goes to standard output as it is, byte by byte.
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::READ)]
     Read(ReadArgs),
 }
 
@@ -46,21 +44,12 @@ pub struct KeyArgs {
     pub ftok: Option<FileKey>,
 }
 
-/// What both sides have.
+/// How the two sides agree that a message was read.
 #[derive(Debug, Args)]
-pub struct BoardTalkArgs {
+pub struct HandshakeArgs {
     /// Speak the handshake of textbooks, for plain C programs: no semaphores; the reader stores C over the first byte
     #[arg(long, value_name = "C", value_parser = parse_mark)]
     pub ack: Option<u8>,
-    /// Print one JSON object a line on standard output
-    #[arg(long)]
-    pub json: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Tell each step of the conversation as it happens, and why
-    #[arg(long)]
-    pub explain: bool,
 }
 
 /// Options of `board post`.
@@ -80,7 +69,9 @@ pub struct PostArgs {
     #[arg(long, value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
     pub timeout: Wait,
     #[command(flatten)]
-    pub talk: BoardTalkArgs,
+    pub handshake: HandshakeArgs,
+    #[command(flatten)]
+    pub talk: TalkArgs,
 }
 
 /// Options of `board read`.
@@ -92,7 +83,9 @@ pub struct ReadArgs {
     #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
     pub timeout: Wait,
     #[command(flatten)]
-    pub talk: BoardTalkArgs,
+    pub handshake: HandshakeArgs,
+    #[command(flatten)]
+    pub talk: TalkArgs,
 }
 
 impl KeyArgs {

@@ -6,11 +6,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum, ValueHint};
 use shmeld::image::{ChannelName, Format};
 
+use crate::args_talk::TalkArgs;
+use crate::help;
 use crate::values::{Wait, parse_wait};
-
-/// What every command says about exit codes, in the words of a channel of images.
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 an image was not delivered; 2 usage; 3 system, a channel in use, or no other side within --timeout; \
-4 the other side died, was silent or broke the protocol; 130, 143 ended by a signal.";
 
 /// Ask another process for images by name, or provide them, through a channel of shared memory.
 #[derive(Debug, Args)]
@@ -26,28 +24,14 @@ pub enum ImageCommand {
     ///
     /// The requester makes the channel: two segments of POSIX shared memory and two named semaphores, which it removes when it ends. The
     /// provider may be started before or after it.
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::REQUEST)]
     Request(RequestArgs),
     /// Provide the images of a directory
     ///
     /// For the name cat it looks for cat, then for cat.png and other formats that it can decode. It serves one requester after the other
     /// until it is stopped.
-    #[command(after_long_help = EXIT_CODES)]
+    #[command(after_long_help = help::PROVIDE)]
     Provide(ProvideArgs),
-}
-
-/// What both sides have.
-#[derive(Debug, Args)]
-pub struct ImageTalkArgs {
-    /// Print one JSON object a line on standard output
-    #[arg(long)]
-    pub json: bool,
-    /// Print nothing but errors
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Tell each step of the conversation as it happens, and why
-    #[arg(long)]
-    pub explain: bool,
 }
 
 /// Options of `image request`.
@@ -86,7 +70,7 @@ pub struct RequestArgs {
     #[arg(long)]
     pub force: bool,
     #[command(flatten)]
-    pub talk: ImageTalkArgs,
+    pub talk: TalkArgs,
 }
 
 /// Options of `image provide`.
@@ -107,7 +91,7 @@ pub struct ProvideArgs {
     #[arg(long, value_name = "UID")]
     pub requester_uid: Vec<u32>,
     #[command(flatten)]
-    pub talk: ImageTalkArgs,
+    pub talk: TalkArgs,
 }
 
 /// What kind of files `image request` writes.

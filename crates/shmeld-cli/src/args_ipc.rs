@@ -8,23 +8,9 @@ use shmeld::segment::Address;
 
 use crate::args_ipc_list::{CleanArgs, IpcLsArgs};
 use crate::args_ipc_watch::{DoctorArgs, TopArgs};
+use crate::args_talk::TalkArgs;
+use crate::help;
 use crate::values::{Owner, Wait, parse_address, parse_mode, parse_owner, parse_size, parse_wait};
-
-/// How a segment is named, at the end of the long help.
-const ADDRESSES: &str = "Addresses: sysv:0xKEY (or decimal; each creation of sysv:0 makes a segment without a key), sysv:#ID (the shmid of ipcs -m), \
-sysv:ftok:PATH:ID (the key that ftok makes of a file and a number from 1 to 255 or a character), posix:/name.";
-
-/// How any object is named.
-const OBJECTS: &str = "Addresses: as shmeld ipc ls shows them. posix:/name, sem:/name, mq:/name; sysv:0xKEY or sysv:#ID for segments, sysv-sem: \
-and sysv-msg: with the like for semaphores and queues (sysv:ftok:PATH:ID is the key that ftok makes); memfd:#INODE, and unlinked-posix:#INODE \
-for what has lost its name and lives because somebody has it.";
-
-/// What a table says.
-const COLUMNS: &str = "STATE: live, somebody has it; stale, it is ours and whoever had it is dead; unheld, nobody has it, and whether anybody \
-needs it is not known; unknown, that cannot be seen from here.\nUSED: bytes in use; of semaphores = and their values.\nHELD: by how many \
-processes, of System V segments how many attachments; - where nobody counts.\nAGE: since its owner, mode or contents changed.\nWhat permission \
-hides is hidden, or >= what can be seen. A narrow terminal gets the columns that it has room for; a pipe gets all of them, with tabs, sizes in \
-bytes and ages in seconds.";
 
 /// Options of `ipc`.
 #[derive(Debug, Args)]
@@ -37,61 +23,50 @@ pub struct IpcArgs {
 #[derive(Debug, Subcommand)]
 pub enum IpcCommand {
     /// List all objects of this machine, POSIX and System V: who has them, and whether they can go
-    #[command(after_long_help = COLUMNS)]
+    #[command(after_long_help = help::IPC_LS)]
     Ls(IpcLsArgs),
     /// Remove what is stale: ours, and whoever had it is dead
+    #[command(after_long_help = help::CLEAN)]
     Clean(CleanArgs),
     /// Show all objects and running servers, live, on the whole terminal; ? tells the keys
+    #[command(after_long_help = help::TOP)]
     Top(TopArgs),
     /// Say what of this machine would make shmeld fail, and what cures it
     ///
     /// Looks at limits, mounts, privileges and the container, and tries to make a queue and a region for a moment. Each finding comes with the
     /// command that cures it. Exits with 1 if something of shmeld would fail for this user.
+    #[command(after_long_help = help::DOCTOR)]
     Doctor(DoctorArgs),
     /// Make a segment, or open it if it is there; print its address
-    #[command(after_long_help = ADDRESSES)]
+    #[command(after_long_help = help::CREATE)]
     Create(CreateArgs),
     /// Find a segment, check its size, print its address
-    #[command(after_long_help = ADDRESSES)]
+    #[command(after_long_help = help::OPEN)]
     Open(OpenArgs),
     /// Attach a segment, tell where, and hold it
-    #[command(after_long_help = ADDRESSES)]
+    #[command(after_long_help = help::ATTACH)]
     Attach(AttachArgs),
     /// Show all that the kernel knows about an object of any kind, and who has it
-    #[command(after_long_help = OBJECTS)]
+    #[command(after_long_help = help::SHOW)]
     Show(ShowArgs),
     /// Copy bytes of a segment to standard output or a file
-    #[command(after_long_help = ADDRESSES)]
+    #[command(after_long_help = help::READ_BYTES)]
     Read(ReadArgs),
     /// Copy a file or standard input into a segment
-    #[command(after_long_help = ADDRESSES)]
+    #[command(after_long_help = help::WRITE)]
     Write(WriteArgs),
     /// Make a POSIX segment longer or shorter
-    #[command(after_long_help = ADDRESSES)]
+    #[command(after_long_help = help::RESIZE)]
     Resize(ResizeArgs),
     /// Set the permission bits of a segment
-    #[command(after_long_help = ADDRESSES)]
+    #[command(after_long_help = help::CHMOD)]
     Chmod(ChmodArgs),
     /// Give a segment to another user or group
-    #[command(after_long_help = ADDRESSES)]
+    #[command(after_long_help = help::CHOWN)]
     Chown(ChownArgs),
     /// Remove a segment; it goes with its last user
-    #[command(after_long_help = ADDRESSES)]
+    #[command(after_long_help = help::RM)]
     Rm(RmArgs),
-}
-
-/// How much is told, and how.
-#[derive(Debug, Clone, Copy, Args)]
-pub struct TalkArgs {
-    /// Print one JSON object a line on standard output
-    #[arg(long)]
-    pub json: bool,
-    /// Print nothing but errors and what was asked for
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Tell each step as it happens, and why
-    #[arg(long)]
-    pub explain: bool,
 }
 
 /// Options of `ipc create`.

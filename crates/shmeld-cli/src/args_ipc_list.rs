@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use shmeld::catalogue::Kind;
 
-use crate::args_ipc::TalkArgs;
+use crate::args_talk::TalkArgs;
 use crate::values::parse_duration;
 
 /// Options of `ipc ls`.

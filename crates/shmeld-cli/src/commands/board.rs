@@ -11,7 +11,8 @@ use shmeld::os::name::escape;
 use shmeld::os::sysv::Key;
 use shmeld::{Error, Result};
 
-use crate::args_board::{BoardArgs, BoardCommand, BoardTalkArgs, PostArgs, ReadArgs};
+use crate::args_board::{BoardArgs, BoardCommand, PostArgs, ReadArgs};
+use crate::args_talk::TalkArgs;
 use crate::narrate::{self, Loudness};
 use crate::program::{Program, exit, refused};
 use crate::values::count_bytes;
@@ -52,7 +53,7 @@ fn post(program: &Program, args: &PostArgs, interrupt: Interrupt) -> Result<u8> 
     };
     let event = json!({"event": "posted", "key": key.to_string(), "bytes": message.len()});
     let bytes = count_bytes(message.len() as u64);
-    if let Some(mark) = args.talk.ack {
+    if let Some(mark) = args.handshake.ack {
         let posted = textbook::post(&message, mark, options)?;
         say.tell(
             program,
@@ -110,7 +111,7 @@ fn message(args: &PostArgs) -> Result<Vec<u8>> {
         Some(message) if message != "-" => return Ok(OsString::into_vec(message.clone())),
         _ => {}
     }
-    let overhead = if args.talk.ack.is_some() {
+    let overhead = if args.handshake.ack.is_some() {
         1
     } else {
         HEADER_BYTES as u64
@@ -142,7 +143,7 @@ fn read(program: &Program, args: &ReadArgs, interrupt: Interrupt) -> Result<u8> 
         interrupt: interrupt.clone(),
         ..ReadOptions::new(key)
     };
-    if let Some(mark) = args.talk.ack {
+    if let Some(mark) = args.handshake.ack {
         let reading = textbook::read(mark, options)?;
         if !is_printed(program, key, reading.message(), args.talk.json) {
             return Ok(exit::NOT_DELIVERED);
@@ -191,7 +192,7 @@ fn print(key: Key, message: &[u8], json: bool) -> std::io::Result<()> {
 /// What a poster tells.
 struct Say<'a> {
     key: Key,
-    talk: &'a BoardTalkArgs,
+    talk: &'a TalkArgs,
 }
 
 impl Say<'_> {

@@ -36,7 +36,7 @@ struct Source {
 pub fn run(program: &Program, args: &CpArgs) -> u8 {
     narrate::install(
         program.name,
-        Loudness::from_options(args.quiet || args.json, args.explain),
+        Loudness::from_options(args.talk.quiet || args.talk.json, args.talk.explain),
     );
     let into_directory = args.destination.is_dir();
     if args.sources.len() > 1 && !into_directory {
@@ -143,7 +143,7 @@ fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<
     let interrupt = program.interrupt();
     // A FIFO may stand under one of the names.
     program.end_when_blocked(interrupt.clone());
-    let mut server = match PrivateServer::start(&name, &root, args.explain) {
+    let mut server = match PrivateServer::start(&name, &root, args.talk.explain) {
         Ok(server) => server,
         Err(code) => return Ok(code),
     };
@@ -194,8 +194,8 @@ fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<
         }
     });
     let style = Style {
-        json: args.json,
-        quiet: args.quiet,
+        json: args.talk.json,
+        quiet: args.talk.quiet,
         summary: false,
     };
     let transfer = Transfer::new(client, jobs, output_options(program, &args.outputs));

@@ -10,8 +10,9 @@ use super::demo_board_cast::{Actor, Cast};
 use super::demo_process::{Trouble, show_status};
 use super::demo_stage::{TemporaryDirectory, random_tag};
 use super::demo_story::{Story, wrapped};
-use crate::args_board::{BoardArgs, BoardCommand, BoardTalkArgs, KeyArgs, PostArgs, ReadArgs};
+use crate::args_board::{BoardArgs, BoardCommand, HandshakeArgs, KeyArgs, PostArgs, ReadArgs};
 use crate::args_demo::{DemoArgs, DemoRole};
+use crate::args_talk::TalkArgs;
 use crate::program::{Program, exit};
 
 /// Where the two terminals of `--role` meet: "Shme".
@@ -52,8 +53,8 @@ fn play_role(program: &Program, args: &DemoArgs, role: DemoRole) -> u8 {
         key: Some(MEETING_KEY),
         ftok: None,
     };
-    let talk = BoardTalkArgs {
-        ack: None,
+    let handshake = HandshakeArgs { ack: None };
+    let talk = TalkArgs {
         json: false,
         quiet: false,
         explain: true,
@@ -65,11 +66,13 @@ fn play_role(program: &Program, args: &DemoArgs, role: DemoRole) -> u8 {
             size: None,
             readers: Some(1),
             timeout: args.wait,
+            handshake,
             talk,
         }),
         _ => BoardCommand::Read(ReadArgs {
             key,
             timeout: args.wait,
+            handshake,
             talk,
         }),
     };

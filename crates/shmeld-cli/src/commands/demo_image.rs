@@ -14,7 +14,8 @@ use super::demo_stage::{TemporaryDirectory, random_tag};
 use super::demo_story::{Story, wrapped};
 use super::image;
 use crate::args_demo::{DemoArgs, DemoRole};
-use crate::args_image::{ImageArgs, ImageCommand, ImageTalkArgs, PictureFormat, ProvideArgs, RequestArgs};
+use crate::args_image::{ImageArgs, ImageCommand, PictureFormat, ProvideArgs, RequestArgs};
+use crate::args_talk::TalkArgs;
 use crate::program::{Program, exit};
 
 /// Where the two terminals of `--role` meet.
@@ -57,7 +58,7 @@ pub fn run(program: &Program, args: &DemoArgs) -> u8 {
 /// One side in this terminal: the command that the user would type, with its steps told.
 fn play_role(program: &Program, args: &DemoArgs, role: DemoRole) -> Result<u8, Trouble> {
     let channel = channel(MEETING_CHANNEL)?;
-    let talk = ImageTalkArgs {
+    let talk = TalkArgs {
         json: false,
         quiet: false,
         explain: true,

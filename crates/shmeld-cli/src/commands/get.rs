@@ -27,7 +27,10 @@ const WAIT: Wait = Wait(Some(Duration::from_secs(30)));
 pub fn run(program: &Program, args: &GetArgs, region: RegionSize) -> u8 {
     narrate::install(
         program.name,
-        Loudness::from_options(args.client.quiet || args.client.json, args.client.explain),
+        Loudness::from_options(
+            args.client.talk.quiet || args.client.talk.json,
+            args.client.talk.explain,
+        ),
     );
     let names = match names(args) {
         Ok(names) => names,
@@ -46,8 +49,8 @@ pub fn run(program: &Program, args: &GetArgs, region: RegionSize) -> u8 {
         Err(error) => return program.fail(&error),
     };
     let style = Style {
-        json: args.client.json,
-        quiet: args.client.quiet,
+        json: args.client.talk.json,
+        quiet: args.client.talk.quiet,
         summary: true,
     };
     let options = client_options(program, &args.client, args.region.unwrap_or(region), WAIT);
@@ -162,7 +165,7 @@ impl Place {
     fn choose(args: &GetArgs, names: &[Vec<u8>], outputs: OutputOptions) -> shmeld::Result<Self> {
         let output = &args.output;
         if is_standard_output(output) {
-            if args.client.json {
+            if args.client.talk.json {
                 let message = "--json and -o - both want standard output; choose one of them";
                 return Err(shmeld::Error::Usage(message.to_owned()));
             }

@@ -7,7 +7,8 @@ use shmeld::image::{Geometry, Shape};
 use shmeld::os::name::escape;
 
 use super::{image_provide, image_request};
-use crate::args_image::{ImageArgs, ImageCommand, ImageTalkArgs};
+use crate::args_image::{ImageArgs, ImageCommand};
+use crate::args_talk::TalkArgs;
 use crate::narrate::{self, Loudness};
 use crate::program::Program;
 
@@ -31,7 +32,7 @@ pub fn run(program: &Program, args: &ImageArgs) -> u8 {
 /// What becomes of images, one line each.
 pub(super) struct Say<'a> {
     pub(super) program: &'a Program,
-    pub(super) talk: &'a ImageTalkArgs,
+    pub(super) talk: &'a TalkArgs,
 }
 
 impl Say<'_> {

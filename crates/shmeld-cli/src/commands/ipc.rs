@@ -9,7 +9,8 @@ use shmeld::segment::{Address, Segment};
 use super::{
     ipc_attach, ipc_bytes, ipc_change, ipc_clean, ipc_create, ipc_doctor, ipc_ls, ipc_show, ipc_top,
 };
-use crate::args_ipc::{IpcArgs, IpcCommand, TalkArgs};
+use crate::args_ipc::{IpcArgs, IpcCommand};
+use crate::args_talk::TalkArgs;
 use crate::narrate::{self, Loudness};
 use crate::program::{Program, exit, refused};
 

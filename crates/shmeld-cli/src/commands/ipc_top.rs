@@ -12,9 +12,9 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use super::ipc_top_draw::draw;
 use super::ipc_top_model::{Model, Step};
 use super::ipc_top_sample::Sampler;
-use crate::args_ipc::TalkArgs;
 use crate::args_ipc_list::IpcLsArgs;
 use crate::args_ipc_watch::TopArgs;
+use crate::args_talk::TalkArgs;
 use crate::program::{Program, exit};
 use crate::screen::Screen;
 

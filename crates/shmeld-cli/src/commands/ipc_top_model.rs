@@ -292,7 +292,7 @@ fn scrolled(top: usize, cursor: usize, height: usize, count: usize) -> usize {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::args_ipc::TalkArgs;
+    use crate::args_talk::TalkArgs;
 
     pub(in super::super) fn everything() -> IpcLsArgs {
         IpcLsArgs {

@@ -25,7 +25,7 @@ const REGION_BYTES: u64 = 64 * 1024;
 pub fn run(program: &Program, args: &LsArgs) -> u8 {
     narrate::install(
         program.name,
-        Loudness::from_options(args.client.quiet, args.client.explain),
+        Loudness::from_options(args.client.talk.quiet, args.client.talk.explain),
     );
     let wait = Wait(Some(Duration::ZERO));
     let options = ClientOptions {
@@ -90,7 +90,7 @@ fn print(entries: &[Entry], args: &LsArgs) -> std::io::Result<()> {
     let terminal = std::io::stdout().is_terminal();
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     for entry in entries {
-        if args.client.json {
+        if args.client.talk.json {
             writeln!(out, "{}", as_json(entry))?;
             continue;
         }

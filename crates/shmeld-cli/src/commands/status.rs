@@ -17,7 +17,7 @@ use crate::values::{RegionSize, Wait, show_size};
 pub fn run(program: &Program, args: &StatusArgs) -> u8 {
     narrate::install(
         program.name,
-        Loudness::from_options(args.client.quiet, args.client.explain),
+        Loudness::from_options(args.client.talk.quiet, args.client.talk.explain),
     );
     let options = client_options(
         program,
@@ -32,7 +32,7 @@ pub fn run(program: &Program, args: &StatusArgs) -> u8 {
     let mut out = std::io::stdout().lock();
     let written = if args.openmetrics {
         out.write_all(openmetrics::text(&status).as_bytes())
-    } else if args.client.json {
+    } else if args.client.talk.json {
         let line = serde_json::to_string(&status).unwrap_or_default();
         writeln!(out, "{line}")
     } else {
