@@ -13,6 +13,7 @@ mod bench;
 mod chaos;
 mod check;
 mod command;
+mod deb;
 mod leftovers;
 mod need;
 mod python;
@@ -39,7 +40,7 @@ enum Run {
     With(fn(&Path, &[String]) -> Result<(), String>),
 }
 
-const TASKS: [Task; 8] = [
+const TASKS: [Task; 9] = [
     Task {
         name: "test",
         about: "everything that CI runs: fmt, clippy, build, test, python, tidy, leftovers",
@@ -54,6 +55,11 @@ const TASKS: [Task; 8] = [
         name: "python",
         about: "builds the Python package and tests it (SHMELD_BASE_PYTHON: with another interpreter than python3)",
         run: Run::Alone(python::run),
+    },
+    Task {
+        name: "deb",
+        about: "builds the Debian package; as root installs, serves and removes it on a copy of this machine's files",
+        run: Run::Alone(deb::run),
     },
     Task {
         name: "tidy",

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::{Command, CommandFactory};
 use shmeld::file::{OutputOptions, make_directories};
+use shmeld::os::process;
 
 use crate::args::{CompletionsArgs, ManArgs, ShmClient, ShmServer, Shmeld};
 use crate::program::{Program, exit};
@@ -28,6 +29,8 @@ pub fn man(program: &Program, args: &ManArgs) -> u8 {
     if let Err(error) = make_directories(&args.directory, options) {
         return program.fail(&error.into());
     }
+    // Pages are files as the user makes them; everything else that this program makes is its user's alone.
+    process::set_umask(program.umask);
     for command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
         if let Err(error) = write_pages(&command, &args.directory) {
             program.complain(

@@ -234,6 +234,7 @@ fn manual_has_a_page_for_each_command_with_its_options() {
     world
         .shmeld("man")
         .arg(world.output("man1"))
+        .after("umask 022")
         .run()
         .expect_code(0)
         .expect_silence();
@@ -251,7 +252,10 @@ fn manual_has_a_page_for_each_command_with_its_options() {
             pages.iter().any(|found| found == Path::new(page)),
             "{page} among {pages:?}"
         );
-        let text = std::fs::read_to_string(world.output("man1").join(page)).unwrap();
+        let path = world.output("man1").join(page);
+        let text = std::fs::read_to_string(&path).unwrap();
+        // They were 0600 once: installed by root, nobody else could read them.
+        assert_eq!(content::mode(&path), 0o644, "{page}");
         assert!(text.contains(".TH ") && text.contains(option), "{page}: {text}");
     }
     let text = std::fs::read_to_string(world.output("man1").join("shm_client.1")).unwrap();
