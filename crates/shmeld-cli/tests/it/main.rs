@@ -19,6 +19,7 @@ mod catalogue_list;
 mod catalogue_sight;
 mod changing;
 mod command_line;
+mod containers;
 mod content;
 mod copy;
 mod crashes;
