@@ -68,8 +68,7 @@ def hasty(session, region):
 
 def semaphores(session, region):
     """Forges both semaphores before each slot. The sequence words are right: the transfer goes on."""
-    # libc would end this process when it finds such words.
-    fetch.libc.sem_post = lambda semaphore: 0
+    session.post_free = lambda: None
     for number in range(12):
         for offset in (fetch.FILLED, fetch.FREE):
             session.memory[offset:offset + 12] = (b"\xff" * 12, b"\x01" * 12, os.urandom(12))[number % 3]
@@ -115,7 +114,7 @@ def starve(session, region):
     fill(FILLER)
     session.slots_read = (session.slots_read + 1) % 2**32
     session.read.value = session.slots_read
-    fetch.libc.sem_post(session.free)
+    session.post_free()
 
 
 def main():
@@ -130,7 +129,7 @@ def main():
     if mode != "hasty":
         for _ in range(5):
             session.next_slot()
-    region = os.open(f"/proc/self/fd/{session.watcher}", os.O_RDWR)
+    region = os.open(f"/proc/self/fd/{session.region}", os.O_RDWR)
     globals()[mode](session, region)
     if mode in ("hasty", "semaphores", "requeue"):
         return

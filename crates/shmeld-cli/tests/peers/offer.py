@@ -42,8 +42,8 @@ def get_meanwhile(session):
 def assert_untouched(session, before):
     got = get_meanwhile(session)
     assert session.memory[:] == before, "the region was written into"
-    assert fetch.lock_seen(session.watcher, 1, 1) == fcntl.F_UNLCK, "the region was leased"
-    assert os.fstat(session.watcher).st_nlink == 1, "the region lost its name"
+    assert fetch.lock_seen(session.region, 1, 1) == fcntl.F_UNLCK, "the region was leased"
+    assert os.fstat(session.region).st_nlink == 1, "the region lost its name"
     return got
 
 
@@ -67,8 +67,8 @@ def foreign(session):
     server = os.fstat(session.queue.mqd).st_uid
     entries = (1, 6, 2**32 - 1), (2, 6, server), (4, 0, 2**32 - 1), (16, 6, 2**32 - 1), (32, 0, 2**32 - 1)
     entries = b"".join(struct.pack("<HHI", *entry) for entry in entries)
-    os.setxattr(session.watcher, "system.posix_acl_access", struct.pack("<I", 2) + entries)
-    os.fchown(session.watcher, OTHER_USER, -1)
+    os.setxattr(session.region, "system.posix_acl_access", struct.pack("<I", 2) + entries)
+    os.fchown(session.region, OTHER_USER, -1)
     session.queue.send(message(session, fetch.GET, bytes(16), fetch.PAGE), 10, fetch.HIGHEST_PRIORITY)
     assert_untouched(session, before)
     session.queue.send(message(session, fetch.GET, session.nonce, fetch.PAGE), 10, fetch.HIGHEST_PRIORITY)
@@ -76,7 +76,7 @@ def foreign(session):
     state = int.from_bytes(session.memory[12:16], "little")
     assert state == REFUSED_DENIED, f"state {state:#x}"
     assert session.memory[64:128] == before[64:128], "slots were written"
-    assert fetch.lock_seen(session.watcher, 1, 1) == fcntl.F_UNLCK, "the region was leased"
+    assert fetch.lock_seen(session.region, 1, 1) == fcntl.F_UNLCK, "the region was leased"
     os.unlink(session.path)
 
 
@@ -84,10 +84,10 @@ def locks(session):
     def lock(description, kind, start):
         fcntl.fcntl(description, fcntl.F_OFD_SETLK, fetch.FLOCK.pack(kind, os.SEEK_SET, start, 1, 0))
 
-    region = os.fstat(session.watcher).st_ino
+    region = os.fstat(session.region).st_ino
     links = (int(name) for name in os.listdir("/proc/self/fd"))
     ours = [number for number in links if os.path.exists(f"/proc/self/fd/{number}") and os.fstat(number).st_ino == region]
-    lease = next(number for number in ours if number != session.watcher)
+    lease = next(number for number in ours if number != session.region)
     # The lease comes last in the kernel's list: whoever looks for it has to go past all the others.
     lock(lease, fcntl.F_UNLCK, 0)
     description = os.open(session.path, os.O_RDWR | os.O_CLOEXEC)
