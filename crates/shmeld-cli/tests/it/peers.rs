@@ -52,7 +52,7 @@ fn python_with_or_skip(check: &str, needs: &str) -> Option<PathBuf> {
 }
 
 /// `fetch.py --name NAME -o OUTPUT`
-fn example(world: &World, python: &Path, output: &Path) -> Program {
+pub fn example(world: &World, python: &Path, output: &Path) -> Program {
     let script = Path::new(EXAMPLES).join("fetch.py");
     let program = world.tool(python.to_str().unwrap()).arg("-B").arg(script);
     program.args(["--name", world.name(), "-o"]).arg(output)
@@ -86,7 +86,7 @@ fn textbook(world: &World, binary: &Path, output: &Path) -> Program {
 }
 
 /// Files of all sizes in the source tree, one of them in a folder, and their contents.
-fn put_all_sizes(world: &World) -> Vec<(String, Vec<u8>)> {
+pub fn put_all_sizes(world: &World) -> Vec<(String, Vec<u8>)> {
     let name = |size: &usize| {
         if *size == 1 {
             "folder/1".to_owned()
@@ -111,7 +111,7 @@ fn assert_all_sizes(output: &Path, files: &[(String, Vec<u8>)]) {
 
 /// Nobody died, broke the protocol or sent junk, as far as the server can tell.
 #[track_caller]
-fn assert_clean(world: &World) {
+pub fn assert_clean(world: &World) {
     let status = world.status();
     for name in [
         "died_total",

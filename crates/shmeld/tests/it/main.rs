@@ -18,3 +18,4 @@ mod regressions;
 mod regressions_of_life;
 mod resume;
 mod segment;
+mod vectors;
