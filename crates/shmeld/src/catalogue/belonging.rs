@@ -53,15 +53,6 @@ impl Belonging {
     pub fn is_ours(&self) -> bool {
         !matches!(self, Self::HalfMadeSemaphore)
     }
-
-    /// Whether its leases decide about it.
-    #[must_use]
-    pub fn is_judged_by_lease(&self) -> bool {
-        matches!(
-            self,
-            Self::Region(_) | Self::Gate(_) | Self::ServerQueue(_) | Self::Board(_)
-        )
-    }
 }
 
 fn channel(name: &[u8], prefix: &[u8], suffixes: [&[u8]; 2]) -> Option<Belonging> {
