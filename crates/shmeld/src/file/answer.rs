@@ -13,7 +13,7 @@ use super::slot_writer::SlotWriter;
 use super::source::{Walk, WalkItem};
 use super::status::{Refusal, Status};
 use super::walk::LEVELS_MAX;
-use super::wire::{FLAG_PATTERN, FLAG_RECURSIVE, Op, Request};
+use super::wire::{FLAG_PATTERN, FLAG_RANGE, FLAG_RECURSIVE, FLAG_WALK, Op, Request};
 
 /// How many items an answer had, and how many of them were refused.
 #[derive(Debug, Default)]
@@ -77,7 +77,18 @@ impl<'s> Answerer<'s> {
     }
 
     fn get(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
-        match self.context.source.open(&request.path) {
+        let opened = match self.context.source.open(&request.path) {
+            Ok(file) => {
+                let first = if request.flags & FLAG_RANGE == 0 {
+                    0
+                } else {
+                    request.offset
+                };
+                self.await_bytes(request, &*file, first)?.map(|()| file)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        match opened {
             Ok(file) => self.file(request, &*file, &request.path, tally)?,
             Err(refusal) => {
                 let may_be_pattern = request.flags & FLAG_PATTERN != 0 && has_pattern(&request.path);
@@ -113,10 +124,11 @@ impl<'s> Answerer<'s> {
         if request.op == Op::Tree {
             walk.will_open_files();
         }
-        while let Some(item) = walk.next_item() {
-            if self.writer.is_cancelled(request.request_id) {
-                return Ok(Err(Status::Cancelled.into()));
+        loop {
+            if let Err(refusal) = self.await_item(request, &mut *walk)? {
+                return Ok(Err(refusal));
             }
+            let Some(item) = walk.next_item() else { break };
             self.writer.keep_alive(request.request_id)?;
             visit(self, &mut *walk, item)?;
         }
@@ -215,10 +227,12 @@ impl<'s> Answerer<'s> {
     fn list(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
         let recursive = request.flags & FLAG_RECURSIVE != 0;
         let levels_max = if recursive { LEVELS_MAX } else { 1 };
+        let as_walk = request.flags & FLAG_WALK != 0;
         let path = &request.path;
         let outcome = self.walk(request, path, levels_max, |answerer, _, item| {
             let itself = item.entry.name == b".";
             match (itself, item.entry.kind) {
+                _ if as_walk => answerer.walked(request, &item, tally),
                 (true, EntryKind::Directory) => Ok(()),
                 (true, _) => answerer.listed(request, item, path.clone(), tally),
                 (false, _) => {
@@ -228,7 +242,7 @@ impl<'s> Answerer<'s> {
             }
         })?;
         match outcome {
-            Err(refusal) if refusal.status == Status::Fnf && has_pattern(path) => {
+            Err(refusal) if refusal.status == Status::Fnf && has_pattern(path) && !as_walk => {
                 self.list_matching(request, tally)
             }
             Err(refusal) if refusal.status != Status::Cancelled => {
@@ -272,6 +286,16 @@ impl<'s> Answerer<'s> {
                 self.refuse(request, &name, &Status::NameTooLong.into(), tally)
             }
             _ => self.entry(request, &Entry { name, ..item.entry }, Status::Ok, tally),
+        }
+    }
+
+    /// An item as another walk can hand it on: whatever cannot be looked into is refused, but a FIFO is told as one.
+    fn walked(&mut self, request: &Request, item: &WalkItem, tally: &mut Tally) -> Result<(), End> {
+        match &item.refusal {
+            Some(refusal) if item.entry.kind != EntryKind::Other => {
+                self.refuse_below(request, &item.entry.name, refusal, tally)
+            }
+            _ => self.entry(request, &item.entry, Status::Ok, tally),
         }
     }
 
@@ -322,7 +346,7 @@ impl<'s> Answerer<'s> {
         self.refused_entry(request, name, refusal, tally)
     }
 
-    fn refused_entry(
+    pub(super) fn refused_entry(
         &mut self,
         request: &Request,
         name: &[u8],

@@ -2,12 +2,12 @@
 
 use super::answer::{Answerer, Tally};
 use super::answer_account::path_of_item;
-use super::prefix::Start;
+use super::prefix::{Range, Start};
 use super::record::{Entry, Kind, Record, TEXT_BYTES_MAX, cut};
 use super::session::End;
-use super::source::{SourceFile, Span};
+use super::source::{SourceFile, Span, Walk};
 use super::status::{Refusal, Status};
-use super::wire::{FLAG_PATTERN, FLAG_RESUME, FLAG_VERIFY, Op, Request};
+use super::wire::{FLAG_PATTERN, FLAG_RANGE, FLAG_RESUME, FLAG_VERIFY, Op, Request};
 
 /// What became of a file's bytes: its digest if that was asked for.
 type Body = Result<Option<[u8; 32]>, Refusal>;
@@ -21,15 +21,27 @@ impl Answerer<'_> {
         name: &[u8],
         tally: &mut Tally,
     ) -> Result<(), End> {
-        let entry = Entry {
+        let is_range = request.flags & FLAG_RANGE != 0;
+        let first = if is_range { request.offset } else { 0 };
+        let start = match self.await_bytes(request, file, first)? {
+            Ok(()) => self.start(request, file)?,
+            Err(refusal) => Err(refusal),
+        };
+        let (start, end) = match start {
+            Ok(start) => start,
+            // Before BEGIN the client has not touched what it has.
+            Err(refusal) => {
+                self.account_refusal(request, &path_of_item(request, name), &refusal);
+                return self.refused_entry(request, name, &refusal, tally);
+            }
+        };
+        let mut entry = Entry {
             name: name.to_vec(),
             ..file.entry().clone()
         };
-        let start = match self.start(request, file)? {
-            Ok(start) => start,
-            // Before BEGIN the client has not touched what it has.
-            Err(refusal) => return self.refuse(request, name, &refusal, tally),
-        };
+        if is_range {
+            entry.text = file.identity().to_vec();
+        }
         tally.items += 1;
         let begin = Record {
             offset: start.position,
@@ -37,7 +49,7 @@ impl Answerer<'_> {
             ..Record::new(Kind::Begin, request.request_id)
         };
         self.writer.record(&begin, |payload| entry.encode_to(payload))?;
-        let mut body = self.body(request, file, start)?;
+        let mut body = self.body(request, file, start, end)?;
         if body.is_ok() {
             body = match file.is_unchanged() {
                 Ok(true) => body,
@@ -45,8 +57,9 @@ impl Answerer<'_> {
                 Err(refusal) => Err(refusal),
             };
         }
+        let is_whole = end == entry.size;
         let end = Record {
-            offset: entry.size,
+            offset: end,
             ..Record::new(Kind::End, request.request_id)
         };
         match body {
@@ -54,9 +67,11 @@ impl Answerer<'_> {
                 self.writer.record(&end, |payload| {
                     payload.extend_from_slice(digest.as_ref().map_or(&[][..], |digest| digest))
                 })?;
-                // Not before END: a client that goes without it has no file.
-                self.context.counters.files.add(1);
-                self.account.delivered(entry.size);
+                // Not before END: a client that goes without it has no file. Of several parts the last one counts.
+                if is_whole {
+                    self.context.counters.files.add(1);
+                    self.account.delivered(entry.size);
+                }
                 Ok(())
             }
             Err(refusal) => {
@@ -75,8 +90,65 @@ impl Answerer<'_> {
         }
     }
 
-    /// Where the body begins: behind what the client has, if the file begins with that.
-    fn start(&mut self, request: &Request, file: &dyn SourceFile) -> Result<Result<Start, Refusal>, End> {
+    /// Waits until there are bytes to read at a position, or it is known that there will be none. The client may go or cancel meanwhile, and
+    /// must hear that the server is alive.
+    pub(super) fn await_bytes(
+        &mut self,
+        request: &Request,
+        file: &dyn SourceFile,
+        position: u64,
+    ) -> Result<Result<(), Refusal>, End> {
+        self.await_source(request, || file.is_ready(position))
+    }
+
+    /// Waits in the same way for the next item of a walk.
+    pub(super) fn await_item(
+        &mut self,
+        request: &Request,
+        walk: &mut dyn Walk,
+    ) -> Result<Result<(), Refusal>, End> {
+        self.await_source(request, || walk.is_ready())
+    }
+
+    fn await_source(
+        &mut self,
+        request: &Request,
+        mut is_ready: impl FnMut() -> Result<bool, Refusal>,
+    ) -> Result<Result<(), Refusal>, End> {
+        loop {
+            if self.writer.is_cancelled(request.request_id) {
+                return Ok(Err(Status::Cancelled.into()));
+            }
+            match is_ready() {
+                Ok(true) => return Ok(Ok(())),
+                Ok(false) => self.writer.keep_alive(request.request_id)?,
+                Err(refusal) => return Ok(Err(refusal)),
+            }
+        }
+    }
+
+    /// Where the body begins, and where it ends: behind what the client has, if the file begins with that, and at the end of the file; or the
+    /// part that is asked for.
+    fn start(
+        &mut self,
+        request: &Request,
+        file: &dyn SourceFile,
+    ) -> Result<Result<(Start, u64), Refusal>, End> {
+        let size = file.entry().size;
+        if request.flags & FLAG_RANGE != 0 {
+            let (position, end) = Range::within(request.offset, &request.prefix_digest, size);
+            let hasher = None;
+            return Ok(Ok((Start { position, hasher }, end)));
+        }
+        let start = self.start_behind_prefix(request, file)?;
+        Ok(start.map(|start| (start, size)))
+    }
+
+    fn start_behind_prefix(
+        &mut self,
+        request: &Request,
+        file: &dyn SourceFile,
+    ) -> Result<Result<Start, Refusal>, End> {
         let verify = request.flags & FLAG_VERIFY != 0;
         let offset = request.offset;
         let is_single = request.op == Op::Get && request.flags & FLAG_PATTERN == 0;
@@ -111,8 +183,8 @@ impl Answerer<'_> {
         let mut staging = self.context.staging.lend();
         let mut position = 0;
         while position < request.offset {
-            if self.writer.is_cancelled(request.request_id) {
-                return Ok(Err(Status::Cancelled.into()));
+            if let Err(refusal) = self.await_bytes(request, file, position)? {
+                return Ok(Err(refusal));
             }
             self.writer.keep_alive(request.request_id)?;
             let step = match file.span_at(position) {
@@ -151,21 +223,28 @@ impl Answerer<'_> {
         })
     }
 
-    fn body(&mut self, request: &Request, file: &dyn SourceFile, start: Start) -> Result<Body, End> {
-        let size = file.entry().size;
+    /// The bytes from the start to `limit`.
+    fn body(
+        &mut self,
+        request: &Request,
+        file: &dyn SourceFile,
+        start: Start,
+        limit: u64,
+    ) -> Result<Body, End> {
         let mut digest = start.hasher;
         let mut position = start.position;
-        while position < size {
-            if self.writer.is_cancelled(request.request_id) {
-                return Ok(Err(Status::Cancelled.into()));
+        while position < limit {
+            if let Err(refusal) = self.await_bytes(request, file, position)? {
+                return Ok(Err(refusal));
             }
             let step = match file.span_at(position) {
                 Ok(Span::Hole { end }) if end > position => {
+                    let end = end.min(limit);
                     self.hole(request, position, end, digest.as_deref_mut())?;
                     Ok(end)
                 }
                 Ok(Span::Data { end }) if end > position => {
-                    self.span(request, file, position, end, digest.as_deref_mut())?
+                    self.span(request, file, position, end.min(limit), digest.as_deref_mut())?
                 }
                 Ok(_) => Err(Status::Changed.into()),
                 Err(refusal) => Err(refusal),
@@ -207,8 +286,8 @@ impl Answerer<'_> {
     ) -> Result<Result<u64, Refusal>, End> {
         let mut staging = None;
         while position < end {
-            if self.writer.is_cancelled(request.request_id) {
-                return Ok(Err(Status::Cancelled.into()));
+            if let Err(refusal) = self.await_bytes(request, file, position)? {
+                return Ok(Err(refusal));
             }
             self.writer.keep_alive(request.request_id)?;
             let record = Record {

@@ -17,7 +17,7 @@ use super::connection::{Connection, Interrupt};
 use super::prefix::Prefix;
 use super::record::{Kind, Record};
 use super::slot_reader::SlotReader;
-use super::wire::{FLAG_RESUME, Op, PATH_BYTES_MAX, Request};
+use super::wire::{FLAG_RANGE, FLAG_RESUME, Op, PATH_BYTES_MAX, Request};
 use crate::{Error, Result, ServerName};
 
 /// How long the client tries to say CLOSE; its lease says the same when it goes.
@@ -66,7 +66,7 @@ pub struct Query {
     pub path: Vec<u8>,
     /// `FLAG_*` of [`super::wire`], but for the one of `resume`.
     pub flags: u32,
-    /// GET: the beginning of the file that is there already.
+    /// GET: the beginning of the file that is there already; with `FLAG_RANGE` the part that is wanted ([`super::Range`]).
     pub resume: Option<Prefix>,
 }
 
@@ -191,7 +191,10 @@ impl Client {
             nonce: self.offer.nonce(),
             region_bytes: self.options.region_bytes,
             offset: query.resume.map_or(0, |prefix| prefix.bytes),
-            flags: query.flags | query.resume.map_or(0, |_| FLAG_RESUME),
+            flags: match query.resume {
+                Some(_) if query.flags & FLAG_RANGE == 0 => query.flags | FLAG_RESUME,
+                _ => query.flags,
+            },
             prefix_digest: query.resume.map_or([0; 32], |prefix| prefix.digest),
             path: query.path.clone(),
         };

@@ -285,6 +285,19 @@ impl SourceFile for DirectoryFile {
         Ok(got)
     }
 
+    fn identity(&self) -> [u8; 32] {
+        let stat = &self.opened;
+        let mut hasher = blake3::Hasher::new();
+        for number in [stat.dev, stat.ino, stat.bytes] {
+            hasher.update(&number.to_le_bytes());
+        }
+        for time in [stat.modified, stat.changed] {
+            hasher.update(&time.seconds.to_le_bytes());
+            hasher.update(&time.nanoseconds.to_le_bytes());
+        }
+        hasher.finalize().into()
+    }
+
     fn span_at(&self, position: u64) -> Result<Span, Refusal> {
         let size = self.opened.bytes;
         // A file with all its blocks has no holes: no system call to find that out.

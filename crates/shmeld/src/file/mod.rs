@@ -69,7 +69,7 @@ pub use directory::{Directory, DirectoryOptions};
 pub use event::Event;
 pub use gate::running_servers;
 pub use output::OutputOptions;
-pub use prefix::Prefix;
+pub use prefix::{Prefix, Range};
 pub use server::Server;
 pub use server_options::ServerOptions;
 pub use shmeld_os::fs::Audience;

@@ -1,4 +1,5 @@
-//! The beginning of a file that a client already has: what it says of it in a request, and where an answer begins because of it.
+//! Less than a whole file. The beginning that a client already has: what it says of it in a request, and where an answer begins because of
+//! it. And a part that a client wants: the same fields of a request, with another flag.
 
 use shmeld_core::Misbehaviour;
 
@@ -11,6 +12,38 @@ pub struct Prefix {
     pub bytes: u64,
     /// Their BLAKE3 digest.
     pub digest: [u8; 32],
+}
+
+/// A part of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// Position of its first byte.
+    pub offset: u64,
+    /// How many bytes; fewer come if the file ends before.
+    pub len: u64,
+}
+
+/// How a request says it, with [`FLAG_RANGE`](super::wire::FLAG_RANGE): the length where the digest of a beginning stands otherwise.
+impl From<Range> for Prefix {
+    fn from(range: Range) -> Self {
+        let mut digest = [0; 32];
+        digest[..8].copy_from_slice(&range.len.to_le_bytes());
+        Self {
+            bytes: range.offset,
+            digest,
+        }
+    }
+}
+
+impl Range {
+    /// The part of a file of `size` bytes that a request with these fields wants: its first position, and the one behind its last.
+    pub(super) fn within(offset: u64, digest: &[u8; 32], size: u64) -> (u64, u64) {
+        let (len, _) = digest
+            .split_first_chunk()
+            .unwrap_or_else(|| unreachable!("32 bytes begin with 8"));
+        let end = offset.saturating_add(u64::from_le_bytes(*len)).min(size);
+        (offset.min(size), end)
+    }
 }
 
 /// Where a file that arrives begins, and the digest of what lies before it.
@@ -81,5 +114,18 @@ mod tests {
             assert_eq!(begin(100, offset, offered), None, "{offset} of {offered}");
         }
         assert_eq!(begin(1 << 63, 0, 0), None);
+    }
+
+    #[test]
+    fn a_part_ends_where_the_file_ends() {
+        let within = |offset, len, size| {
+            let said = Prefix::from(Range { offset, len });
+            Range::within(said.bytes, &said.digest, size)
+        };
+        assert_eq!(within(10, 20, 100), (10, 30));
+        assert_eq!(within(90, 20, 100), (90, 100));
+        assert_eq!(within(100, 20, 100), (100, 100));
+        assert_eq!(within(u64::MAX, u64::MAX, 100), (100, 100));
+        assert_eq!(within(0, 0, 100), (0, 0));
     }
 }

@@ -53,8 +53,30 @@ impl From<Refusal> for FillError {
 
 /// An open file of a [`Source`].
 pub trait SourceFile: Send {
-    /// What was known when it was opened. The name is the path asked for.
+    /// What was known when it was opened. The name is the path asked for. Not asked for before [`SourceFile::is_ready`] has said yes once.
     fn entry(&self) -> &Entry;
+
+    /// Whether [`SourceFile::entry`] is known and bytes at `position` can be read without waiting; the other methods are called there only
+    /// then. A source that fetches them from elsewhere waits for them here, but for some 20 ms at most: between two such looks the server
+    /// sees to its client. This is also where a file that cannot be opened after all is refused.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the client will see.
+    fn is_ready(&self, position: u64) -> Result<bool, Refusal> {
+        let _ = position;
+        Ok(true)
+    }
+
+    /// Something that differs as soon as the name stands for another file, or the file for other bytes: two parts of it that were read at
+    /// different times belong together only if this was the same.
+    fn identity(&self) -> [u8; 32] {
+        let Entry { size, modified, .. } = self.entry();
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(&size.to_le_bytes());
+        hasher.update(&modified.seconds.to_le_bytes());
+        hasher.update(&modified.nanoseconds.to_le_bytes());
+        hasher.finalize().into()
+    }
 
     /// Reads bytes at a position into private memory; 0 at the end of the file.
     ///
@@ -102,6 +124,14 @@ pub struct WalkItem {
 
 /// A walk through a part of a [`Source`], directories before what they hold.
 pub trait Walk: Send {
+    /// Whether the next item can be had without waiting; as with [`SourceFile::is_ready`], it is waited for here, a little at a time.
+    ///
+    /// # Errors
+    /// The walk is over: the [`Refusal`] of the whole that the client will see.
+    fn is_ready(&mut self) -> Result<bool, Refusal> {
+        Ok(true)
+    }
+
     /// The next item, or `None` at the end.
     fn next_item(&mut self) -> Option<WalkItem>;
 

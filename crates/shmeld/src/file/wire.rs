@@ -76,7 +76,20 @@ pub const FLAG_RECURSIVE: u32 = 2;
 pub const FLAG_VERIFY: u32 = 4;
 /// GET: the client already has `offset` bytes whose digest is `prefix_digest`.
 pub const FLAG_RESUME: u32 = 8;
-const FLAGS_KNOWN: u32 = FLAG_PATTERN | FLAG_RECURSIVE | FLAG_VERIFY | FLAG_RESUME;
+/// GET: only a part of the file, which `offset` and `prefix_digest` say (see [`super::Range`]).
+pub const FLAG_RANGE: u32 = 16;
+/// LIST: as a walk sees it: the path is never a pattern, names are relative to it, and what it names itself comes first, as `.`.
+pub const FLAG_WALK: u32 = 32;
+
+/// Whether a flag is known, and an op means something with it. Of the older ones those that mean nothing are ignored.
+fn are_flags_known(op: Op, flags: u32) -> bool {
+    let known = FLAG_PATTERN | FLAG_RECURSIVE | FLAG_VERIFY | FLAG_RESUME;
+    match op {
+        Op::Get if flags & FLAG_RANGE != 0 => flags == FLAG_RANGE,
+        Op::List => flags & !(known | FLAG_WALK) == 0,
+        _ => flags & !known == 0,
+    }
+}
 
 /// One request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,11 +104,11 @@ pub struct Request {
     pub nonce: [u8; 16],
     /// The size of that region.
     pub region_bytes: u64,
-    /// How many bytes the client already has, with [`FLAG_RESUME`].
+    /// How many bytes the client already has, with [`FLAG_RESUME`]; where the part begins, with [`FLAG_RANGE`].
     pub offset: u64,
     /// `FLAG_*`.
     pub flags: u32,
-    /// BLAKE3 of the bytes the client already has.
+    /// BLAKE3 of the bytes the client already has; the length of the part, with [`FLAG_RANGE`].
     pub prefix_digest: [u8; 32],
     /// Relative to the exported directory; not necessarily UTF-8.
     pub path: Vec<u8>,
@@ -196,7 +209,7 @@ impl Request {
             return Err(DecodeError::Id);
         }
         let op = match Op::from_code(raw.op.get()) {
-            op if raw.flags.get() & !FLAGS_KNOWN == 0 => op,
+            op if are_flags_known(op, raw.flags.get()) => op,
             _ => Op::Unknown,
         };
         if raw.path_bytes.get() as usize != path.len() || path.len() > PATH_BYTES_MAX {

@@ -4,7 +4,8 @@
 use shmeld_core::attach::RegionId;
 
 use super::super::wire::{
-    FLAG_PATTERN, FLAG_RECURSIVE, FLAG_RESUME, FLAG_VERIFY, Op, PATH_BYTES_MAX, Request,
+    FLAG_PATTERN, FLAG_RANGE, FLAG_RECURSIVE, FLAG_RESUME, FLAG_VERIFY, FLAG_WALK, Op, PATH_BYTES_MAX,
+    Request,
 };
 
 /// A name and an input.
@@ -58,7 +59,9 @@ pub(super) fn request() -> Vec<Seed> {
         ("status", message(Op::Status, 0, b"")),
         ("close", message(Op::Close, 0, b"")),
         ("op-of-the-future", forged(6, &[6, 0])),
-        ("flag-of-the-future", forged(64, &[16])),
+        ("get-range", message(Op::Get, FLAG_RANGE, b"f")),
+        ("list-walk", message(Op::List, FLAG_WALK, b"d")),
+        ("flag-of-the-future", forged(64, &[64])),
         ("region-size-huge", forged(48, &[0xff; 8])),
         ("region-size-odd", forged(48, &[1, 0x10])),
         ("magic-of-another", forged(0, b"SHMD")),

@@ -1,0 +1,117 @@
+//! The two commands.
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the file that prints"
+)]
+
+use std::io::{Read, Write};
+
+use shmeld_cli::narrate::{self, Loudness};
+use shmeld_cli::program::{Program, exit};
+use shmeld_cli::service::Service;
+use zenoh::Wait;
+
+use crate::Error;
+use crate::args::BridgeArgs;
+use crate::export::{Export, ExportOptions};
+use crate::import::{Import, ImportOptions};
+
+fn fail(program: &Program, error: &Error) -> u8 {
+    if let Error::Local(error) = error {
+        return program.fail(error);
+    }
+    program.complain(&error.to_string(), error.hint().as_deref());
+    error.exit_code()
+}
+
+fn prepare(program: &Program, args: &BridgeArgs) -> Service {
+    narrate::install(program.name, Loudness::from_options(args.quiet, false));
+    // What cannot be given up stays as it is.
+    let _ = shmeld::os::limits::raise_open_files_to_hard();
+    let _ = shmeld::os::limits::forbid_core_dumps();
+    let _ = shmeld::os::process::forbid_new_privileges();
+    Service::from_environment().unwrap_or_else(|error| {
+        program.complain(&format!("connect NOTIFY_SOCKET: {error}"), None);
+        Service::default()
+    })
+}
+
+/// Says that it can be used.
+fn announce(program: &Program, args: &BridgeArgs, service: &Service, verb: &str) {
+    let line = format!("{verb} {} as {}", args.name, args.key);
+    service.ready(&line);
+    // Standard streams that nobody reads stop no bridge.
+    if args.json {
+        let object = serde_json::json!({"event": "ready", "command": verb, "name": args.name.to_string(), "key": args.key.to_string()});
+        let _ = writeln!(std::io::stdout(), "{object}");
+    }
+    if !args.quiet {
+        let _ = writeln!(std::io::stderr(), "{}: {line} (Ctrl-C ends it)", program.name);
+    }
+}
+
+/// Runs `shmeld-bridge export`.
+#[must_use]
+pub fn export(program: &Program, args: &BridgeArgs) -> u8 {
+    let service = prepare(program, args);
+    match try_export(program, args, &service) {
+        Ok(()) => exit::DONE,
+        Err(error) => fail(program, &error),
+    }
+}
+
+fn try_export(program: &Program, args: &BridgeArgs, service: &Service) -> Result<(), Error> {
+    let interrupt = program.interrupt();
+    let mut bell = program.signal_bell()?;
+    let session = args.network().join()?;
+    let options = ExportOptions {
+        name: args.name.clone(),
+        key: args.key.clone(),
+        timeout: args.timeout,
+    };
+    let export = Export::start(&session, &options)?;
+    announce(program, args, service, "exporting");
+    while interrupt.check().is_ok() {
+        // A signal rings; everything else happens on other threads.
+        if bell.read(&mut [0]).is_err() {
+            break;
+        }
+    }
+    service.stopping();
+    export.end();
+    leave(&session);
+    Ok(())
+}
+
+/// Runs `shmeld-bridge import`.
+#[must_use]
+pub fn import(program: &Program, args: &BridgeArgs) -> u8 {
+    let service = prepare(program, args);
+    match try_import(program, args, &service) {
+        Ok(()) => exit::DONE,
+        Err(error) => fail(program, &error),
+    }
+}
+
+fn try_import(program: &Program, args: &BridgeArgs, service: &Service) -> Result<(), Error> {
+    let session = args.network().join()?;
+    let options = ImportOptions {
+        name: args.name.clone(),
+        key: args.key.clone(),
+        timeout: args.timeout,
+    };
+    let mut import = Import::start(&session, &options)?;
+    program.stop_on_signals(import.stopper(), None, false)?;
+    announce(program, args, service, "importing");
+    let served = import.serve();
+    service.stopping();
+    import.end();
+    leave(&session);
+    served
+}
+
+/// Others hear at once that this side is gone, not only when its lease ends.
+fn leave(session: &zenoh::Session) {
+    let _ = session.close().wait();
+}

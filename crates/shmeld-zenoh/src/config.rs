@@ -1,0 +1,167 @@
+//! Zenoh's configuration: the user's file, passed through, and what a bridge needs otherwise than zenoh's defaults are.
+
+use std::path::Path;
+
+use zenoh::{Config, Session, Wait};
+
+use crate::Error;
+use crate::wire::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
+
+/// The longest message that is taken from the network: an answer, and what zenoh puts around it.
+const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX + HEAD_BYTES_MAX + (64 << 10);
+const _: () = assert!(MESSAGE_BYTES_MAX < 32 << 20);
+
+/// Where to look for others, and where to be found.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// `--config`.
+    pub file: Option<std::path::PathBuf>,
+    /// `--connect`.
+    pub connect: Vec<String>,
+    /// `--listen`.
+    pub listen: Vec<String>,
+}
+
+/// Settings whose default is changed: (key, zenoh's default, ours). What the user's file sets otherwise stays.
+fn changed_defaults() -> [(&'static str, String, String); 3] {
+    [
+        // A message of a gigabyte would be collected in memory before anybody looks at it.
+        (
+            "transport/link/rx/max_message_size",
+            (1_usize << 30).to_string(),
+            MESSAGE_BYTES_MAX.to_string(),
+        ),
+        // Microseconds. After five seconds in which a link takes nothing zenoh closes it, and asking begins anew on another one: a cable that
+        // is out for a while would cost what is under way. Who is really gone is found by the lease, after ten.
+        (
+            "transport/link/tx/queue/congestion_control/block/wait_before_close",
+            5_000_000.to_string(),
+            60_000_000.to_string(),
+        ),
+        // Answers come by name from one export; time stamps would only cost.
+        ("timestamping/enabled", "null".to_owned(), "false".to_owned()),
+    ]
+}
+
+impl Network {
+    /// The configuration that results.
+    ///
+    /// # Errors
+    /// The file cannot be read or is none of zenoh's, or an endpoint is none.
+    pub fn config(&self) -> Result<Config, Error> {
+        let mut config = match &self.file {
+            Some(path) => read(path)?,
+            None => Config::default(),
+        };
+        for (key, default, ours) in changed_defaults() {
+            if config.get_json(key).is_ok_and(|value| value == default) {
+                insert(&mut config, key, &ours)?;
+            }
+        }
+        for (key, option, endpoints) in [
+            ("connect/endpoints", "--connect", &self.connect),
+            ("listen/endpoints", "--listen", &self.listen),
+        ] {
+            if endpoints.is_empty() {
+                continue;
+            }
+            let quoted: Vec<String> = endpoints.iter().map(|endpoint| format!("{endpoint:?}")).collect();
+            config
+                .insert_json5(key, &format!("[{}]", quoted.join(",")))
+                .map_err(|error| Error::Usage(format!("{option} {}: {error}", endpoints.join(", "))))?;
+        }
+        Ok(config)
+    }
+
+    /// Joins the network.
+    ///
+    /// # Errors
+    /// As [`Network::config`], or zenoh cannot listen or connect.
+    pub fn join(&self) -> Result<Session, Error> {
+        zenoh::open(self.config()?).wait().map_err(|error| Error::Zenoh {
+            operation: "open",
+            object: "the zenoh session".to_owned(),
+            reason: error.to_string(),
+        })
+    }
+}
+
+fn read(path: &Path) -> Result<Config, Error> {
+    Config::from_file(path).map_err(|error| Error::Usage(format!("--config {}: {error}", path.display())))
+}
+
+fn insert(config: &mut Config, key: &str, value: &str) -> Result<(), Error> {
+    config.insert_json5(key, value).map_err(|error| Error::Zenoh {
+        operation: "configure",
+        object: key.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Another version of zenoh with other defaults would quietly keep them.
+    #[test]
+    fn defaults_that_are_changed_are_those_that_zenoh_has() {
+        for (key, default, _) in changed_defaults() {
+            assert_eq!(Config::default().get_json(key).unwrap(), default, "{key}");
+        }
+    }
+
+    #[test]
+    fn what_the_user_sets_stays_and_endpoints_are_added() {
+        let file = std::env::temp_dir().join(format!("shmeld-bridge-config-{}.json5", std::process::id()));
+        std::fs::write(
+            &file,
+            "{ transport: { link: { rx: { max_message_size: 77777 } } } }",
+        )
+        .unwrap();
+        let network = Network {
+            file: Some(file.clone()),
+            connect: vec!["tcp/127.0.0.1:7447".to_owned()],
+            listen: Vec::new(),
+        };
+        let config = network.config().unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert_eq!(
+            config.get_json("transport/link/rx/max_message_size").unwrap(),
+            "77777"
+        );
+        let block = "transport/link/tx/queue/congestion_control/block/wait_before_close";
+        assert_eq!(config.get_json(block).unwrap(), "60000000");
+        assert!(
+            config
+                .get_json("connect/endpoints")
+                .unwrap()
+                .contains("127.0.0.1:7447")
+        );
+    }
+
+    #[test]
+    fn what_is_no_configuration_and_no_endpoint_is_told_by_the_option() {
+        let missing = Network {
+            file: Some("/nonexistent/zenoh.json5".into()),
+            ..Network::default()
+        };
+        assert!(
+            missing
+                .config()
+                .unwrap_err()
+                .to_string()
+                .starts_with("--config /nonexistent/zenoh.json5")
+        );
+        let endpoint = Network {
+            connect: vec!["nowhere".to_owned()],
+            ..Network::default()
+        };
+        assert!(
+            endpoint
+                .config()
+                .unwrap_err()
+                .to_string()
+                .starts_with("--connect nowhere")
+        );
+    }
+}

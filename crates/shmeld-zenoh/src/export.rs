@@ -1,0 +1,280 @@
+//! The exporting side: queries from the network, answered by a few threads, each with a session of its own on the local server.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use shmeld::ServerName;
+use shmeld::file::{Interrupt, Refusal, Status};
+use shmeld::os::name::escape;
+use zenoh::liveliness::LivelinessToken;
+use zenoh::query::{Query, Queryable};
+use zenoh::{Session, Wait};
+
+use crate::Error;
+use crate::key::{ExportId, Prefix, Service};
+use crate::local::{Answer, Local, LocalOptions};
+use crate::wire::{Head, Request};
+
+/// How many queries are answered at once; each takes a session of the local server, and a chunk of memory.
+pub const WORKERS: usize = 4;
+/// How many queries may wait for that. Who asks more is not answered, and asks again later.
+pub const QUERIES_MAX: usize = 1024;
+/// How long a session that nobody needs is kept.
+const IDLE_MAX: Duration = Duration::from_secs(10);
+
+/// What an export is started with.
+#[derive(Debug, Clone)]
+pub struct ExportOptions {
+    /// The local server.
+    pub name: ServerName,
+    /// The key under which it is offered.
+    pub key: Prefix,
+    /// How long the local server may be silent.
+    pub timeout: Duration,
+}
+
+/// A running export. Dropping it leaves the network; what is being answered comes to its end first.
+#[derive(Debug)]
+pub struct Export {
+    id: ExportId,
+    queue: Arc<Queue>,
+    workers: Vec<JoinHandle<()>>,
+    stop: Arc<std::sync::atomic::AtomicBool>,
+    // In this order: nobody asks an export that is going.
+    token: Option<LivelinessToken>,
+    queryable: Option<Queryable<()>>,
+}
+
+/// A query that has been understood.
+struct Job {
+    query: Query,
+    service: Service,
+    name: Vec<u8>,
+    request: Request,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    ready: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    jobs: VecDeque<Box<Job>>,
+    closed: bool,
+}
+
+impl std::fmt::Debug for QueueState {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} queries", self.jobs.len())
+    }
+}
+
+/// What a worker does next.
+enum Next {
+    Answer(Box<Job>),
+    Rest,
+    End,
+}
+
+impl Queue {
+    fn state(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `false` if too many wait already.
+    fn push(&self, job: Box<Job>) -> bool {
+        let mut state = self.state();
+        if state.closed || state.jobs.len() >= QUERIES_MAX {
+            return false;
+        }
+        state.jobs.push_back(job);
+        drop(state);
+        self.ready.notify_one();
+        true
+    }
+
+    /// The next query; without one for a while a worker that `is_attached` lets go of its session.
+    fn next(&self, is_attached: bool) -> Next {
+        let mut state = self.state();
+        loop {
+            if let Some(job) = state.jobs.pop_front() {
+                return Next::Answer(job);
+            }
+            if state.closed {
+                return Next::End;
+            }
+            if is_attached {
+                let waited = self.ready.wait_timeout(state, IDLE_MAX);
+                let (again, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+                state = again;
+                if waited.timed_out() && state.jobs.is_empty() && !state.closed {
+                    return Next::Rest;
+                }
+            } else {
+                state = self.ready.wait(state).unwrap_or_else(PoisonError::into_inner);
+            }
+        }
+    }
+
+    fn close(&self) {
+        self.state().closed = true;
+        self.ready.notify_all();
+    }
+}
+
+impl Export {
+    /// Offers the local server to the network. It need not run yet.
+    ///
+    /// # Errors
+    /// Zenoh refuses, or there are no threads.
+    pub fn start(session: &Session, options: &ExportOptions) -> Result<Self, Error> {
+        let id = ExportId::random().map_err(|error| Error::Zenoh {
+            operation: "getrandom",
+            object: "the id of this export".to_owned(),
+            reason: error.to_string(),
+        })?;
+        let queue = Arc::<Queue>::default();
+        let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let local = LocalOptions {
+            name: options.name.clone(),
+            timeout: options.timeout,
+            interrupt: Interrupt::from_flag(stop.clone()),
+        };
+        let workers = (0..WORKERS).map(|_| start_worker(queue.clone(), local.clone()));
+        let workers = workers.collect::<Result<_, _>>()?;
+        let key = options.key.answered_by(id);
+        let (prefix, queries) = (options.key.clone(), queue.clone());
+        let queryable = session
+            .declare_queryable(&key)
+            .complete(true)
+            .callback(move |query| take(query, &prefix, id, &queries))
+            .wait()
+            .map_err(|error| Error::zenoh("declare_queryable", &key, &error))?;
+        let key = options.key.alive(id);
+        let token = session
+            .liveliness()
+            .declare_token(&key)
+            .wait()
+            .map_err(|error| Error::zenoh("declare_token", &key, &error))?;
+        Ok(Self {
+            id,
+            queue,
+            workers,
+            stop,
+            token: Some(token),
+            queryable: Some(queryable),
+        })
+    }
+
+    /// The id of this run.
+    #[must_use]
+    pub fn id(&self) -> ExportId {
+        self.id
+    }
+
+    /// Leaves the network: first nobody new asks, then what has been asked is answered.
+    pub fn end(mut self) {
+        self.leave();
+    }
+
+    fn leave(&mut self) {
+        // What cannot be said any more is found out by the others through zenoh's lease.
+        if let Some(token) = self.token.take() {
+            let _ = token.undeclare().wait();
+        }
+        if let Some(queryable) = self.queryable.take() {
+            let _ = queryable.undeclare().wait();
+        }
+        // Relaxed: the flag publishes nothing but itself.
+        self.stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        self.queue.close();
+        for worker in self.workers.drain(..) {
+            // A worker that panicked has said so.
+            let _ = worker.join();
+        }
+    }
+}
+
+impl Drop for Export {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn start_worker(queue: Arc<Queue>, options: LocalOptions) -> Result<JoinHandle<()>, Error> {
+    std::thread::Builder::new()
+        .name("export".to_owned())
+        .spawn(move || {
+            let mut local = Local::new(options);
+            loop {
+                match queue.next(local.is_attached()) {
+                    Next::Answer(job) => answer(&mut local, *job),
+                    Next::Rest => local.rest(),
+                    Next::End => return local.rest(),
+                }
+            }
+        })
+        .map_err(|error| shmeld_cli::program::refused("pthread_create", "worker", &error).into())
+}
+
+/// On a thread of zenoh, which must not wait: what is no request of a bridge, or one too many, is let go unanswered.
+fn take(query: Query, prefix: &Prefix, id: ExportId, queue: &Queue) {
+    let Some((service, name)) = prefix.asked_of(id, query.key_expr().as_str()) else {
+        tracing::debug!(target: "shmeld::bridge", "not a key of this export: {}", escape(query.key_expr().as_bytes()));
+        return;
+    };
+    let bytes = query
+        .payload()
+        .map(|payload| payload.to_bytes())
+        .unwrap_or_default();
+    // Unlike a file or a directory, a status is for everybody who looks.
+    let request = match (service, Request::decode(&bytes)) {
+        (_, Ok(request)) => request,
+        (Service::Status, Err(_)) => Request {
+            offset: 0,
+            digest_only: false,
+        },
+        (_, Err(error)) => {
+            tracing::debug!(target: "shmeld::bridge", "not a request: {error}");
+            return;
+        }
+    };
+    drop(bytes);
+    let job = Box::new(Job {
+        query,
+        service,
+        name,
+        request,
+    });
+    if !queue.push(job) {
+        tracing::debug!(target: "shmeld::bridge", "more than {QUERIES_MAX} queries wait: one was left unanswered");
+    }
+}
+
+fn answer(local: &mut Local, job: Job) {
+    let Job {
+        query,
+        service,
+        name,
+        request,
+    } = job;
+    let (head, body): Answer = match service {
+        // The local library would take these for a mistake of its caller.
+        _ if name.contains(&0) => (Head::refusal(&Refusal::from(Status::BadName), false), Vec::new()),
+        Service::Get => local.get(&name, request),
+        Service::List => local.list(&name),
+        Service::Status => local.status(),
+    };
+    if head.unable {
+        tracing::debug!(target: "shmeld::bridge", "{}", escape(&head.entry.text));
+    }
+    let key = query.key_expr().clone();
+    if let Err(error) = query.reply(key, body).attachment(head.encode()).wait() {
+        // Whoever asked is gone, or asks again.
+        tracing::debug!(target: "shmeld::bridge", "answer: {error}");
+    }
+}

@@ -1,0 +1,31 @@
+//! Files from shared memory to shared memory across machines: the bridge `shmeld-bridge`, over zenoh.
+//!
+//! An export answers queries from the network with what a local server offers ([`export`], [`local`]); an import is a local server whose
+//! files are those of exports ([`import`], [`source`]). Programs on either side talk shared memory to their neighbour and notice nothing.
+//! docs/BRIDGE.md has the keys, the bytes and the states.
+//!
+//! Pure: [`key`], [`wire`], [`chunk`], [`replicas`]. Between those and zenoh, tested with a network that is none: [`remote`], [`chase`],
+//! [`course`], [`remote_file`], [`remote_walk`].
+#![forbid(unsafe_code)]
+
+pub mod args;
+pub mod asked;
+pub mod chase;
+pub mod chunk;
+pub mod commands;
+pub mod config;
+pub mod course;
+mod error;
+pub mod export;
+pub mod import;
+pub mod key;
+pub mod local;
+pub mod network;
+pub mod remote;
+pub mod remote_file;
+pub mod remote_walk;
+pub mod replicas;
+pub mod source;
+pub mod wire;
+
+pub use error::Error;

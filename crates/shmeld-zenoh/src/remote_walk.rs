@@ -1,0 +1,272 @@
+//! A walk through a remote export: one directory's list after the other, each asked for when the walk comes to it, and files ahead.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use shmeld::file::path::check_relative;
+use shmeld::file::record::{Entry, EntryKind};
+use shmeld::file::source::{SourceFile, Walk, WalkItem};
+use shmeld::file::{Refusal, Status};
+
+use crate::chase::Chase;
+use crate::key::Service;
+use crate::remote::Remote;
+use crate::remote_file::RemoteFile;
+use crate::wire::{Request, take_listed};
+
+/// How deep a walk descends, as on the local side.
+const LEVELS_MAX: usize = 128;
+/// How many files of a list are asked for ahead.
+const FILES_AHEAD_MAX: usize = 8;
+/// How long a look waits: the server sees to its client between two looks.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// See the module.
+#[derive(Debug)]
+pub struct RemoteWalk {
+    remote: Arc<Remote>,
+    /// The path where it begins, relative to the exported directory.
+    start: Vec<u8>,
+    levels_max: usize,
+    levels: Vec<Level>,
+    opens_files: bool,
+    /// The list that is being waited for, and of what.
+    awaited: Option<(Chase, Entry)>,
+    has_begun: bool,
+    next: Option<WalkItem>,
+    /// Files that come next, with their names relative to the start.
+    ahead: VecDeque<(Vec<u8>, RemoteFile)>,
+    last: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Level {
+    /// In front of its names: empty, or with a slash at the end.
+    prefix: Vec<u8>,
+    items: VecDeque<(Status, Entry)>,
+}
+
+impl RemoteWalk {
+    /// A walk that asks when it is first looked at.
+    #[must_use]
+    pub fn new(remote: Arc<Remote>, start: Vec<u8>, levels_max: usize) -> Self {
+        Self {
+            remote,
+            start,
+            levels_max: levels_max.min(LEVELS_MAX),
+            levels: Vec::new(),
+            opens_files: false,
+            awaited: None,
+            has_begun: false,
+            next: None,
+            ahead: VecDeque::new(),
+            last: Vec::new(),
+        }
+    }
+
+    fn path_of(&self, name: &[u8]) -> Vec<u8> {
+        path_below(&self.start, name)
+    }
+
+    fn await_list(&mut self, entry: Entry) {
+        let request = Request {
+            offset: 0,
+            digest_only: false,
+        };
+        let chase = Chase::begin(&self.remote, Service::List, request, Instant::now());
+        self.awaited = Some((chase, entry));
+    }
+
+    /// What follows, without asking: an item, or the end.
+    fn advance(&mut self) {
+        while let Some(level) = self.levels.last_mut() {
+            let Some((status, entry)) = level.items.pop_front() else {
+                self.levels.pop();
+                continue;
+            };
+            let name = [level.prefix.as_slice(), &entry.name].concat();
+            let entry = Entry { name, ..entry };
+            match (status, entry.kind) {
+                (Status::Ok, EntryKind::Directory) if self.levels.len() < self.levels_max => {
+                    self.await_list(entry);
+                }
+                (Status::Ok, EntryKind::Directory) if self.levels.len() >= LEVELS_MAX => {
+                    let text = format!("directories more than {LEVELS_MAX} levels deep are not walked");
+                    self.next = Some(refused(entry, Refusal::new(Status::Denied, text)));
+                }
+                (Status::Ok, EntryKind::Other) => {
+                    let refusal = Refusal::new(Status::NotAFile, "a device, FIFO or socket, not a file");
+                    self.next = Some(refused(entry, refusal));
+                }
+                (Status::Ok, _) => self.next = Some(WalkItem { entry, refusal: None }),
+                (status, _) => {
+                    let refusal = Refusal::new(status, shmeld::os::name::escape(&entry.text));
+                    self.next = Some(refused(entry, refusal));
+                }
+            }
+            return;
+        }
+    }
+
+    /// A list has come: its directory is the next item, and what it holds follows.
+    fn entered(&mut self, entry: Entry, list: &[u8]) -> Result<(), Refusal> {
+        let (itself, items) = read_list(list)?;
+        let is_start = !std::mem::replace(&mut self.has_begun, true);
+        let entry = if is_start { itself } else { entry };
+        if entry.kind == EntryKind::Directory && self.levels_max > 0 {
+            let prefix = if is_start {
+                Vec::new()
+            } else {
+                [entry.name.as_slice(), b"/"].concat()
+            };
+            self.levels.push(Level { prefix, items });
+        }
+        let refusal = (entry.kind == EntryKind::Other)
+            .then(|| Refusal::new(Status::NotAFile, "a device, FIFO or socket, not a file"));
+        self.next = Some(WalkItem { entry, refusal });
+        Ok(())
+    }
+
+    fn ask_files_ahead(&mut self) {
+        let Some(level) = self.levels.last() else { return };
+        let files = level
+            .items
+            .iter()
+            .take_while(|(status, entry)| *status == Status::Ok && entry.kind != EntryKind::Directory)
+            .filter(|(_, entry)| entry.kind == EntryKind::File)
+            .take(FILES_AHEAD_MAX);
+        let names: Vec<Vec<u8>> = files
+            .map(|(_, entry)| [level.prefix.as_slice(), &entry.name].concat())
+            .collect();
+        for name in names {
+            if !self.ahead.iter().any(|(known, _)| *known == name) {
+                let file = RemoteFile::new(self.remote.clone(), self.path_of(&name));
+                file.prefetch();
+                self.ahead.push_back((name, file));
+            }
+        }
+    }
+}
+
+/// A name relative to the start of a walk, as one relative to the exported directory.
+fn path_below(start: &[u8], name: &[u8]) -> Vec<u8> {
+    if name == b"." {
+        return start.to_vec();
+    }
+    let start = start.strip_suffix(b"/").unwrap_or(start);
+    if start.is_empty() || start == b"." {
+        return name.to_vec();
+    }
+    [start, b"/", name].concat()
+}
+
+fn refused(entry: Entry, refusal: Refusal) -> WalkItem {
+    WalkItem {
+        entry,
+        refusal: Some(refusal),
+    }
+}
+
+/// A directory itself and what it holds. Every name is one component: an export that says anything else is not believed.
+fn read_list(mut list: &[u8]) -> Result<(Entry, VecDeque<(Status, Entry)>), Refusal> {
+    let bad = |why: &str| {
+        Refusal::new(
+            Status::Io,
+            format!("the list of the exporting side cannot be used: {why}"),
+        )
+    };
+    let mut next = || take_listed(&mut list).map_err(|error| bad(&error.to_string()));
+    let Some((Status::Ok, itself)) = next()? else {
+        return Err(bad("it does not begin with what was asked for"));
+    };
+    if itself.name != b"." {
+        return Err(bad("it does not begin with what was asked for"));
+    }
+    let mut items = VecDeque::new();
+    while let Some((status, entry)) = next()? {
+        if check_relative(&entry.name).is_err() || entry.name.contains(&b'/') || entry.size > i64::MAX as u64
+        {
+            return Err(bad("an impossible name or size"));
+        }
+        items.push_back((status, entry));
+    }
+    Ok((itself, items))
+}
+
+impl Walk for RemoteWalk {
+    fn is_ready(&mut self) -> Result<bool, Refusal> {
+        if self.next.is_some() {
+            return Ok(true);
+        }
+        if !self.has_begun && self.awaited.is_none() {
+            self.await_list(Entry::refusal(b".", &Status::Ok.into()));
+        } else if self.awaited.is_none() {
+            self.advance();
+        }
+        let Some((chase, entry)) = &mut self.awaited else {
+            return Ok(true);
+        };
+        let name = entry.name.clone();
+        let (remote, until) = (self.remote.clone(), Instant::now() + LOOK);
+        let path = path_below(&self.start, &name);
+        let polled = chase.poll(&remote, &path, until);
+        let (export, head, body) = match polled {
+            Ok(None) => return Ok(false),
+            Ok(Some(caught)) => caught,
+            Err(refusal) if !self.has_begun || remote.is_stopping() => return Err(refusal),
+            Err(refusal) => {
+                if let Some((_, entry)) = self.awaited.take() {
+                    self.next = Some(refused(entry, refusal));
+                }
+                return Ok(true);
+            }
+        };
+        let list = body.to_bytes();
+        if head.len as usize != list.len() || blake3::hash(&list) != head.digest {
+            chase.failed(&remote, export, "its list is not that of its digest".to_owned());
+            return Ok(false);
+        }
+        let Some((_, entry)) = self.awaited.take() else {
+            return Ok(false);
+        };
+        self.entered(entry, &list)?;
+        Ok(true)
+    }
+
+    fn next_item(&mut self) -> Option<WalkItem> {
+        let item = self.next.take()?;
+        self.last.clone_from(&item.entry.name);
+        if self.opens_files {
+            // What was not fetched is no longer wanted: the walk does not come back.
+            while self.ahead.front().is_some_and(|(name, _)| *name != self.last)
+                && item.entry.kind == EntryKind::File
+            {
+                self.ahead.pop_front();
+            }
+            if item.entry.kind == EntryKind::File && self.ahead.is_empty() && item.entry.size > 0 {
+                let file = RemoteFile::new(self.remote.clone(), self.path_of(&self.last));
+                file.prefetch();
+                self.ahead.push_back((self.last.clone(), file));
+            }
+            self.ask_files_ahead();
+        }
+        Some(item)
+    }
+
+    fn will_open_files(&mut self) {
+        self.opens_files = true;
+    }
+
+    fn open_last(&mut self) -> Result<Box<dyn SourceFile>, Refusal> {
+        if self.ahead.front().is_some_and(|(name, _)| *name == self.last)
+            && let Some((_, file)) = self.ahead.pop_front()
+        {
+            return Ok(Box::new(file));
+        }
+        Ok(Box::new(RemoteFile::new(
+            self.remote.clone(),
+            self.path_of(&self.last),
+        )))
+    }
+}
