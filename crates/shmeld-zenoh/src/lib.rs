@@ -17,12 +17,16 @@ pub mod config;
 pub mod course;
 mod error;
 pub mod export;
+#[cfg(test)]
+mod fake;
 pub mod import;
 pub mod key;
 pub mod local;
 pub mod network;
 pub mod remote;
 pub mod remote_file;
+#[cfg(test)]
+mod remote_file_tests;
 pub mod remote_walk;
 pub mod replicas;
 pub mod source;

@@ -270,3 +270,7 @@ impl Walk for RemoteWalk {
         )))
     }
 }
+
+#[cfg(test)]
+#[path = "remote_walk_tests.rs"]
+mod tests;

@@ -1,0 +1,137 @@
+//! Walks through exports.
+
+use std::time::{Duration, Instant};
+
+use shmeld::file::record::EntryKind;
+use shmeld::file::source::Walk;
+use shmeld::file::{Refusal, Status};
+
+use crate::fake::{Manner, World, content, entry, ready};
+use crate::remote_walk::RemoteWalk;
+use crate::wire::push_listed;
+
+const TIMEOUT: Duration = Duration::from_millis(500);
+
+fn world() -> World {
+    let world = World::new(2, b"x");
+    for number in [1, 2] {
+        world.change(number, |export| {
+            for (index, name) in ["a", "d/b", "d/c", "d/e/g", "d/z", "h/i"].iter().enumerate() {
+                export
+                    .files
+                    .insert(name.as_bytes().to_vec(), content(index * 100, 0));
+            }
+        });
+    }
+    world
+}
+
+/// The names that a walk meets, in their order; files are opened and read if `opens`.
+fn walk(world: &World, start: &[u8], levels_max: usize, opens: bool) -> Result<Vec<String>, Refusal> {
+    let mut walk = RemoteWalk::new(world.remote(TIMEOUT), start.to_vec(), levels_max);
+    if opens {
+        walk.will_open_files();
+    }
+    let mut names = Vec::new();
+    let end = Instant::now() + Duration::from_secs(10);
+    loop {
+        while !walk.is_ready()? {
+            assert!(Instant::now() < end);
+        }
+        let Some(item) = walk.next_item() else {
+            return Ok(names);
+        };
+        names.push(String::from_utf8_lossy(&item.entry.name).into_owned());
+        if opens && item.entry.kind == EntryKind::File {
+            let file = walk.open_last()?;
+            ready(&*file, 0)?;
+            assert_eq!(file.entry().size, item.entry.size, "{names:?}");
+        }
+        if let Some(refusal) = item.refusal {
+            names.push(refusal.status.name().to_owned());
+        }
+    }
+}
+
+#[test]
+fn directories_come_before_what_they_hold() {
+    let all = [
+        ".", "a", "d", "d/b", "d/c", "d/e", "d/e/g", "d/z", "f", "h", "h/i",
+    ];
+    for opens in [false, true] {
+        assert_eq!(walk(&world(), b"", 128, opens).unwrap(), all);
+    }
+    assert_eq!(
+        walk(&world(), b"d/", 128, true).unwrap(),
+        [".", "b", "c", "e", "e/g", "z"]
+    );
+}
+
+#[test]
+fn a_walk_goes_no_deeper_than_it_should() {
+    assert_eq!(walk(&world(), b"", 1, false).unwrap(), [".", "a", "d", "f", "h"]);
+    assert_eq!(
+        walk(&world(), b"", 2, false).unwrap(),
+        [".", "a", "d", "d/b", "d/c", "d/e", "d/z", "f", "h", "h/i"]
+    );
+    assert_eq!(walk(&world(), b"", 0, false).unwrap(), ["."]);
+}
+
+#[test]
+fn a_walk_that_begins_at_a_file_meets_only_that() {
+    assert_eq!(walk(&world(), b"d/b", 128, true).unwrap(), ["."]);
+    assert_eq!(
+        walk(&world(), b"nope", 128, true).unwrap_err().status,
+        Status::Fnf
+    );
+}
+
+#[test]
+fn another_export_goes_on_with_a_walk() {
+    let world = world();
+    world.change(1, |export| export.answers_left = 1);
+    assert_eq!(walk(&world, b"", 128, true).unwrap().len(), 11);
+}
+
+#[test]
+fn directory_that_nobody_lists_within_the_time_is_refused_and_the_walk_goes_on() {
+    let world = world();
+    world.change(2, |export| export.manner = Manner::Unable);
+    world.change(1, |export| export.answers_left = 1);
+    let names = walk(&world, b"", 128, false).unwrap();
+    assert_eq!(names, [".", "a", "d", "IO", "f", "h", "IO"]);
+}
+
+/// An export is only believed what a directory can hold.
+#[test]
+fn list_with_a_name_that_is_no_component_is_not_used() {
+    for name in [&b"../x"[..], b"a/b", b"..", b"", b"/etc", b"a\0b"] {
+        let mut list = Vec::new();
+        assert!(push_listed(
+            &mut list,
+            Status::Ok,
+            &entry(EntryKind::Directory, b".", 0)
+        ));
+        assert!(push_listed(
+            &mut list,
+            Status::Ok,
+            &entry(EntryKind::File, name, 1)
+        ));
+        assert_eq!(
+            super::read_list(&list).unwrap_err().status,
+            Status::Io,
+            "{}",
+            name.escape_ascii()
+        );
+    }
+    for list in [&b""[..], b"\0", b"\xff\xff\0\0"] {
+        assert_eq!(super::read_list(list).unwrap_err().status, Status::Io);
+    }
+    let mut refused = Vec::new();
+    assert!(push_listed(
+        &mut refused,
+        Status::Denied,
+        &entry(EntryKind::Unknown, b".", 0)
+    ));
+    assert_eq!(super::read_list(&refused).unwrap_err().status, Status::Io);
+}
