@@ -1,14 +1,15 @@
 //! One question to one export, while it is under way and after.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use shmeld::file::Refusal;
 use zenoh::bytes::ZBytes;
 
+use crate::chunk::Chunk;
 use crate::key::ExportId;
 use crate::replicas::Replicas;
-use crate::wire::{BODY_BYTES_MAX, HEAD_BYTES_MAX, Head};
+use crate::wire::{BODY_BYTES_MAX, HEAD_BYTES_MAX, Head, Malformed, Request};
 
 /// As whoever asked sees it.
 #[derive(Debug)]
@@ -18,6 +19,14 @@ pub struct Asked {
     when: Instant,
     state: Mutex<State>,
     changed: Condvar,
+    checked: OnceLock<Result<Checked, Outcome>>,
+}
+
+/// A chunk, and to which state of its file it belongs.
+#[derive(Debug, Clone)]
+pub(crate) struct Checked {
+    pub(crate) identity: [u8; 32],
+    pub(crate) chunk: Arc<Chunk>,
 }
 
 /// As the network sees it: it gives at most one answer, and when it lets go of this there will be none any more.
@@ -34,11 +43,10 @@ enum State {
     /// The answer, not yet looked at: head, body, and when it came.
     Answered(ZBytes, ZBytes, Instant),
     Over(String),
-    Taken,
 }
 
 /// What became of a question.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Outcome {
     /// A good answer; nothing in it has been compared with what was asked for.
     Good(Head, ZBytes),
@@ -56,6 +64,7 @@ impl Asked {
             when: Instant::now(),
             state: Mutex::default(),
             changed: Condvar::new(),
+            checked: OnceLock::new(),
         });
         let pending = Pending {
             asked: asked.clone(),
@@ -83,13 +92,33 @@ impl Asked {
         true
     }
 
-    /// What became of it; once, after [`Asked::wait`] has said that it is known.
-    pub fn take(&self) -> Outcome {
-        match std::mem::replace(&mut *self.state(), State::Taken) {
-            State::Answered(head, body, _) => read(&head, body),
-            State::Over(reason) => Outcome::Failed(reason),
-            State::UnderWay | State::Taken => Outcome::Failed("it was not asked".to_owned()),
+    /// What became of it, after [`Asked::wait`] has said that it is known.
+    pub fn outcome(&self) -> Outcome {
+        match &*self.state() {
+            State::Answered(head, body, _) => read(head, body.clone()),
+            State::Over(reason) => Outcome::Failed(reason.clone()),
+            State::UnderWay => Outcome::Failed("it has not answered yet".to_owned()),
         }
+    }
+
+    /// The chunk that came, checked. Several clients may read it: the first one that looks computes its digest.
+    pub(crate) fn chunk(&self, request: Request) -> Result<Checked, Outcome> {
+        let check = || match self.outcome() {
+            Outcome::Good(head, body) => match Chunk::check(&head, body, request) {
+                Ok(chunk) => Ok(Checked {
+                    identity: head.identity,
+                    chunk: Arc::new(chunk),
+                }),
+                Err(error) => Err(Outcome::Failed(unusable(error))),
+            },
+            other => Err(other),
+        };
+        self.checked.get_or_init(check).clone()
+    }
+
+    /// Whether there is no answer, and will be none.
+    pub(crate) fn has_failed(&self) -> bool {
+        matches!(*self.state(), State::Over(_)) || matches!(self.checked.get(), Some(Err(_)))
     }
 
     /// How long the answer took; nothing if there is none.
@@ -138,10 +167,15 @@ impl Drop for Pending {
     }
 }
 
+/// What is said of an export whose answer is none.
+pub(crate) fn unusable(error: Malformed) -> String {
+    format!("its answer cannot be used: {error}")
+}
+
 fn read(head: &ZBytes, body: ZBytes) -> Outcome {
     let head = match Head::decode(&head.to_bytes()) {
         Ok(head) => head,
-        Err(error) => return Outcome::Failed(format!("its answer cannot be used: {error}")),
+        Err(error) => return Outcome::Failed(unusable(error)),
     };
     match head.to_refusal() {
         None => Outcome::Good(head, body),

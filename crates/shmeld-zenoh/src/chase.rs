@@ -73,7 +73,7 @@ impl Chase {
                     return Ok(None);
                 }
                 let export = asked.export;
-                match asked.take() {
+                match asked.outcome() {
                     Outcome::Good(head, body) => {
                         remote.replicas().succeeded(export);
                         return Ok(Some((export, head, body)));

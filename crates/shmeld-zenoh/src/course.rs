@@ -17,15 +17,15 @@ use std::time::{Duration, Instant};
 
 use shmeld::file::record::Entry;
 use shmeld::file::{Refusal, Status};
-use zenoh::bytes::ZBytes;
 
-use crate::asked::{Asked, Outcome};
+use crate::asked::{Asked, Checked, Outcome, unusable};
 use crate::chase::Chase;
 use crate::chunk::{Chain, Chunk};
 use crate::key::{ExportId, Service};
 use crate::remote::Remote;
 use crate::replicas::Choice;
-use crate::wire::{CHUNK_BYTES, Head, Malformed, Request};
+use crate::shelf::Label;
+use crate::wire::{CHUNK_BYTES, Request};
 
 /// How many chunks of a file are asked for ahead of the one that is being read.
 pub const AHEAD_MAX: usize = 8;
@@ -35,7 +35,7 @@ pub const AHEAD_MAX: usize = 8;
 pub struct Course {
     phase: Phase,
     /// The chunk that is being read.
-    chunk: Option<Chunk>,
+    chunk: Option<Arc<Chunk>>,
     /// What was given of the file so far, and from where.
     given: Chain,
     origin: Option<Origin>,
@@ -67,7 +67,7 @@ enum Phase {
 #[derive(Debug)]
 struct Proof {
     origin: Origin,
-    chunk: Chunk,
+    chunk: Arc<Chunk>,
     chain: Chain,
     asked: VecDeque<Arc<Asked>>,
     next: u64,
@@ -127,7 +127,7 @@ impl Course {
     /// The chunk that begins at `offset`, if it is there.
     #[must_use]
     pub fn chunk(&self, offset: u64) -> Option<&Chunk> {
-        self.chunk.as_ref().filter(|chunk| chunk.offset() == offset)
+        self.chunk.as_deref().filter(|chunk| chunk.offset() == offset)
     }
 
     /// The identity of the file at the export from which it comes.
@@ -182,7 +182,7 @@ impl Course {
         };
         let (export, head, body) = caught;
         let chunk = match Chunk::check(&head, body, bytes_at(wanted)) {
-            Ok(chunk) => chunk,
+            Ok(chunk) => Arc::new(chunk),
             Err(error) => {
                 chase.failed(&aim.remote, export, unusable(error));
                 return Ok(true);
@@ -246,7 +246,7 @@ impl Course {
     }
 
     /// Gives the chunk, and goes on at its export.
-    fn bind(&mut self, origin: Origin, chunk: Chunk) {
+    fn bind(&mut self, origin: Origin, chunk: Arc<Chunk>) {
         let first = chunk.offset() + CHUNK_BYTES;
         self.give(chunk);
         self.origin = Some(origin);
@@ -256,7 +256,7 @@ impl Course {
         };
     }
 
-    fn give(&mut self, chunk: Chunk) {
+    fn give(&mut self, chunk: Arc<Chunk>) {
         self.given.push(&chunk.digest(), chunk.end() - chunk.offset());
         self.chunk = Some(chunk);
         self.since = None;
@@ -294,7 +294,7 @@ impl Course {
         if !asked.wait(until) {
             return Ok(false);
         }
-        let outcome = asked.take();
+        let outcome = asked.outcome();
         proof.asked.pop_front();
         let request = digest_at(proof.chain.until());
         match outcome {
@@ -330,12 +330,22 @@ impl Course {
         }
         let size = aim.entry.get().map_or(0, |entry| entry.size);
         while asked.len() < self.ahead {
-            let next = *first + asked.len() as u64 * CHUNK_BYTES;
+            let offset = *first + asked.len() as u64 * CHUNK_BYTES;
             // The chunk that is wanted is asked for even if it is the empty one at the end.
-            if next >= size && next > wanted {
+            if offset >= size && offset > wanted {
                 break;
             }
-            asked.push_back(aim.ask(origin.export, bytes_at(next)));
+            let label = Label {
+                export: origin.export,
+                path: aim.path.clone(),
+                identity: origin.identity,
+                offset,
+            };
+            match aim.remote.ask_ahead(&label) {
+                Some(question) => asked.push_back(question),
+                None if offset == wanted => asked.push_back(aim.ask(origin.export, bytes_at(offset))),
+                None => break,
+            }
         }
         let Some(front) = asked.front() else {
             return Ok(true);
@@ -348,34 +358,24 @@ impl Course {
             }
             return Ok(false);
         }
-        let (took, outcome) = (front.took(), front.take());
+        let (took, checked) = (front.took(), front.chunk(bytes_at(wanted)));
         asked.pop_front();
         *first += CHUNK_BYTES;
-        match outcome {
-            Outcome::Good(head, _) if head.identity != origin.identity => Err(Status::Changed.into()),
-            Outcome::Good(head, body) => {
+        match checked {
+            Ok(Checked { identity, .. }) if identity != origin.identity => Err(Status::Changed.into()),
+            Ok(Checked { chunk, .. }) => {
                 self.ahead = next_ahead(self.ahead, had_to_wait, took, aim.remote.timeout());
-                self.arrived(aim, origin.export, wanted, &head, body);
+                self.give(chunk);
                 Ok(true)
             }
-            Outcome::Refused(refusal) => Err(self.refused(refusal)),
-            Outcome::Failed(reason) => {
+            Err(Outcome::Refused(refusal)) => Err(self.refused(refusal)),
+            Err(Outcome::Failed(reason)) => {
                 self.lost(aim, origin.export, wanted, &reason);
                 Ok(true)
             }
+            Err(Outcome::Good(..)) => unreachable!("a good answer has a chunk or has failed"),
         }
     }
-
-    fn arrived(&mut self, aim: &Aim, export: ExportId, wanted: u64, head: &Head, body: ZBytes) {
-        match Chunk::check(head, body, bytes_at(wanted)) {
-            Ok(chunk) => self.give(chunk),
-            Err(error) => self.lost(aim, export, wanted, &unusable(error)),
-        }
-    }
-}
-
-fn unusable(error: Malformed) -> String {
-    format!("its answer cannot be used: {error}")
 }
 
 /// How many chunks are asked for at once from now on. More while the reader has to wait for them; fewer if they take so long that a part of

@@ -15,7 +15,7 @@ use zenoh::{Session, Wait};
 use crate::Error;
 use crate::key::{ExportId, Prefix, Service};
 use crate::local::{Answer, Local, LocalOptions};
-use crate::wire::{Head, Request};
+use crate::wire::{Head, Malformed, REQUEST_BYTES, Request};
 
 /// How many queries are answered at once; each takes a session of the local server, and a chunk of memory.
 pub const WORKERS: usize = 4;
@@ -35,7 +35,7 @@ pub struct ExportOptions {
     pub timeout: Duration,
 }
 
-/// A running export. Dropping it leaves the network; what is being answered comes to its end first.
+/// A running export. Dropping it leaves the network.
 #[derive(Debug)]
 pub struct Export {
     id: ExportId,
@@ -50,9 +50,12 @@ pub struct Export {
 /// A query that has been understood.
 struct Job {
     query: Query,
+    /// The same as that of the query, unless that has wildcards.
+    key: String,
     service: Service,
     name: Vec<u8>,
-    request: Request,
+    /// What is wrong with it is said by a worker: here nobody may wait.
+    request: Result<Request, Malformed>,
 }
 
 #[derive(Debug, Default)]
@@ -176,7 +179,7 @@ impl Export {
         self.id
     }
 
-    /// Leaves the network: first nobody new asks, then what has been asked is answered.
+    /// Leaves the network. Whoever still waits for an answer hears that there is none, and asks another export.
     pub fn end(mut self) {
         self.leave();
     }
@@ -223,28 +226,21 @@ fn start_worker(queue: Arc<Queue>, options: LocalOptions) -> Result<JoinHandle<(
 
 /// On a thread of zenoh, which must not wait: what is no request of a bridge, or one too many, is let go unanswered.
 fn take(query: Query, prefix: &Prefix, id: ExportId, queue: &Queue) {
-    let Some((service, name)) = prefix.asked_of(id, query.key_expr().as_str()) else {
-        tracing::debug!(target: "shmeld::bridge", "not a key of this export: {}", escape(query.key_expr().as_bytes()));
-        return;
-    };
-    let bytes = query
-        .payload()
-        .map(|payload| payload.to_bytes())
-        .unwrap_or_default();
-    // Unlike a file or a directory, a status is for everybody who looks.
-    let request = match (service, Request::decode(&bytes)) {
-        (_, Ok(request)) => request,
-        (Service::Status, Err(_)) => Request {
-            offset: 0,
-            digest_only: false,
-        },
-        (_, Err(error)) => {
-            tracing::debug!(target: "shmeld::bridge", "not a request: {error}");
+    let (service, name) = match prefix.asked_of(id, query.key_expr().as_str()) {
+        Some(asked) => asked,
+        None if prefix.asks_for_status(id, query.key_expr()) => (Service::Status, Vec::new()),
+        None => {
+            let key = escape(query.key_expr().as_bytes());
+            tracing::debug!(target: "shmeld::bridge", "not a key of this export: {key}");
             return;
         }
     };
-    drop(bytes);
+    let request = match query.payload() {
+        Some(payload) if payload.len() <= REQUEST_BYTES => Request::decode(&payload.to_bytes()),
+        _ => Err(Malformed::Foreign),
+    };
     let job = Box::new(Job {
+        key: prefix.of(id, service, &name),
         query,
         service,
         name,
@@ -258,22 +254,25 @@ fn take(query: Query, prefix: &Prefix, id: ExportId, queue: &Queue) {
 fn answer(local: &mut Local, job: Job) {
     let Job {
         query,
+        key,
         service,
         name,
         request,
     } = job;
-    let (head, body): Answer = match service {
+    let refuse = |refusal: Refusal| (Head::refusal(&refusal, false), Vec::new());
+    let (head, body): Answer = match (service, request) {
         // The local library would take these for a mistake of its caller.
-        _ if name.contains(&0) => (Head::refusal(&Refusal::from(Status::BadName), false), Vec::new()),
-        Service::Get => local.get(&name, request),
-        Service::List => local.list(&name),
-        Service::Status => local.status(),
+        _ if name.contains(&0) => refuse(Status::BadName.into()),
+        // For everybody who looks.
+        (Service::Status, _) => local.status(),
+        (Service::Get, Ok(request)) => local.get(&name, request),
+        (Service::List, Ok(_)) => local.list(&name),
+        (_, Err(error)) => refuse(Refusal::new(Status::Unsupported, error.to_string())),
     };
     if head.unable {
         tracing::debug!(target: "shmeld::bridge", "{}", escape(&head.entry.text));
     }
-    let key = query.key_expr().clone();
-    if let Err(error) = query.reply(key, body).attachment(head.encode()).wait() {
+    if let Err(error) = query.reply(&key, body).attachment(head.encode()).wait() {
         // Whoever asked is gone, or asks again.
         tracing::debug!(target: "shmeld::bridge", "answer: {error}");
     }

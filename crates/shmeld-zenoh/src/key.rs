@@ -13,6 +13,7 @@ use zenoh::key_expr::KeyExpr;
 pub const PREFIX_BYTES_MAX: usize = 1024;
 /// How an empty part of a name is written, as in `a//b`: a key has no empty chunks.
 const EMPTY: &str = "%";
+const STATUS: &str = "status";
 
 /// The key under which exports offer the same files: chunks without wildcards.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -106,18 +107,18 @@ pub enum Service {
     Get,
     /// What a directory holds.
     List,
-    /// What the local server says about itself.
+    /// What the local server says about itself. It has no names.
     Status,
 }
 
 impl Service {
-    const ALL: [Self; 3] = [Self::Get, Self::List, Self::Status];
+    const NAMED: [Self; 2] = [Self::Get, Self::List];
 
     fn chunk(self) -> &'static str {
         match self {
             Self::Get => "get",
             Self::List => "list",
-            Self::Status => "status",
+            Self::Status => STATUS,
         }
     }
 }
@@ -151,7 +152,19 @@ impl Prefix {
     /// Where a service is asked for a name.
     #[must_use]
     pub fn of(&self, export: ExportId, service: Service, name: &[u8]) -> String {
-        format!("{self}/{export}/{}/{}", service.chunk(), encode(name))
+        match service {
+            Service::Status => format!("{self}/{export}/{STATUS}"),
+            _ => format!("{self}/{export}/{}/{}", service.chunk(), encode(name)),
+        }
+    }
+
+    /// Whether a query is for the status of this export. Whoever looks at all exports of a key does not know their ids: wildcards are in order
+    /// in front of the last word.
+    #[must_use]
+    pub fn asks_for_status(&self, export: ExportId, query: &KeyExpr<'_>) -> bool {
+        let own = self.of(export, Service::Status, b"");
+        let is_named = query.as_str().rsplit('/').next() == Some(STATUS);
+        is_named && KeyExpr::new(own).is_ok_and(|own| own.intersects(query))
     }
 
     /// What a key that [`Prefix::of`] made for this export asks for; `None` for every other text.
@@ -159,7 +172,7 @@ impl Prefix {
     pub fn asked_of(&self, export: ExportId, key: &str) -> Option<(Service, Vec<u8>)> {
         let own = format!("{self}/{export}/");
         let (chunk, name) = key.strip_prefix(&own)?.split_once('/')?;
-        let service = Service::ALL
+        let service = Service::NAMED
             .into_iter()
             .find(|service| service.chunk() == chunk)?;
         Some((service, decode(name)?))
@@ -258,6 +271,25 @@ mod tests {
         assert_eq!(prefix().asked_of(EXPORT, "plant/7/*/get/a"), None);
         let long = prefix().of(EXPORT, Service::Get, &[b'x'; PATH_BYTES_MAX + 1]);
         assert_eq!(prefix().asked_of(EXPORT, &long), None);
+    }
+
+    #[test]
+    fn status_of_one_export_or_of_all_can_be_asked_for() {
+        let own = prefix().of(EXPORT, Service::Status, b"");
+        for (key, is_for_us) in [
+            (own.as_str(), true),
+            ("plant/7/*/status", true),
+            ("plant/**/status", true),
+            ("plant/7/**", false),
+            ("plant/8/*/status", false),
+            ("plant/7/*/get/status", false),
+        ] {
+            let query = KeyExpr::new(key).unwrap();
+            assert_eq!(prefix().asks_for_status(EXPORT, &query), is_for_us, "{key}");
+        }
+        assert_eq!(prefix().asked_of(EXPORT, &own), None);
+        let file = prefix().of(EXPORT, Service::Get, b"status");
+        assert!(!prefix().asks_for_status(EXPORT, &KeyExpr::new(file).unwrap()));
     }
 
     #[test]

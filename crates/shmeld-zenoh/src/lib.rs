@@ -4,7 +4,7 @@
 //! files are those of exports ([`import`], [`source`]). Programs on either side talk shared memory to their neighbour and notice nothing.
 //! docs/BRIDGE.md has the keys, the bytes and the states.
 //!
-//! Pure: [`key`], [`wire`], [`chunk`], [`replicas`]. Between those and zenoh, tested with a network that is none: [`remote`], [`chase`],
+//! Pure: [`key`], [`wire`], [`chunk`], [`listing`], [`replicas`], [`shelf`]. Between those and zenoh, tested with a network that is none: [`remote`], [`chase`],
 //! [`course`], [`remote_file`], [`remote_walk`].
 #![forbid(unsafe_code)]
 
@@ -21,7 +21,10 @@ pub mod export;
 mod fake;
 pub mod import;
 pub mod key;
+pub mod listing;
 pub mod local;
+#[cfg(test)]
+mod loopback_tests;
 pub mod network;
 pub mod remote;
 pub mod remote_file;
@@ -29,6 +32,7 @@ pub mod remote_file;
 mod remote_file_tests;
 pub mod remote_walk;
 pub mod replicas;
+pub mod shelf;
 pub mod source;
 pub mod wire;
 

@@ -10,7 +10,9 @@ use shmeld::file::{Refusal, Status};
 
 use crate::asked::{Asked, Pending};
 use crate::key::{ExportId, Prefix, Service};
+use crate::listing::ListBudget;
 use crate::replicas::Replicas;
+use crate::shelf::{Label, Shelf};
 use crate::wire::Request;
 
 /// What carries questions: zenoh, or a test.
@@ -26,6 +28,8 @@ pub struct Remote {
     key: Prefix,
     timeout: Duration,
     replicas: Arc<Mutex<Replicas>>,
+    shelf: Shelf,
+    lists: ListBudget,
     is_stopping: AtomicBool,
 }
 
@@ -44,6 +48,8 @@ impl Remote {
             key,
             timeout,
             replicas,
+            shelf: Shelf::default(),
+            lists: ListBudget::default(),
             is_stopping: AtomicBool::new(false),
         }
     }
@@ -66,6 +72,12 @@ impl Remote {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
+    /// How much room there is for lists.
+    #[must_use]
+    pub fn lists(&self) -> &ListBudget {
+        &self.lists
+    }
+
     /// Who is there.
     pub fn replicas(&self) -> MutexGuard<'_, Replicas> {
         self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
@@ -80,6 +92,23 @@ impl Remote {
         self.network
             .send(key, request.encode(), self.timeout / 2, pending);
         asked
+    }
+
+    /// Asks one export for a chunk of a file ahead, unless it is there or under way already. `None` if too much is being read ahead.
+    #[must_use]
+    pub fn ask_ahead(&self, label: &Label) -> Option<Arc<Asked>> {
+        let ask = || Asked::new(label.export, &self.replicas);
+        let (asked, pending) = self.shelf.find_or(label, ask)?;
+        if let Some(pending) = pending {
+            let key = self.key.of(label.export, Service::Get, &label.path);
+            let request = Request {
+                offset: label.offset,
+                digest_only: false,
+            };
+            self.network
+                .send(key, request.encode(), self.timeout / 2, pending);
+        }
+        Some(asked)
     }
 
     /// What a client reads when nobody has answered for so long; `reason` is why the last one did not.

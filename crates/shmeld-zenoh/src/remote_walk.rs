@@ -4,21 +4,22 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use shmeld::file::path::check_relative;
 use shmeld::file::record::{Entry, EntryKind};
 use shmeld::file::source::{SourceFile, Walk, WalkItem};
 use shmeld::file::{Refusal, Status};
 
 use crate::chase::Chase;
 use crate::key::Service;
+use crate::listing::Listing;
 use crate::remote::Remote;
 use crate::remote_file::RemoteFile;
-use crate::wire::{Request, take_listed};
+use crate::wire::Request;
 
 /// How deep a walk descends, as on the local side.
 const LEVELS_MAX: usize = 128;
-/// How many files of a list are asked for ahead.
+/// How many files of a list are asked for ahead, and how large they are at most.
 const FILES_AHEAD_MAX: usize = 8;
+const FILE_AHEAD_BYTES_MAX: u64 = 64 << 10;
 /// How long a look waits: the server sees to its client between two looks.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -44,7 +45,7 @@ pub struct RemoteWalk {
 struct Level {
     /// In front of its names: empty, or with a slash at the end.
     prefix: Vec<u8>,
-    items: VecDeque<(Status, Entry)>,
+    items: Listing,
 }
 
 impl RemoteWalk {
@@ -81,7 +82,7 @@ impl RemoteWalk {
     /// What follows, without asking: an item, or the end.
     fn advance(&mut self) {
         while let Some(level) = self.levels.last_mut() {
-            let Some((status, entry)) = level.items.pop_front() else {
+            let Some((status, entry)) = level.items.next() else {
                 self.levels.pop();
                 continue;
             };
@@ -110,8 +111,7 @@ impl RemoteWalk {
     }
 
     /// A list has come: its directory is the next item, and what it holds follows.
-    fn entered(&mut self, entry: Entry, list: &[u8]) -> Result<(), Refusal> {
-        let (itself, items) = read_list(list)?;
+    fn entered(&mut self, entry: Entry, itself: Entry, items: Listing) {
         let is_start = !std::mem::replace(&mut self.has_begun, true);
         let entry = if is_start { itself } else { entry };
         if entry.kind == EntryKind::Directory && self.levels_max > 0 {
@@ -125,17 +125,16 @@ impl RemoteWalk {
         let refusal = (entry.kind == EntryKind::Other)
             .then(|| Refusal::new(Status::NotAFile, "a device, FIFO or socket, not a file"));
         self.next = Some(WalkItem { entry, refusal });
-        Ok(())
     }
 
     fn ask_files_ahead(&mut self) {
         let Some(level) = self.levels.last() else { return };
         let files = level
             .items
-            .iter()
-            .take_while(|(status, entry)| *status == Status::Ok && entry.kind != EntryKind::Directory)
-            .filter(|(_, entry)| entry.kind == EntryKind::File)
-            .take(FILES_AHEAD_MAX);
+            .ahead()
+            .take(FILES_AHEAD_MAX)
+            .take_while(|(_, entry)| entry.kind != EntryKind::Directory)
+            .filter(|(status, entry)| *status == Status::Ok && is_asked_for_ahead(entry));
         let names: Vec<Vec<u8>> = files
             .map(|(_, entry)| [level.prefix.as_slice(), &entry.name].concat())
             .collect();
@@ -161,37 +160,16 @@ fn path_below(start: &[u8], name: &[u8]) -> Vec<u8> {
     [start, b"/", name].concat()
 }
 
+/// Whether a file is small enough: of several large ones at once each would wait for the others.
+fn is_asked_for_ahead(entry: &Entry) -> bool {
+    entry.kind == EntryKind::File && entry.size <= FILE_AHEAD_BYTES_MAX
+}
+
 fn refused(entry: Entry, refusal: Refusal) -> WalkItem {
     WalkItem {
         entry,
         refusal: Some(refusal),
     }
-}
-
-/// A directory itself and what it holds. Every name is one component: an export that says anything else is not believed.
-fn read_list(mut list: &[u8]) -> Result<(Entry, VecDeque<(Status, Entry)>), Refusal> {
-    let bad = |why: &str| {
-        Refusal::new(
-            Status::Io,
-            format!("the list of the exporting side cannot be used: {why}"),
-        )
-    };
-    let mut next = || take_listed(&mut list).map_err(|error| bad(&error.to_string()));
-    let Some((Status::Ok, itself)) = next()? else {
-        return Err(bad("it does not begin with what was asked for"));
-    };
-    if itself.name != b"." {
-        return Err(bad("it does not begin with what was asked for"));
-    }
-    let mut items = VecDeque::new();
-    while let Some((status, entry)) = next()? {
-        if check_relative(&entry.name).is_err() || entry.name.contains(&b'/') || entry.size > i64::MAX as u64
-        {
-            return Err(bad("an impossible name or size"));
-        }
-        items.push_back((status, entry));
-    }
-    Ok((itself, items))
 }
 
 impl Walk for RemoteWalk {
@@ -222,15 +200,19 @@ impl Walk for RemoteWalk {
                 return Ok(true);
             }
         };
-        let list = body.to_bytes();
+        let list = body.to_bytes().into_owned();
         if head.len as usize != list.len() || blake3::hash(&list) != head.digest {
             chase.failed(&remote, export, "its list is not that of its digest".to_owned());
             return Ok(false);
         }
-        let Some((_, entry)) = self.awaited.take() else {
-            return Ok(false);
-        };
-        self.entered(entry, &list)?;
+        let read = Listing::read(list, remote.lists());
+        if let Some((_, entry)) = self.awaited.take() {
+            match read {
+                Ok((itself, items)) => self.entered(entry, itself, items),
+                Err(refusal) if !self.has_begun => return Err(refusal),
+                Err(refusal) => self.next = Some(refused(entry, refusal)),
+            }
+        }
         Ok(true)
     }
 
@@ -238,16 +220,9 @@ impl Walk for RemoteWalk {
         let item = self.next.take()?;
         self.last.clone_from(&item.entry.name);
         if self.opens_files {
-            // What was not fetched is no longer wanted: the walk does not come back.
-            while self.ahead.front().is_some_and(|(name, _)| *name != self.last)
-                && item.entry.kind == EntryKind::File
-            {
-                self.ahead.pop_front();
-            }
-            if item.entry.kind == EntryKind::File && self.ahead.is_empty() && item.entry.size > 0 {
-                let file = RemoteFile::new(self.remote.clone(), self.path_of(&self.last));
-                file.prefetch();
-                self.ahead.push_back((self.last.clone(), file));
+            // What was passed by is no longer wanted: the walk does not come back.
+            if let Some(passed) = self.ahead.iter().position(|(name, _)| *name == self.last) {
+                self.ahead.drain(..passed);
             }
             self.ask_files_ahead();
         }

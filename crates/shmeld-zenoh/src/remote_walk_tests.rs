@@ -6,9 +6,8 @@ use shmeld::file::record::EntryKind;
 use shmeld::file::source::Walk;
 use shmeld::file::{Refusal, Status};
 
-use crate::fake::{Manner, World, content, entry, ready};
+use crate::fake::{Manner, World, content, ready};
 use crate::remote_walk::RemoteWalk;
-use crate::wire::push_listed;
 
 const TIMEOUT: Duration = Duration::from_millis(500);
 
@@ -100,38 +99,4 @@ fn directory_that_nobody_lists_within_the_time_is_refused_and_the_walk_goes_on()
     world.change(1, |export| export.answers_left = 1);
     let names = walk(&world, b"", 128, false).unwrap();
     assert_eq!(names, [".", "a", "d", "IO", "f", "h", "IO"]);
-}
-
-/// An export is only believed what a directory can hold.
-#[test]
-fn list_with_a_name_that_is_no_component_is_not_used() {
-    for name in [&b"../x"[..], b"a/b", b"..", b"", b"/etc", b"a\0b"] {
-        let mut list = Vec::new();
-        assert!(push_listed(
-            &mut list,
-            Status::Ok,
-            &entry(EntryKind::Directory, b".", 0)
-        ));
-        assert!(push_listed(
-            &mut list,
-            Status::Ok,
-            &entry(EntryKind::File, name, 1)
-        ));
-        assert_eq!(
-            super::read_list(&list).unwrap_err().status,
-            Status::Io,
-            "{}",
-            name.escape_ascii()
-        );
-    }
-    for list in [&b""[..], b"\0", b"\xff\xff\0\0"] {
-        assert_eq!(super::read_list(list).unwrap_err().status, Status::Io);
-    }
-    let mut refused = Vec::new();
-    assert!(push_listed(
-        &mut refused,
-        Status::Denied,
-        &entry(EntryKind::Unknown, b".", 0)
-    ));
-    assert_eq!(super::read_list(&refused).unwrap_err().status, Status::Io);
 }

@@ -16,6 +16,8 @@ pub const BODY_BYTES_MAX: usize = LIST_BYTES_MAX;
 pub const HEAD_BYTES_MAX: usize = size_of::<RawHead>() + ENTRY_BYTES_MAX;
 const REQUEST_MAGIC: [u8; 4] = *b"SHBQ";
 const ANSWER_MAGIC: [u8; 4] = *b"SHBA";
+/// The length of a request.
+pub const REQUEST_BYTES: usize = size_of::<RawRequest>();
 /// Version of these bytes and of the keys.
 pub const VERSION: u16 = 1;
 
@@ -44,7 +46,7 @@ struct RawRequest {
 }
 
 const _: () = {
-    assert!(size_of::<RawRequest>() == 24);
+    assert!(REQUEST_BYTES == 24);
     assert!(size_of::<RawHead>() == 96);
     assert!(CHUNK_BYTES.is_power_of_two() && CHUNK_BYTES as usize <= BODY_BYTES_MAX);
 };

@@ -93,6 +93,11 @@ impl World {
         Self::start(root, Arc::new(source), options)
     }
 
+    /// A server of another source.
+    pub fn of_source(source: Arc<dyn Source>) -> Self {
+        Self::start(Self::new_root(), source, |_| {})
+    }
+
     /// A server of invented files.
     pub fn of(source: Invented) -> Self {
         Self::with(source, |_| {})

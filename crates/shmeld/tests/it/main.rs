@@ -13,6 +13,7 @@ mod image_folder;
 mod invented;
 mod library;
 mod lying_source;
+mod parts;
 mod raw_peer;
 mod regressions;
 mod regressions_of_life;
