@@ -74,6 +74,7 @@ mod meld;
 mod metrics;
 mod midway;
 mod names;
+mod need;
 mod nodes;
 mod outcome;
 mod outputs;

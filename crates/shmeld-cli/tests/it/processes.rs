@@ -13,6 +13,8 @@ pub use crate::outcome::Outcome;
 
 /// Long enough for a loaded machine; nothing that works ever waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+/// Commands that go on until they are asked to end.
+const SERVES: [&str; 3] = ["serve", "export", "import"];
 const POLL: Duration = Duration::from_millis(2);
 
 /// All processes of a test, so that a failure can show what each of them said.
@@ -190,7 +192,11 @@ impl Program {
         }
         let name = Path::new(&self.executable).file_name().unwrap_or_default();
         let running = Arc::new(Process {
-            is_server: name == "shm_server" || self.arguments.first().is_some_and(|word| word == "serve"),
+            is_server: name == "shm_server"
+                || self
+                    .arguments
+                    .first()
+                    .is_some_and(|word| SERVES.contains(&word.to_str().unwrap_or_default())),
             label,
             pid: child.id(),
             stdout: Kept::from(child.stdout.take()),

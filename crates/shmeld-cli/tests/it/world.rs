@@ -11,6 +11,7 @@ use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::{ErrorKind, ObjectName, listing, process};
 
 use crate::content;
+pub use crate::need::{eventually, has_or_skip, is_root_or_skip, skip};
 use crate::processes::{Group, PATIENCE, Program, Running};
 
 /// The uid and gid of nobody.
@@ -217,43 +218,4 @@ fn assert_no_dead_regions() {
         let now = dead_regions();
         left.retain(|name| now.contains(name));
     }
-}
-
-/// Waits until something is true; panics when it never becomes so.
-#[track_caller]
-pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !is_true() {
-        assert!(Instant::now() < end, "never happened: {what}");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// Says that a test cannot run here; panics where everything must.
-#[allow(clippy::print_stdout)] // the test harness shows it
-pub fn skip(needs: &str) {
-    assert!(
-        std::env::var("SHMELD_REQUIRE").as_deref() != Ok("all"),
-        "needs {needs}"
-    );
-    println!("skipped: needs {needs}");
-}
-
-/// Whether this process is root; else says so.
-pub fn is_root_or_skip() -> bool {
-    let is_root = process::effective_uid() == 0;
-    if !is_root {
-        skip("root");
-    }
-    is_root
-}
-
-/// Whether a tool is there; else says so.
-pub fn has_or_skip(tool: &str) -> bool {
-    let paths = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&paths).any(|path| path.join(tool).is_file());
-    if !found {
-        skip(tool);
-    }
-    found
 }
