@@ -10,7 +10,8 @@ use zenoh::pubsub::Subscriber;
 
 use crate::Error;
 use crate::key::Prefix;
-use crate::network::{Queries, watch};
+use crate::network::Queries;
+use crate::presence::watch;
 use crate::remote::Remote;
 use crate::replicas::Replicas;
 use crate::source::RemoteSource;

@@ -26,6 +26,7 @@ pub mod local;
 #[cfg(test)]
 mod loopback_tests;
 pub mod network;
+pub mod presence;
 pub mod remote;
 pub mod remote_file;
 #[cfg(test)]

@@ -1,19 +1,14 @@
-//! Zenoh as the importing side uses it: tokens say which exports are there, and a question is a query.
+//! Zenoh as the importing side uses it: a question is a query.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use zenoh::handlers::CallbackDrop;
-use zenoh::pubsub::Subscriber;
 use zenoh::query::{ConsolidationMode, Reply};
-use zenoh::sample::{Sample, SampleKind};
 use zenoh::{Session, Wait};
 
-use crate::Error;
 use crate::asked::Pending;
-use crate::key::Prefix;
 use crate::remote::Network;
-use crate::replicas::Replicas;
 
 /// Questions as queries.
 #[derive(Debug)]
@@ -60,42 +55,4 @@ fn take(pending: &Pending, reply: Reply) {
             pending.failed(shmeld::os::name::escape(&text[..text.len().min(200)]));
         }
     }
-}
-
-/// Enters the exports of `key` into `replicas` as they come and go, as long as the subscriber is kept.
-///
-/// # Errors
-/// Zenoh refuses.
-pub fn watch(
-    session: &Session,
-    key: &Prefix,
-    replicas: &Arc<Mutex<Replicas>>,
-) -> Result<Subscriber<()>, Error> {
-    let (prefix, known) = (key.clone(), replicas.clone());
-    let tokens = key.all_alive();
-    session
-        .liveliness()
-        .declare_subscriber(&tokens)
-        .history(true)
-        .callback(move |sample: Sample| {
-            let Some(id) = prefix.export_alive(sample.key_expr().as_str()) else {
-                return;
-            };
-            let mut known = known.lock().unwrap_or_else(PoisonError::into_inner);
-            match sample.kind() {
-                SampleKind::Put if known.has(id) => {}
-                SampleKind::Put if known.appeared(id) => {
-                    tracing::info!(target: "shmeld::bridge", "export {id} of {prefix} is there");
-                }
-                SampleKind::Put => {
-                    tracing::warn!(target: "shmeld::bridge", "export {id} of {prefix} is one too many");
-                }
-                SampleKind::Delete => {
-                    known.vanished(id);
-                    tracing::info!(target: "shmeld::bridge", "export {id} of {prefix} is gone");
-                }
-            }
-        })
-        .wait()
-        .map_err(|error| Error::zenoh("declare_subscriber", &tokens, &error))
 }

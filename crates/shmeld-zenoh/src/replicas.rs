@@ -7,6 +7,8 @@ use crate::key::ExportId;
 
 /// The most exports of one key that are known at once; whoever comes later waits for a place.
 pub const REPLICAS_MAX: usize = 64;
+/// Who could not answer so often in a row gives its place to one that comes.
+const FAILURES_MAX: u32 = 3;
 /// How long an export that could not answer is left out, at first and at most: twice as long each time.
 const PENALTY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(8));
 
@@ -16,6 +18,8 @@ pub struct Replicas {
     known: BTreeMap<ExportId, Replica>,
     /// Counts choices, so that equals take turns.
     turn: u64,
+    /// Somebody came for whom there was no place.
+    was_full: bool,
 }
 
 #[derive(Debug, Default)]
@@ -41,10 +45,16 @@ pub enum Choice {
 }
 
 impl Replicas {
-    /// An export is there. `false` if there are too many already.
+    /// An export is there. `false` if there are too many already, all of which can answer as far as is known.
     pub fn appeared(&mut self, id: ExportId) -> bool {
         if self.known.len() >= REPLICAS_MAX && !self.known.contains_key(&id) {
-            return false;
+            let useless = self.known.iter().max_by_key(|(_, replica)| replica.failures);
+            let Some((&useless, _)) = useless.filter(|(_, replica)| replica.failures >= FAILURES_MAX) else {
+                self.was_full = true;
+                return false;
+            };
+            self.known.remove(&useless);
+            self.was_full = true;
         }
         self.known.entry(id).or_default();
         true
@@ -53,6 +63,12 @@ impl Replicas {
     /// An export is gone.
     pub fn vanished(&mut self, id: ExportId) {
         self.known.remove(&id);
+    }
+
+    /// Whether those for whom there was no place may come again; once. Not for every single place: who comes and goes in thousands would be
+    /// looked for thousands of times.
+    pub fn has_room_for_others(&mut self) -> bool {
+        self.known.len() <= REPLICAS_MAX / 2 && std::mem::take(&mut self.was_full)
     }
 
     /// How many are there.
@@ -197,6 +213,38 @@ mod tests {
             assert!(replicas.appeared(ExportId([number; 16])));
         }
         assert!(!replicas.appeared(ExportId([255; 16])) && replicas.appeared(ExportId([0; 16])));
+        assert_eq!(replicas.len(), REPLICAS_MAX);
+    }
+
+    #[test]
+    fn whoever_had_no_place_is_looked_for_when_half_of_the_places_are_free() {
+        let mut replicas = Replicas::default();
+        let id = |number: usize| ExportId([number as u8; 16]);
+        for number in 0..REPLICAS_MAX {
+            replicas.appeared(id(number));
+        }
+        replicas.vanished(id(0));
+        assert!(!replicas.has_room_for_others(), "nobody was turned away");
+        assert!(replicas.appeared(id(100)) && !replicas.appeared(id(101)));
+        for number in 1..REPLICAS_MAX / 2 {
+            replicas.vanished(id(number));
+            assert!(!replicas.has_room_for_others());
+        }
+        replicas.vanished(id(100));
+        assert!(replicas.has_room_for_others() && !replicas.has_room_for_others());
+    }
+
+    #[test]
+    fn one_that_never_answers_gives_its_place_to_another() {
+        let (mut replicas, now) = (Replicas::default(), Instant::now());
+        for number in 0..REPLICAS_MAX as u8 {
+            replicas.appeared(ExportId([number; 16]));
+        }
+        for failure in 0..FAILURES_MAX {
+            assert!(!replicas.appeared(ExportId([100; 16])));
+            replicas.failed(ExportId([7; 16]), now + failure * PENALTY.1);
+        }
+        assert!(replicas.appeared(ExportId([100; 16])) && !replicas.has(ExportId([7; 16])));
         assert_eq!(replicas.len(), REPLICAS_MAX);
     }
 }
