@@ -1,0 +1,313 @@
+//! Zenoh peers that mean harm: an export that lies, and an import that asks for what there is not.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use shmeld::file::record::{Entry, EntryKind};
+use shmeld::file::{Refusal, Status};
+use shmeld_os::fs::Time;
+use shmeld_zenoh::key::{ExportId, Prefix, Service};
+use shmeld_zenoh::wire::{CHUNK_BYTES, Head, Request, push_listed};
+use zenoh::Wait;
+use zenoh::bytes::ZBytes;
+use zenoh::query::Query;
+
+use crate::bridge::KEY;
+use crate::roles::{open, play};
+
+/// In front of an export's id.
+pub const FOUND: &str = "found ";
+
+/// What an export says that is not so. Each is a text behind `export CONFIG`.
+pub const LIES: [&str; 21] = [
+    "silence",
+    "no head",
+    "version",
+    "magic",
+    "status",
+    "head too long",
+    "entry length",
+    "short",
+    "long",
+    "length",
+    "offset",
+    "digest",
+    "identity",
+    "size",
+    "directory",
+    "zeros",
+    "control bytes",
+    "error",
+    "giant",
+    "endless",
+    "list",
+];
+
+/// Names of a list that lead outside, or into a terminal. The last one is honest.
+pub fn evil_names() -> Vec<Vec<u8>> {
+    let mut names: Vec<Vec<u8>> = [
+        &b".."[..],
+        b"../outside",
+        b"../../outside",
+        b"a/../../outside",
+        b"/tmp/shmeld-outside",
+        b"",
+        b".",
+        b"a\0b",
+        b"\x1b]0;title\x07",
+        b"a//b",
+        b"a/",
+    ]
+    .map(<[u8]>::to_vec)
+    .into();
+    names.push(vec![b'x'; 5000]);
+    names.push(b"honest".to_vec());
+    names
+}
+
+fn entry(kind: EntryKind, name: &[u8], size: u64) -> Entry {
+    Entry {
+        kind,
+        mode: 0o644,
+        size,
+        modified: Time {
+            seconds: 0,
+            nanoseconds: 0,
+        },
+        uid: 0,
+        gid: 0,
+        name: name.to_vec(),
+        text: Vec::new(),
+    }
+}
+
+/// A file of three chunks, of which each byte is 7.
+const SIZE: u64 = 2 * CHUNK_BYTES + 77;
+
+fn honest(request: Request) -> (Head, Vec<u8>) {
+    let len = SIZE.saturating_sub(request.offset).min(CHUNK_BYTES) as usize;
+    let body = vec![7; len];
+    let head = Head {
+        status: Status::Ok,
+        unable: false,
+        zeros: false,
+        offset: request.offset,
+        len: len as u32,
+        identity: [1; 32],
+        digest: blake3::hash(&body).into(),
+        entry: entry(EntryKind::File, b"", SIZE),
+    };
+    let body = if request.digest_only { Vec::new() } else { body };
+    (head, body)
+}
+
+fn list() -> (Head, Vec<u8>) {
+    let mut body = Vec::new();
+    let _ = push_listed(&mut body, Status::Ok, &entry(EntryKind::Directory, b".", 0));
+    for name in evil_names() {
+        for kind in [EntryKind::File, EntryKind::Directory] {
+            let is_honest = name == b"honest" && kind == EntryKind::Directory;
+            let entry = Entry {
+                text: b"../../outside".to_vec(),
+                ..entry(kind, &name, SIZE)
+            };
+            let _ = is_honest || push_listed(&mut body, Status::Ok, &entry);
+        }
+    }
+    let head = Head {
+        len: body.len() as u32,
+        digest: blake3::hash(&body).into(),
+        entry: entry(EntryKind::Directory, b"", 0),
+        ..honest(Request {
+            offset: 0,
+            digest_only: false,
+        })
+        .0
+    };
+    (head, body)
+}
+
+/// Tells one lie, for ever.
+pub fn export(config: &str, lie: &str) -> ! {
+    let session = open(config);
+    let prefix: Prefix = KEY.parse().unwrap();
+    let id = ExportId::random().unwrap();
+    let (lie, known) = (lie.to_owned(), prefix.clone());
+    let answered = session
+        .declare_queryable(prefix.answered_by(id))
+        .callback(move |query| {
+            // One that answers without end must not keep zenoh from hearing that nobody listens any more.
+            let (lie, known) = (lie.clone(), known.clone());
+            std::thread::spawn(move || answer(&query, &known, id, &lie));
+        });
+    let _queryable = answered.wait().unwrap();
+    let _token = session
+        .liveliness()
+        .declare_token(prefix.alive(id))
+        .wait()
+        .unwrap();
+    eprintln!("{FOUND}{id}");
+    play()
+}
+
+/// Says of thousands of exports that they are there.
+pub fn flood(config: &str) -> ! {
+    let session = open(config);
+    let prefix: Prefix = KEY.parse().unwrap();
+    let token = |_| {
+        let key = prefix.alive(ExportId::random().unwrap());
+        session.liveliness().declare_token(key).wait().unwrap()
+    };
+    let _tokens: Vec<_> = (0..5000).map(token).collect();
+    play()
+}
+
+fn answer(query: &Query, prefix: &Prefix, id: ExportId, lie: &str) {
+    let Some((service, _)) = prefix.asked_of(id, query.key_expr().as_str()) else {
+        return;
+    };
+    let payload = query.payload().map(ZBytes::to_bytes).unwrap_or_default();
+    let Ok(request) = Request::decode(&payload) else {
+        return;
+    };
+    let (head, body) = match service {
+        Service::List => list(),
+        _ => honest(request),
+    };
+    tell(query, lie, head, body);
+}
+
+fn send(query: &Query, head: Vec<u8>, body: impl Into<ZBytes>) -> bool {
+    let reply = query.reply(query.key_expr().clone(), body).attachment(head);
+    reply.wait().is_ok()
+}
+
+/// Says what is true but for the lie.
+fn tell(query: &Query, lie: &str, mut head: Head, mut body: Vec<u8>) {
+    static COUNT: AtomicU64 = AtomicU64::new(2);
+    let raw = head.encode();
+    let with = |at: usize, byte: u8| {
+        let mut raw = raw.clone();
+        raw[at] ^= byte;
+        raw
+    };
+    match lie {
+        "silence" => std::thread::sleep(Duration::from_secs(60)),
+        "no head" => drop(send(query, Vec::new(), body)),
+        "magic" => drop(send(query, with(0, 1), body)),
+        "version" => drop(send(query, with(4, 2), body)),
+        "status" => drop(send(query, with(7, 0x7f), body)),
+        "head too long" => drop(send(query, [raw, vec![0; 100_000]].concat(), body)),
+        "entry length" => drop(send(query, with(27, 0xff), body)),
+        "error" => drop(query.reply_err(b"\x1b[2J\x07\0".repeat(1000)).wait()),
+        "giant" => drop(send(query, raw, vec![7; 1 << 30])),
+        // Bounded in count: what would follow is as little listened to as this.
+        "endless" => drop((0..20_000).all(|_| send(query, raw.clone(), vec![7; 1000]))),
+        _ => {
+            match lie {
+                "short" => body.truncate(body.len() / 2),
+                "long" => body.push(7),
+                "length" => head.len = u32::MAX,
+                "offset" => head.offset = u64::MAX - 5,
+                "digest" => head.digest[31] ^= 1,
+                "identity" => {
+                    head.identity[..8].copy_from_slice(&COUNT.fetch_add(1, Ordering::Relaxed).to_le_bytes())
+                }
+                "size" => head.entry.size = u64::MAX,
+                "directory" => head.entry.kind = EntryKind::Directory,
+                // All of this is zeros, it says; of which the digest is another one.
+                "zeros" => head.zeros = true,
+                "control bytes" => {
+                    let refusal = Refusal::new(Status::Denied, "\x1b[2J\x07 \u{9b}2J \r owned".repeat(20));
+                    head = Head::refusal(&refusal, false);
+                    body.clear();
+                }
+                _ => {}
+            }
+            send(query, head.encode(), body);
+        }
+    }
+}
+
+/// Says which export of the key there is.
+pub fn find(config: &str) -> ! {
+    let session = open(config);
+    let prefix: Prefix = KEY.parse().unwrap();
+    let tokens = session.liveliness().get(prefix.all_alive()).wait().unwrap();
+    while let Ok(token) = tokens.recv() {
+        let sample = token.into_result().unwrap();
+        if let Some(id) = prefix.export_alive(sample.key_expr().as_str()) {
+            eprintln!("{FOUND}{id}");
+        }
+    }
+    play()
+}
+
+/// Asks every export of the key for what it must not get, by keys that no bridge writes; then says how many answers came.
+pub fn import(config: &str, id: &str) -> ! {
+    let session = open(config);
+    let own = format!("{KEY}/{id}");
+    let request = Request {
+        offset: 0,
+        digest_only: false,
+    };
+    let long = "x".repeat(5000);
+    let keys = [
+        format!("{own}/get/../outside"),
+        format!("{own}/get/%2E%2E/outside"),
+        format!("{own}/get/%/etc/hostname"),
+        format!("{own}/get/sub/../../outside"),
+        format!("{own}/list/.."),
+        format!("{own}/list/%"),
+        format!("{own}/get/%00"),
+        format!("{own}/get/%1B%5B2J"),
+        format!("{own}/get/{long}"),
+        format!("{own}/get/**"),
+        format!("{own}/**"),
+        format!("{KEY}/**"),
+        "**".to_owned(),
+        format!("{own}/put/file"),
+        format!("{own}/get"),
+    ];
+    let payloads = [
+        request.encode(),
+        Vec::new(),
+        vec![0xff; 24],
+        vec![7; 4 << 20],
+        Request {
+            offset: CHUNK_BYTES * 1_000_000,
+            digest_only: false,
+        }
+        .encode(),
+    ];
+    for key in &keys {
+        for payload in &payloads {
+            let asked = session
+                .get(key)
+                .payload(payload.clone())
+                .timeout(Duration::from_millis(500));
+            let Ok(answers) = asked.wait() else { continue };
+            while let Ok(answer) = answers.recv() {
+                let sample = answer.into_result().unwrap();
+                let body = sample.payload().to_bytes();
+                assert!(
+                    !body.windows(6).any(|bytes| bytes == b"secret"),
+                    "{key} was answered"
+                );
+            }
+        }
+    }
+    // Thousands of questions at once, to none of which an answer is taken.
+    let unheard: Vec<_> = (0..5000)
+        .filter_map(|_| {
+            session
+                .get(format!("{own}/get/file"))
+                .payload(request.encode())
+                .wait()
+                .ok()
+        })
+        .collect();
+    eprintln!("asked {}", unheard.len());
+    drop(unheard);
+    play()
+}
