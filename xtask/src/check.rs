@@ -1,6 +1,6 @@
 //! All that CI runs, in the order in which a developer wants to hear about it: cheap complaints first.
 
-use crate::{chaos, command, leftovers, need, python, tidy};
+use crate::{bridge, chaos, command, leftovers, need, python, tidy};
 use std::path::Path;
 use std::time::Instant;
 
@@ -48,6 +48,8 @@ fn run_all(root: &Path) -> Result<(), String> {
     }
     println!("$ cargo xtask python");
     python::run(root)?;
+    println!("$ cargo xtask bridge");
+    bridge::run(root, &[])?;
     println!("$ cargo xtask chaos");
     chaos::run(root, &[])?;
     println!("$ cargo xtask tidy");

@@ -10,6 +10,7 @@
 )]
 
 mod bench;
+mod bridge;
 mod chaos;
 mod check;
 mod command;
@@ -40,10 +41,10 @@ enum Run {
     With(fn(&Path, &[String]) -> Result<(), String>),
 }
 
-const TASKS: [Task; 9] = [
+const TASKS: [Task; 10] = [
     Task {
         name: "test",
-        about: "everything that CI runs: fmt, clippy, build, test, python, tidy, leftovers",
+        about: "everything that CI runs: fmt, clippy, build, test, python, bridge, chaos, tidy, leftovers",
         run: Run::Alone(check::run),
     },
     Task {
@@ -60,6 +61,11 @@ const TASKS: [Task; 9] = [
         name: "deb",
         about: "builds the Debian package; as root installs, serves and removes it on a copy of this machine's files",
         run: Run::Alone(deb::run),
+    },
+    Task {
+        name: "bridge",
+        about: "builds the bridge between machines and tests it; with --bench measures it against zenoh, nginx and curl",
+        run: Run::With(bridge::run),
     },
     Task {
         name: "tidy",
