@@ -18,52 +18,48 @@ use crate::roles::{open, play};
 /// In front of an export's id.
 pub const FOUND: &str = "found ";
 
-/// What an export says that is not so. Each is a text behind `export CONFIG`.
-pub const LIES: [&str; 21] = [
-    "silence",
-    "no head",
-    "version",
-    "magic",
-    "status",
-    "head too long",
-    "entry length",
-    "short",
-    "long",
-    "length",
-    "offset",
-    "digest",
-    "identity",
-    "size",
-    "directory",
-    "zeros",
-    "control bytes",
-    "error",
-    "giant",
-    "endless",
-    "list",
+/// What an export says that is not so, and what its client then hears. Each is a text behind `export CONFIG`.
+pub const LIES: [(&str, &str); 23] = [
+    ("silence", "Timeout"),
+    ("no head", "these are no bytes of a bridge"),
+    ("magic", "these are no bytes of a bridge"),
+    ("version", "version 3 of the bridge"),
+    ("status", "a status that nobody knows"),
+    ("head too long", "more than a bridge says"),
+    ("entry length", "lengths or flags do not fit"),
+    ("short", "a chunk of another length"),
+    ("long", "a chunk of another length"),
+    ("length", "another chunk than was asked for"),
+    ("offset", "another chunk than was asked for"),
+    ("digest", "not those of its digest"),
+    ("identity", "CHANGED"),
+    ("size", "no file"),
+    ("directory", "no file"),
+    ("zeros", "a chunk of another length"),
+    ("control bytes", "owned"),
+    ("error", "x1b[2J"),
+    ("giant", "Timeout"),
+    ("endless", "a chunk of another length"),
+    ("list", "get tree"),
+    ("long list", "get tree"),
+    ("deep list", "get tree"),
 ];
 
 /// Names of a list that lead outside, or into a terminal. The last one is honest.
-pub fn evil_names() -> Vec<Vec<u8>> {
-    let mut names: Vec<Vec<u8>> = [
-        &b".."[..],
-        b"../outside",
-        b"../../outside",
-        b"a/../../outside",
-        b"/tmp/shmeld-outside",
-        b"",
-        b".",
-        b"a\0b",
-        b"\x1b]0;title\x07",
-        b"a//b",
-        b"a/",
-    ]
-    .map(<[u8]>::to_vec)
-    .into();
-    names.push(vec![b'x'; 5000]);
-    names.push(b"honest".to_vec());
-    names
-}
+const NAMES: [&[u8]; 12] = [
+    b"..",
+    b"../outside",
+    b"../../outside",
+    b"a/../../outside",
+    b"/tmp/shmeld-outside",
+    b"",
+    b".",
+    b"a\0b",
+    b"\x1b]0;title\x07",
+    b"a//b",
+    b"a/",
+    b"honest",
+];
 
 fn entry(kind: EntryKind, name: &[u8], size: u64) -> Entry {
     Entry {
@@ -101,28 +97,51 @@ fn honest(request: Request) -> (Head, Vec<u8>) {
     (head, body)
 }
 
-fn list() -> (Head, Vec<u8>) {
+/// What a directory holds that never was.
+fn list(lie: &str) -> (Head, Vec<u8>) {
     let mut body = Vec::new();
-    let _ = push_listed(&mut body, Status::Ok, &entry(EntryKind::Directory, b".", 0));
-    for name in evil_names() {
-        for kind in [EntryKind::File, EntryKind::Directory] {
-            let is_honest = name == b"honest" && kind == EntryKind::Directory;
-            let entry = Entry {
-                text: b"../../outside".to_vec(),
-                ..entry(kind, &name, SIZE)
-            };
-            let _ = is_honest || push_listed(&mut body, Status::Ok, &entry);
+    let mut push = |kind, name: &[u8]| {
+        let text = b"../../outside".to_vec();
+        let entry = Entry {
+            text,
+            ..entry(kind, name, SIZE)
+        };
+        let _ = push_listed(&mut body, Status::Ok, &entry);
+    };
+    push(EntryKind::Directory, b".");
+    match lie {
+        // In each there is another one.
+        "deep list" => push(EntryKind::Directory, &[b'd'; 255]),
+        "long list" => push(EntryKind::File, b"name"),
+        _ => {
+            for name in NAMES {
+                push(EntryKind::File, name);
+                if name != b"honest" {
+                    push(EntryKind::Directory, name);
+                    push(EntryKind::Symlink, name);
+                }
+            }
         }
     }
+    if lie == "long list" {
+        // The last entry's length, and the length of its name in it.
+        let at = body.len() - b"name../../outside".len() - 48;
+        let more = 5000;
+        let entry_bytes = 48 + b"name../../outside".len() as u16 + more;
+        body[at - 4..at - 2].copy_from_slice(&entry_bytes.to_le_bytes());
+        body[at + 36..at + 40].copy_from_slice(&(4 + u32::from(more)).to_le_bytes());
+        let name = at + 48;
+        body.splice(name..name, vec![b'x'; usize::from(more)]);
+    }
+    let request = Request {
+        offset: 0,
+        digest_only: false,
+    };
     let head = Head {
         len: body.len() as u32,
         digest: blake3::hash(&body).into(),
         entry: entry(EntryKind::Directory, b"", 0),
-        ..honest(Request {
-            offset: 0,
-            digest_only: false,
-        })
-        .0
+        ..honest(request).0
     };
     (head, body)
 }
@@ -171,7 +190,7 @@ fn answer(query: &Query, prefix: &Prefix, id: ExportId, lie: &str) {
         return;
     };
     let (head, body) = match service {
-        Service::List => list(),
+        Service::List => list(lie),
         _ => honest(request),
     };
     tell(query, lie, head, body);
@@ -252,6 +271,17 @@ pub fn import(config: &str, id: &str) -> ! {
         digest_only: false,
     };
     let long = "x".repeat(5000);
+    // What an honest import asks is answered: the rest is not left unanswered for another reason.
+    let mut answers = session
+        .get(format!("{own}/get/file"))
+        .payload(request.encode())
+        .wait()
+        .unwrap()
+        .into_iter();
+    assert!(
+        answers.next().is_some_and(|answer| answer.result().is_ok()),
+        "no answer at all"
+    );
     let keys = [
         format!("{own}/get/../outside"),
         format!("{own}/get/%2E%2E/outside"),
