@@ -19,14 +19,18 @@ pub struct Asked {
     when: Instant,
     state: Mutex<State>,
     changed: Condvar,
-    checked: OnceLock<Result<Checked, Outcome>>,
+    checked: OnceLock<Checked>,
 }
 
-/// A chunk, and to which state of its file it belongs.
+/// What became of a question for a chunk.
 #[derive(Debug, Clone)]
-pub(crate) struct Checked {
-    pub(crate) identity: [u8; 32],
-    pub(crate) chunk: Arc<Chunk>,
+pub(crate) enum Checked {
+    /// Here it is, and to which state of its file it belongs.
+    Chunk([u8; 32], Arc<Chunk>),
+    /// As [`Outcome::Refused`].
+    Refused(Refusal),
+    /// As [`Outcome::Failed`], or the answer cannot be used.
+    Failed(String),
 }
 
 /// As the network sees it: it gives at most one answer, and when it lets go of this there will be none any more.
@@ -46,7 +50,7 @@ enum State {
 }
 
 /// What became of a question.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Outcome {
     /// A good answer; nothing in it has been compared with what was asked for.
     Good(Head, ZBytes),
@@ -102,23 +106,21 @@ impl Asked {
     }
 
     /// The chunk that came, checked. Several clients may read it: the first one that looks computes its digest.
-    pub(crate) fn chunk(&self, request: Request) -> Result<Checked, Outcome> {
+    pub(crate) fn chunk(&self, request: Request) -> Checked {
         let check = || match self.outcome() {
             Outcome::Good(head, body) => match Chunk::check(&head, body, request) {
-                Ok(chunk) => Ok(Checked {
-                    identity: head.identity,
-                    chunk: Arc::new(chunk),
-                }),
-                Err(error) => Err(Outcome::Failed(unusable(error))),
+                Ok(chunk) => Checked::Chunk(head.identity, Arc::new(chunk)),
+                Err(error) => Checked::Failed(unusable(error)),
             },
-            other => Err(other),
+            Outcome::Refused(refusal) => Checked::Refused(refusal),
+            Outcome::Failed(reason) => Checked::Failed(reason),
         };
         self.checked.get_or_init(check).clone()
     }
 
     /// Whether there is no answer, and will be none.
     pub(crate) fn has_failed(&self) -> bool {
-        matches!(*self.state(), State::Over(_)) || matches!(self.checked.get(), Some(Err(_)))
+        matches!(*self.state(), State::Over(_)) || matches!(self.checked.get(), Some(Checked::Failed(_)))
     }
 
     /// How long the answer took; nothing if there is none.

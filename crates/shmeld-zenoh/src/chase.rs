@@ -66,13 +66,18 @@ impl Chase {
             }
             let now = Instant::now();
             if now >= self.end && self.asked.as_ref().is_none_or(|asked| !asked.wait(now)) {
-                return Err(remote.unreachable(self.reason.as_deref()));
+                let silent = self.asked.as_ref().map(|_| "it did not answer");
+                return Err(remote.unreachable(self.reason.as_deref().or(silent)));
             }
             if let Some(asked) = &self.asked {
-                if !asked.wait(until.min(self.end)) {
-                    return Ok(None);
-                }
                 let export = asked.export;
+                if !asked.wait(until.min(self.end)) {
+                    if remote.replicas().has(export) {
+                        return Ok(None);
+                    }
+                    self.failed(remote, export, "it is gone".to_owned());
+                    continue;
+                }
                 match asked.outcome() {
                     Outcome::Good(head, body) => {
                         remote.replicas().succeeded(export);

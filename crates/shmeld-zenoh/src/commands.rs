@@ -71,6 +71,9 @@ fn try_export(program: &Program, args: &BridgeArgs, service: &Service) -> Result
         timeout: args.timeout,
     };
     let export = Export::start(&session, &options)?;
+    if !shmeld::file::running_servers(&[]).contains(&args.name) {
+        tracing::info!(target: "shmeld::bridge", "no server {} runs here yet", args.name);
+    }
     announce(program, args, service, "exporting");
     while interrupt.check().is_ok() {
         // A signal rings; everything else happens on other threads.

@@ -8,8 +8,8 @@ use crate::Error;
 use crate::wire::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 
 /// The longest message that is taken from the network: an answer, and what zenoh puts around it.
-const MESSAGE_BYTES_MAX: usize = BODY_BYTES_MAX + HEAD_BYTES_MAX + (64 << 10);
-const _: () = assert!(MESSAGE_BYTES_MAX < 32 << 20);
+const MESSAGE_BYTES_MAX: usize = 17 << 20;
+const _: () = assert!(BODY_BYTES_MAX + HEAD_BYTES_MAX + (64 << 10) <= MESSAGE_BYTES_MAX);
 
 /// Where to look for others, and where to be found.
 #[derive(Debug, Clone, Default)]

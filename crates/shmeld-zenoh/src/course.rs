@@ -13,11 +13,12 @@
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shmeld::file::record::Entry;
 use shmeld::file::{Refusal, Status};
 
+use crate::ahead::{AHEAD_MAX, next_ahead};
 use crate::asked::{Asked, Checked, Outcome, unusable};
 use crate::chase::Chase;
 use crate::chunk::{Chain, Chunk};
@@ -26,9 +27,6 @@ use crate::remote::Remote;
 use crate::replicas::Choice;
 use crate::shelf::Label;
 use crate::wire::{CHUNK_BYTES, Request};
-
-/// How many chunks of a file are asked for ahead of the one that is being read.
-pub const AHEAD_MAX: usize = 8;
 
 /// See the module.
 #[derive(Debug)]
@@ -362,50 +360,17 @@ impl Course {
         asked.pop_front();
         *first += CHUNK_BYTES;
         match checked {
-            Ok(Checked { identity, .. }) if identity != origin.identity => Err(Status::Changed.into()),
-            Ok(Checked { chunk, .. }) => {
+            Checked::Chunk(identity, _) if identity != origin.identity => Err(Status::Changed.into()),
+            Checked::Chunk(_, chunk) => {
                 self.ahead = next_ahead(self.ahead, had_to_wait, took, aim.remote.timeout());
                 self.give(chunk);
                 Ok(true)
             }
-            Err(Outcome::Refused(refusal)) => Err(self.refused(refusal)),
-            Err(Outcome::Failed(reason)) => {
+            Checked::Refused(refusal) => Err(self.refused(refusal)),
+            Checked::Failed(reason) => {
                 self.lost(aim, origin.export, wanted, &reason);
                 Ok(true)
             }
-            Err(Outcome::Good(..)) => unreachable!("a good answer has a chunk or has failed"),
         }
-    }
-}
-
-/// How many chunks are asked for at once from now on. More while the reader has to wait for them; fewer if they take so long that a part of
-/// the time-out goes by with waiting in line.
-fn next_ahead(ahead: usize, had_to_wait: bool, took: Duration, timeout: Duration) -> usize {
-    if took > timeout / 8 {
-        (ahead / 2).max(1)
-    } else if had_to_wait && took < timeout / 32 {
-        (ahead * 2).min(AHEAD_MAX)
-    } else {
-        ahead
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn more_is_asked_for_ahead_while_it_helps_and_less_on_a_slow_link() {
-        let timeout = Duration::from_secs(32);
-        let next = |ahead, had_to_wait, millis| {
-            next_ahead(ahead, had_to_wait, Duration::from_millis(millis), timeout)
-        };
-        assert_eq!(
-            [next(1, true, 1), next(2, true, 1), next(AHEAD_MAX, true, 1)],
-            [2, 4, AHEAD_MAX]
-        );
-        assert_eq!(next(2, false, 1), 2);
-        assert_eq!(next(2, true, 2000), 2);
-        assert_eq!([next(8, true, 5000), next(1, true, 5000)], [4, 1]);
     }
 }

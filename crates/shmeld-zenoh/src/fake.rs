@@ -11,10 +11,11 @@ use shmeld::os::fs::Time;
 
 use crate::asked::Pending;
 use crate::key::{ExportId, Prefix, Service};
+use crate::list_wire::push_listed;
 use crate::remote::{Network, Remote};
 use crate::remote_file::RemoteFile;
 use crate::replicas::Replicas;
-use crate::wire::{CHUNK_BYTES, Head, Request, push_listed};
+use crate::wire::{CHUNK_BYTES, Head, Request};
 
 /// Changes an answer.
 pub type Lie = fn(&mut Head, &mut Vec<u8>);

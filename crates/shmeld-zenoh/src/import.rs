@@ -16,7 +16,7 @@ use crate::remote::Remote;
 use crate::replicas::Replicas;
 use crate::source::RemoteSource;
 
-/// The most clients at once: each may keep [`AHEAD_MAX`](crate::course::AHEAD_MAX) chunks of memory, so that all together stay below 2 GiB.
+/// The most clients at once: each keeps at most two chunks and what is asked for ahead of small files, besides the shelf.
 pub const SESSIONS_MAX: usize = 256;
 
 /// What an import is started with.

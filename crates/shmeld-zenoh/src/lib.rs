@@ -4,11 +4,13 @@
 //! files are those of exports ([`import`], [`source`]). Programs on either side talk shared memory to their neighbour and notice nothing.
 //! docs/BRIDGE.md has the keys, the bytes and the states.
 //!
-//! Pure: [`key`], [`wire`], [`chunk`], [`listing`], [`replicas`], [`shelf`]. Between those and zenoh, tested with a network that is none: [`remote`], [`chase`],
-//! [`course`], [`remote_file`], [`remote_walk`].
+//! Pure: [`key`], [`wire`], [`list_wire`], [`chunk`], [`ahead`], [`listing`], [`replicas`], [`shelf`]. Between those and zenoh, tested with a
+//! network that is none: [`remote`], [`chase`], [`course`], [`remote_file`], [`remote_walk`].
 #![forbid(unsafe_code)]
 
+pub mod ahead;
 pub mod args;
+mod arriving;
 pub mod asked;
 pub mod chase;
 pub mod chunk;
@@ -21,6 +23,7 @@ pub mod export;
 mod fake;
 pub mod import;
 pub mod key;
+pub mod list_wire;
 pub mod listing;
 pub mod local;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use shmeld::file::path::check_relative;
 use shmeld::file::record::Entry;
 use shmeld::file::{Refusal, Status};
 
-use crate::wire::{LIST_BYTES_MAX, take_listed};
+use crate::list_wire::{LIST_BYTES_MAX, take_listed};
 
 /// How many bytes of lists all walks together keep.
 pub const LISTS_BYTES_MAX: usize = 64 << 20;
@@ -93,7 +93,7 @@ impl Drop for Listing {
 mod tests {
     use super::*;
     use crate::fake::entry;
-    use crate::wire::push_listed;
+    use crate::list_wire::push_listed;
     use shmeld::file::record::EntryKind;
 
     fn list(names: &[&[u8]]) -> Vec<u8> {

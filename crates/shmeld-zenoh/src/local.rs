@@ -8,7 +8,9 @@ use shmeld::file::wire::{FLAG_RANGE, FLAG_WALK, Op};
 use shmeld::file::{Client, ClientOptions, Interrupt, Query, Range, Refusal, Status};
 use shmeld::os::name::escape;
 
-use crate::wire::{CHUNK_BYTES, Head, LIST_BYTES_MAX, Request, push_listed};
+use crate::arriving::Arriving;
+use crate::list_wire::{LIST_BYTES_MAX, push_listed};
+use crate::wire::{CHUNK_BYTES, Head, Request};
 
 /// Four slots of a quarter of a megabyte: what is fast between two processes (docs/BENCHMARKS.md).
 const REGION_BYTES: u64 = 1 << 20;
@@ -38,7 +40,7 @@ pub type Answer = (Head, Vec<u8>);
 
 /// Why there is no answer.
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     /// The server refuses the name.
     Refused(Refusal),
     /// The session is over.
@@ -147,105 +149,10 @@ fn submit(client: &mut Client, query: &Query) -> shmeld::Result<u64> {
     }
 }
 
-fn payload(client: &Client, record: &Record) -> Vec<u8> {
+pub(crate) fn payload(client: &Client, record: &Record) -> Vec<u8> {
     let mut payload = Vec::new();
     client.payload(record, &mut payload);
     payload
-}
-
-/// What arrives of one chunk.
-struct Arriving {
-    entry: Entry,
-    identity: [u8; 32],
-    len: usize,
-    body: Vec<u8>,
-    /// Zeros so far, not yet in `body`: a chunk of nothing else is not sent.
-    zeros: usize,
-    hasher: blake3::Hasher,
-    end: Option<Refusal>,
-}
-
-impl Arriving {
-    fn begin(client: &Client, record: &Record, request: Request) -> Result<Self, Failure> {
-        let entry = Entry::decode(&payload(client, record))?;
-        let identity = <[u8; 32]>::try_from(entry.text.as_slice())
-            .map_err(|_| shmeld::Misbehaviour::Record("a part of a file without an identity"))?;
-        let len = entry.size.saturating_sub(request.offset).min(CHUNK_BYTES) as usize;
-        let entry = Entry {
-            name: Vec::new(),
-            text: Vec::new(),
-            ..entry
-        };
-        Ok(Self {
-            entry,
-            identity,
-            len,
-            body: Vec::new(),
-            zeros: 0,
-            hasher: blake3::Hasher::new(),
-            end: None,
-        })
-    }
-
-    /// Takes bytes; hashed here, piece by piece, they are still in the processor's cache.
-    fn data(&mut self, client: &Client, record: &Record) -> Result<(), Failure> {
-        self.has_room(record.length as u64)?;
-        if self.body.capacity() == 0 {
-            self.body.reserve_exact(self.len);
-        }
-        let start = self.body.len();
-        self.body.resize(start + std::mem::take(&mut self.zeros), 0);
-        client.payload(record, &mut self.body);
-        self.hasher.update(&self.body[start..]);
-        Ok(())
-    }
-
-    fn hole(&mut self, record: &Record) -> Result<(), Failure> {
-        self.has_room(record.extent)?;
-        self.zeros += record.extent as usize;
-        Ok(())
-    }
-
-    fn has_room(&self, bytes: u64) -> Result<(), Failure> {
-        let there = self.body.len() + self.zeros;
-        if bytes > (self.len - there) as u64 {
-            return Err(shmeld::Misbehaviour::Record("more of a file than was asked for").into());
-        }
-        Ok(())
-    }
-
-    fn finish(mut self, request: Request) -> Result<Answer, Failure> {
-        if let Some(refusal) = self.end.take() {
-            return Err(refusal.into());
-        }
-        let is_zeros = self.body.is_empty() && self.zeros > 0;
-        let start = self.body.len();
-        if is_zeros {
-            self.hasher.update(&vec![0; self.zeros]);
-        } else {
-            self.body.resize(start + self.zeros, 0);
-            self.hasher.update(&self.body[start..]);
-        }
-        if self.body.len() != self.len && self.zeros != self.len {
-            return Err(shmeld::Misbehaviour::Record("less of a file than was asked for").into());
-        }
-        let head = Head {
-            status: Status::Ok,
-            unable: false,
-            zeros: is_zeros,
-            offset: request.offset,
-            len: self.len as u32,
-            identity: self.identity,
-            digest: self.hasher.finalize().into(),
-            entry: self.entry,
-        };
-        let body = if request.digest_only {
-            Vec::new()
-        } else {
-            self.body
-        };
-        Ok((head, body))
-    }
 }
 
 fn get(client: &mut Client, path: &[u8], request: Request) -> Result<Answer, Failure> {
@@ -272,7 +179,7 @@ fn get(client: &mut Client, path: &[u8], request: Request) -> Result<Answer, Fai
             (Kind::Hole, Some(arriving)) => arriving.hole(&record)?,
             (Kind::End, Some(arriving)) if record.status != Status::Ok => {
                 let text = escape(&payload(client, &record));
-                arriving.end = Some(Refusal::new(record.status, text));
+                arriving.fails(Refusal::new(record.status, text));
             }
             (Kind::End, Some(_)) => {}
             (Kind::Entry, None) if record.status != Status::Ok => {

@@ -15,6 +15,9 @@ use crate::replicas::Replicas;
 use crate::shelf::{Label, Shelf};
 use crate::wire::Request;
 
+/// How long one look for bytes waits: the server sees to its client between two looks.
+pub const LOOK: Duration = Duration::from_millis(20);
+
 /// What carries questions: zenoh, or a test.
 pub trait Network: Send + Sync + std::fmt::Debug + 'static {
     /// Sends a question. Its answer goes to `pending`, before `timeout` is over; it does not wait for that.

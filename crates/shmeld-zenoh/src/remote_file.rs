@@ -2,7 +2,7 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shmeld::file::record::Entry;
 use shmeld::file::source::{FillError, SourceFile, Span};
@@ -11,11 +11,8 @@ use shmeld_core::Window;
 
 use crate::chunk::Chunk;
 use crate::course::{Aim, Course};
-use crate::remote::Remote;
+use crate::remote::{LOOK, Remote};
 use crate::wire::CHUNK_BYTES;
-
-/// How long a look waits: the server sees to its client between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// See the module.
 #[derive(Debug)]

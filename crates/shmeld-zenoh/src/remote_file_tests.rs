@@ -10,10 +10,12 @@ use crate::remote_file::RemoteFile;
 use crate::wire::CHUNK_BYTES;
 
 const CHUNK: usize = CHUNK_BYTES as usize;
-const TIMEOUT: Duration = Duration::from_millis(1500);
+fn timeout() -> Duration {
+    Duration::from_millis(1500)
+}
 
 fn file(world: &World) -> RemoteFile {
-    RemoteFile::new(world.remote(TIMEOUT), b"f".to_vec())
+    RemoteFile::new(world.remote(timeout()), b"f".to_vec())
 }
 
 /// What a client gets that fetches `f` while `between` happens.
@@ -36,7 +38,7 @@ fn files_of_all_sizes_arrive_exactly() {
 #[test]
 fn refusal_of_an_export_is_that_of_the_file_and_nobody_else_is_asked() {
     let world = World::new(2, b"x");
-    let missing = RemoteFile::new(world.remote(TIMEOUT), b"nope".to_vec());
+    let missing = RemoteFile::new(world.remote(timeout()), b"nope".to_vec());
     assert_eq!(ready(&missing, 0).unwrap_err().status, Status::Fnf);
     let asked: u32 = world
         .exports
@@ -150,20 +152,16 @@ fn file_that_nobody_can_deliver_is_refused_within_the_time_with_the_reason() {
     for (manner, reason) in [
         (Manner::Unable, "no server here"),
         (Manner::Dead, "did not answer"),
-        (Manner::Mute, "none is there"),
+        (Manner::Mute, "did not answer"),
     ] {
         let world = World::new(1, b"x");
         world.change(1, |export| export.manner = manner);
         let start = Instant::now();
         let refusal = ready(&file(&world), 0).unwrap_err();
-        assert!(start.elapsed() >= TIMEOUT && start.elapsed() < 3 * TIMEOUT);
+        assert!(start.elapsed() >= timeout() && start.elapsed() < 3 * timeout());
         assert_eq!(refusal.status, Status::Io);
         assert!(refusal.text.contains("no export of fake") && refusal.text.contains("shmeld-bridge export"));
-        assert!(
-            matches!(manner, Manner::Mute) || refusal.text.contains(reason),
-            "{}",
-            refusal.text
-        );
+        assert!(refusal.text.contains(reason), "{}", refusal.text);
     }
 }
 
@@ -184,7 +182,7 @@ fn time_counts_only_while_a_chunk_is_waited_for() {
     world.change(1, |export| export.answers_left = 1);
     let got = fetch(&world, |at| {
         if at == 258_048 {
-            std::thread::sleep(TIMEOUT + Duration::from_millis(300));
+            std::thread::sleep(timeout() + Duration::from_millis(300));
         }
     });
     assert!(got == Ok(bytes));
@@ -221,7 +219,7 @@ fn load_is_shared_between_exports() {
 #[test]
 fn nothing_is_waited_for_when_the_server_stops() {
     let world = World::new(0, b"");
-    let remote = world.remote(TIMEOUT);
+    let remote = world.remote(timeout());
     let file = RemoteFile::new(remote.clone(), b"f".to_vec());
     assert_eq!(file.is_ready(0), Ok(false));
     remote.stop();

@@ -2,26 +2,22 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use shmeld::file::record::{Entry, EntryKind};
 use shmeld::file::source::{SourceFile, Walk, WalkItem};
-use shmeld::file::{Refusal, Status};
+use shmeld::file::{LEVELS_MAX, Refusal, Status};
 
 use crate::chase::Chase;
 use crate::key::Service;
 use crate::listing::Listing;
-use crate::remote::Remote;
+use crate::remote::{LOOK, Remote};
 use crate::remote_file::RemoteFile;
 use crate::wire::Request;
 
-/// How deep a walk descends, as on the local side.
-const LEVELS_MAX: usize = 128;
 /// How many files of a list are asked for ahead, and how large they are at most.
 const FILES_AHEAD_MAX: usize = 8;
 const FILE_AHEAD_BYTES_MAX: u64 = 64 << 10;
-/// How long a look waits: the server sees to its client between two looks.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// See the module.
 #[derive(Debug)]

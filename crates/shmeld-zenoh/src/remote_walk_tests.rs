@@ -9,7 +9,9 @@ use shmeld::file::{Refusal, Status};
 use crate::fake::{Manner, World, content, ready};
 use crate::remote_walk::RemoteWalk;
 
-const TIMEOUT: Duration = Duration::from_millis(500);
+fn timeout() -> Duration {
+    Duration::from_millis(500)
+}
 
 fn world() -> World {
     let world = World::new(2, b"x");
@@ -27,7 +29,7 @@ fn world() -> World {
 
 /// The names that a walk meets, in their order; files are opened and read if `opens`.
 fn walk(world: &World, start: &[u8], levels_max: usize, opens: bool) -> Result<Vec<String>, Refusal> {
-    let mut walk = RemoteWalk::new(world.remote(TIMEOUT), start.to_vec(), levels_max);
+    let mut walk = RemoteWalk::new(world.remote(timeout()), start.to_vec(), levels_max);
     if opens {
         walk.will_open_files();
     }

@@ -10,7 +10,7 @@ use crate::asked::Asked;
 use crate::key::ExportId;
 
 /// How many chunks, of [`CHUNK_BYTES`](crate::wire::CHUNK_BYTES) at most.
-pub const PLACES_MAX: usize = 64;
+pub const PLACES_MAX: usize = 32;
 
 /// Which chunk of which state of which file of which export.
 #[derive(Debug, Clone, PartialEq, Eq)]

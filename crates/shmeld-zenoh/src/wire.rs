@@ -1,6 +1,7 @@
 //! What stands in requests and answers between bridges. docs/BRIDGE.md section "Bytes" draws them. Decoding is total: any bytes give a value
 //! or a reason, and every length is checked before anything of that length is made. Pure.
 
+use crate::list_wire::LIST_BYTES_MAX;
 use shmeld::file::record::{ENTRY_BYTES_MAX, Entry, EntryKind};
 use shmeld::file::{Refusal, Status};
 use zerocopy::little_endian::{U16, U32, U64};
@@ -8,12 +9,10 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Of this many bytes a file's chunks are; the last one may be shorter. They begin at its multiples.
 pub const CHUNK_BYTES: u64 = 1 << 20;
-/// The longest list of a directory that travels: some 150,000 names.
-pub const LIST_BYTES_MAX: usize = 16 << 20;
 /// The most that an answer carries besides its head.
-pub const BODY_BYTES_MAX: usize = LIST_BYTES_MAX;
+pub const BODY_BYTES_MAX: usize = 16 << 20;
 /// The longest head of an answer.
-pub const HEAD_BYTES_MAX: usize = size_of::<RawHead>() + ENTRY_BYTES_MAX;
+pub const HEAD_BYTES_MAX: usize = 3216;
 const REQUEST_MAGIC: [u8; 4] = *b"SHBQ";
 const ANSWER_MAGIC: [u8; 4] = *b"SHBA";
 /// The length of a request.
@@ -48,7 +47,9 @@ struct RawRequest {
 const _: () = {
     assert!(REQUEST_BYTES == 24);
     assert!(size_of::<RawHead>() == 96);
+    assert!(HEAD_BYTES_MAX == size_of::<RawHead>() + ENTRY_BYTES_MAX);
     assert!(CHUNK_BYTES.is_power_of_two() && CHUNK_BYTES as usize <= BODY_BYTES_MAX);
+    assert!(LIST_BYTES_MAX <= BODY_BYTES_MAX);
 };
 
 /// Why bytes are no request, or no answer.
@@ -241,60 +242,10 @@ impl Head {
     }
 }
 
-/// Adds an entry to a list. `false` if the list has become too long for it.
-#[must_use]
-pub fn push_listed(list: &mut Vec<u8>, status: Status, entry: &Entry) -> bool {
-    let start = list.len();
-    list.extend_from_slice(&[0; 4]);
-    entry.encode_to(list);
-    let bytes = (list.len() - start - 4) as u16;
-    list[start..start + 2].copy_from_slice(&bytes.to_le_bytes());
-    list[start + 2..start + 4].copy_from_slice(&status.code().to_le_bytes());
-    if list.len() > LIST_BYTES_MAX {
-        list.truncate(start);
-        return false;
-    }
-    true
-}
-
-/// Takes the first entry off a list; `None` at its end.
-///
-/// # Errors
-/// The first thing found wrong.
-pub fn take_listed(list: &mut &[u8]) -> Result<Option<(Status, Entry)>, Malformed> {
-    const BAD: Malformed = Malformed::Impossible("a list that is none");
-    if list.is_empty() {
-        return Ok(None);
-    }
-    let (head, rest) = list.split_first_chunk::<4>().ok_or(BAD)?;
-    let bytes = usize::from(u16::from_le_bytes([head[0], head[1]]));
-    let status = Status::from_code(u16::from_le_bytes([head[2], head[3]])).ok_or(BAD)?;
-    let (entry, rest) = rest.split_at_checked(bytes).ok_or(BAD)?;
-    *list = rest;
-    let entry = Entry::decode(entry).map_err(|_| BAD)?;
-    Ok(Some((status, entry)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shmeld::os::fs::Time;
-
-    fn file(size: u64) -> Entry {
-        Entry {
-            kind: EntryKind::File,
-            mode: 0o640,
-            size,
-            modified: Time {
-                seconds: -1,
-                nanoseconds: 2,
-            },
-            uid: 3,
-            gid: 4,
-            name: b"x".to_vec(),
-            text: Vec::new(),
-        }
-    }
+    use crate::fake::entry;
 
     fn head(size: u64, offset: u64, len: u32) -> Head {
         Head {
@@ -305,7 +256,7 @@ mod tests {
             len,
             identity: [1; 32],
             digest: [2; 32],
-            entry: file(size),
+            entry: entry(EntryKind::File, b"x", size),
         }
     }
 
@@ -362,7 +313,7 @@ mod tests {
         }
         let directory = Entry {
             kind: EntryKind::Directory,
-            ..file(10)
+            ..entry(EntryKind::File, b"", 10)
         };
         assert!(
             Head {
@@ -389,20 +340,6 @@ mod tests {
     }
 
     #[test]
-    fn a_list_is_read_as_it_was_written_and_ends_at_its_limit() {
-        let mut list = Vec::new();
-        assert!(
-            push_listed(&mut list, Status::Ok, &file(1)) && push_listed(&mut list, Status::Denied, &file(2))
-        );
-        let mut rest = list.as_slice();
-        assert_eq!(take_listed(&mut rest), Ok(Some((Status::Ok, file(1)))));
-        assert_eq!(take_listed(&mut rest), Ok(Some((Status::Denied, file(2)))));
-        assert_eq!(take_listed(&mut rest), Ok(None));
-        let mut full = vec![0; LIST_BYTES_MAX - 10];
-        assert!(!push_listed(&mut full, Status::Ok, &file(1)) && full.len() == LIST_BYTES_MAX - 10);
-    }
-
-    #[test]
     fn any_bytes_are_read_or_refused() {
         for seed in 0..5000 {
             let mut bytes = crate::fake::random_bytes(seed, 400);
@@ -411,8 +348,6 @@ mod tests {
             }
             let _ = Head::decode(&bytes);
             let _ = Request::decode(&bytes);
-            let mut list = bytes.as_slice();
-            while let Ok(Some(_)) = take_listed(&mut list) {}
         }
     }
 

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
 
-use shmeld_zenoh::course::AHEAD_MAX;
+use shmeld_zenoh::ahead::AHEAD_MAX;
 use shmeld_zenoh::wire::CHUNK_BYTES;
 use zenoh::{Config, Session, Wait};
 

@@ -57,6 +57,18 @@ impl Answerer<'_> {
                 Err(refusal) => Err(refusal),
             };
         }
+        self.end_file(request, &entry, end, body, tally)
+    }
+
+    /// END of a file, behind its bytes up to `end`.
+    fn end_file(
+        &mut self,
+        request: &Request,
+        entry: &Entry,
+        end: u64,
+        body: Body,
+        tally: &mut Tally,
+    ) -> Result<(), End> {
         let is_whole = end == entry.size;
         let end = Record {
             offset: end,
@@ -78,7 +90,7 @@ impl Answerer<'_> {
                 tally.refused += 1;
                 self.context.counters.refused_names.add(1);
                 tally.cancelled |= refusal.status == Status::Cancelled;
-                self.account_refusal(request, &path_of_item(request, name), &refusal);
+                self.account_refusal(request, &path_of_item(request, &entry.name), &refusal);
                 let end = Record {
                     status: refusal.status,
                     ..end

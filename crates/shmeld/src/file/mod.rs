@@ -79,3 +79,4 @@ pub use stopper::{Ending, Stopper};
 pub use target::{Job, Target};
 pub use transfer::Transfer;
 pub use tree::make_directories;
+pub use walk::LEVELS_MAX;
