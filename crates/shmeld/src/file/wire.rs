@@ -297,7 +297,7 @@ mod tests {
         }
 
         #[test]
-        fn an_op_or_flag_of_the_future_is_decoded_as_unknown(request in any_request(), op in 6u16.., flag in 4u32..32) {
+        fn an_op_or_flag_of_the_future_is_decoded_as_unknown(request in any_request(), op in 6u16.., flag in 6u32..32) {
             let mut message = request.encode();
             message[6..8].copy_from_slice(&op.to_le_bytes());
             prop_assert_eq!(Request::decode(&message).unwrap().op, Op::Unknown);
@@ -310,6 +310,23 @@ mod tests {
         fn any_bytes_are_decoded_or_refused(message in proptest::collection::vec(any::<u8>(), 0..1200)) {
             let _ = Request::decode(&message);
         }
+    }
+
+    #[test]
+    fn a_part_and_a_walk_are_flags_of_one_op_each() {
+        let known = |op, flags| are_flags_known(op, flags);
+        assert!(
+            known(Op::Get, FLAG_RANGE)
+                && known(Op::List, FLAG_WALK)
+                && known(Op::List, FLAG_WALK | FLAG_RECURSIVE)
+        );
+        for flags in [FLAG_PATTERN, FLAG_RECURSIVE, FLAG_VERIFY, FLAG_RESUME, FLAG_WALK] {
+            assert!(!known(Op::Get, FLAG_RANGE | flags), "{flags}");
+        }
+        for op in [Op::Tree, Op::Status, Op::Close] {
+            assert!(!known(op, FLAG_RANGE) && !known(op, FLAG_WALK), "{op:?}");
+        }
+        assert!(!known(Op::List, FLAG_RANGE) && !known(Op::Get, FLAG_WALK));
     }
 
     #[test]

@@ -12,6 +12,11 @@ const OP_BYTES: std::ops::Range<usize> = 6..8;
 /// The highest op and all flags of this version.
 const OP_MAX: u64 = 5;
 const FLAGS_ALL: u64 = 15;
+/// Flags that one op knows, by their numbers in the document.
+const GET: u64 = 1;
+const LIST: u64 = 3;
+const FLAG_RANGE: u64 = 16;
+const FLAG_WALK: u64 = 32;
 /// Longer patterns are taken apart and not compared: each comparison would take as long as decoding a hundred messages.
 const COMPARED_BYTES_MAX: usize = 48;
 /// A name that a pattern may be compared with: the longest component, as bad as a name gets for it.
@@ -29,8 +34,11 @@ pub fn request(message: &[u8]) -> &'static str {
     assert_eq!(request.path, message[HEAD_BYTES..]);
     assert!(request.request_id > 0 && !request.path.contains(&0));
 
-    let is_of_the_future =
-        !(1..=OP_MAX).contains(&number(message, 6, 2)) || number(message, 64, 4) > FLAGS_ALL;
+    let is_of_the_future = match (number(message, 6, 2), number(message, 64, 4)) {
+        (GET, FLAG_RANGE) => false,
+        (LIST, flags) => flags & !FLAG_WALK > FLAGS_ALL,
+        (op, flags) => !(1..=OP_MAX).contains(&op) || flags > FLAGS_ALL,
+    };
     assert_eq!(
         request.op == Op::Unknown,
         is_of_the_future,
