@@ -9,6 +9,24 @@
 //! System V objects. Descriptors say what is allowed, so a name that changes meanwhile allows nothing else.
 //!
 //! Whether it holds can be tried instead of believed: [`openable`] before, [`attempt`] after.
+//!
+//! ```
+//! use std::{os::fd::AsFd, thread};
+//! use shmeld_os::confine::{self, Confinement, Landlock};
+//! use shmeld_os::fs;
+//!
+//! let confined = thread::spawn(|| {
+//!     let paths = confine::openable(); // "/" and a file below /proc, on most machines
+//!     let readable = fs::open_directory("/dev/shm".as_ref())?;
+//!     let landlock = Confinement::new().read_beneath(readable.as_fd()).apply()?;
+//!     Ok((landlock, confine::attempt(&paths)))
+//! });
+//! let (landlock, trials) = confined.join().unwrap()?;
+//! let is_refused = trials.iter().all(|trial| trial.refusal.is_some());
+//! assert!(is_refused || matches!(landlock, Landlock::Unavailable(_)), "{trials:?}");
+//! assert!(confine::attempt(&["/"])[0].refusal.is_none()); // other threads go on as before
+//! # Ok::<(), shmeld_os::Error>(())
+//! ```
 
 use std::error::Error as _;
 use std::io;

@@ -5,6 +5,15 @@
 //! [`Error::hint`] adds the command that cures it, where there is one.
 //!
 //! Not here: the texts of the hints (`hint`, `hint_sysv`), and any meaning of a failure beyond this one call.
+//!
+//! ```
+//! use shmeld_os::{Errno, Error, ErrorKind};
+//!
+//! let error = Error::new("mq_open", "/frames", Errno::MFILE);
+//! assert_eq!(error.to_string(), "mq_open /frames: too many open files (EMFILE)");
+//! assert_eq!(error.kind(), ErrorKind::Limit);
+//! assert!(error.hint().is_some_and(|hint| hint.contains("RLIMIT_MSGQUEUE")));
+//! ```
 
 use std::{fmt, io};
 
@@ -15,15 +24,7 @@ use crate::{hint, name};
 /// What the functions of this crate return.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The kernel refused one call: which call, on which object, why.
-///
-/// ```
-/// use shmeld_os::{Errno, Error, ErrorKind};
-///
-/// let error = Error::new("mq_open", "/frames", Errno::MFILE);
-/// assert_eq!(error.to_string(), "mq_open /frames: too many open files (EMFILE)");
-/// assert_eq!(error.kind(), ErrorKind::Limit);
-/// ```
+/// The kernel refused one call: which call, on which object, why. See the [module](self).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Error {
     operation: &'static str,

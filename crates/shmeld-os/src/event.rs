@@ -1,4 +1,20 @@
 //! Waiting for several descriptors at once, and a descriptor that another thread can ring.
+//!
+//! ```
+//! use std::{os::fd::AsFd, thread, time::Duration};
+//! use shmeld_os::event::{EventCounter, poll};
+//!
+//! let (work, stop) = (EventCounter::new()?, EventCounter::new()?);
+//! thread::scope(|scope| {
+//!     scope.spawn(|| stop.signal());
+//!     let ready = poll(&[work.as_fd(), stop.as_fd()], Some(Duration::from_secs(10)))?;
+//!     assert_eq!(ready, [false, true]);
+//!     Ok::<(), shmeld_os::Error>(())
+//! })?;
+//! stop.drain();
+//! assert_eq!(poll(&[stop.as_fd()], Some(Duration::ZERO))?, [false]);
+//! # Ok::<(), shmeld_os::Error>(())
+//! ```
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;

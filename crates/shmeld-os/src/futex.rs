@@ -4,6 +4,24 @@
 //! never a signal. Nothing here reads or writes the word; so these calls are safe with any address.
 //!
 //! Not here: the loop around a wait. Every return is only a reason to look again.
+//!
+//! ```
+//! use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+//! use std::{thread, time::Duration};
+//! use shmeld_os::futex::{self, Wake};
+//!
+//! let word = AtomicU32::new(0); // in earnest a word of a region: see `Mapping::futex_wait`
+//! thread::scope(|scope| {
+//!     scope.spawn(|| {
+//!         word.store(1, SeqCst);
+//!         futex::wake(word.as_ptr(), 1)
+//!     });
+//!     while word.load(SeqCst) == 0 {
+//!         futex::wait(word.as_ptr(), 0, Duration::from_secs(1));
+//!     }
+//! });
+//! assert_eq!(futex::wait(word.as_ptr(), 0, Duration::ZERO), Wake::ValueChanged);
+//! ```
 #![allow(unsafe_code)] // rustix wants a reference to the word, which shared memory must never have
 
 use std::ptr;

@@ -1,4 +1,19 @@
 //! The limits that decide whether a queue, a region or a descriptor can be made, and raising one of them.
+//!
+//! ```
+//! use shmeld_os::limits;
+//!
+//! let needed_bytes = limits::queue_bytes_charged(10, 1024);
+//! assert_eq!(needed_bytes, 11_200); // what this user's queues may have in all: `message_queue_rlimit`
+//!
+//! let (bytes, bytes_free) = limits::shared_memory_space()?;
+//! assert!(bytes_free <= bytes);
+//!
+//! limits::raise_open_files_to_hard()?;
+//! let (soft, hard) = limits::open_files();
+//! assert_eq!(soft, hard);
+//! # Ok::<(), shmeld_os::Error>(())
+//! ```
 
 use std::path::Path;
 use std::str::FromStr;

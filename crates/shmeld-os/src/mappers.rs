@@ -1,4 +1,17 @@
 //! Which processes have a file mapped, as far as /proc shows it.
+//!
+//! ```
+//! use shmeld_os::{mappers, mapping::Mapping, posix::shm::SharedMemory};
+//!
+//! let memory = SharedMemory::create_unnamed()?;
+//! memory.reserve(4096)?;
+//! assert_eq!(mappers::processes_mapping(&memory.stat()?)?, []);
+//!
+//! let mapping = Mapping::new(&memory, 4096, "the example")?;
+//! assert_eq!(mappers::processes_mapping(&memory.stat()?)?, [std::process::id()]);
+//! # drop(mapping);
+//! # Ok::<(), shmeld_os::Error>(())
+//! ```
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};

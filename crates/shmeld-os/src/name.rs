@@ -2,6 +2,18 @@
 //!
 //! `shm_open("..")` succeeds and returns a directory, `"///x"` is `"/x"`, and a newline or an escape
 //! sequence is accepted. None of this gets past [`ObjectName`].
+//!
+//! ```
+//! use shmeld_os::name::escape;
+//! use shmeld_os::{ErrorKind, ObjectName};
+//!
+//! for unsound in ["", "/", "..", "/a/b", "/a\n", "///a"] {
+//!     assert!(ObjectName::new(unsound).is_err(), "{unsound:?}");
+//! }
+//! let error = ObjectName::new("/..").map_err(|error| error.into_error("shm_open", "/..")).unwrap_err();
+//! assert_eq!(error.to_string(), "shm_open /..: invalid argument (EINVAL)");
+//! assert_eq!(escape(b"\x1b[2Jframes"), "\\x1b[2Jframes"); // what strangers call their files
+//! ```
 
 use std::ffi::CString;
 use std::fmt::{self, Write as _};

@@ -1,4 +1,19 @@
 //! This process: its identity, its CPUs, its signals, and two things every process needs.
+//!
+//! ```
+//! use std::{fs::File, io::Read};
+//! use shmeld_os::{fs, process};
+//!
+//! let id: [u8; 16] = process::random_bytes()?;
+//! let (reader, writer) = process::pipe()?;
+//! fs::write_all(&writer, &id)?;
+//! let mut arrived = [0; 16];
+//! File::from(reader).read_exact(&mut arrived)?;
+//! assert_eq!(arrived, id);
+//!
+//! assert!(process::cpus_allowed_list().contains(&process::current_cpu()));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![allow(unsafe_code)] // signal(2) has no safe wrapper in rustix
 
 use std::os::fd::{AsFd, OwnedFd};

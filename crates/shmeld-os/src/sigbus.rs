@@ -18,6 +18,22 @@
 //!
 //! For binaries: a library must not change how signals act. A thread that blocks SIGBUS is not protected,
 //! the kernel then kills the process.
+//!
+//! ```
+//! use shmeld_os::{mapping::Mapping, posix::shm::SharedMemory, sigbus};
+//!
+//! sigbus::install()?;
+//! let memory = SharedMemory::create_unnamed()?;
+//! memory.reserve(4096)?;
+//! let mapping = Mapping::new(&memory, 4096, "the example")?;
+//!
+//! memory.as_file().set_len(0)?; // what a hostile peer does
+//! // SAFETY: the mapping has this byte; where the file was the guard puts a page of zeros.
+//! let byte = unsafe { mapping.as_ptr().read_volatile() };
+//! assert_eq!(byte, 0);
+//! assert!(mapping.faulted()); // so nothing that came from there is believed
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![allow(unsafe_code)] // sigaction(2), and a mapping over an address that only the kernel knows
 
 use std::ptr;

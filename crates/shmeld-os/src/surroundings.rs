@@ -1,5 +1,17 @@
 //! What a process finds around it: its privileges, its container, and which calls the kernel lets it make. For advice, never for decisions
 //! about trust.
+//!
+//! ```
+//! use shmeld_os::surroundings;
+//!
+//! let privileges = surroundings::privileges().ok_or("/proc is missing")?;
+//! let mount = surroundings::shared_memory_mount().ok_or("nothing is mounted at /dev/shm")?;
+//! assert!(mount.is_writable, "a file system {} that nobody can write", mount.kind);
+//! if privileges.is_filtered && !surroundings::has_openat2() {
+//!     println!("a filter of {:?} forbids openat2", surroundings::container());
+//! }
+//! # Ok::<(), &str>(())
+//! ```
 #![allow(unsafe_code)] // landlock's version has no wrapper
 
 use std::collections::BTreeMap;

@@ -1,4 +1,14 @@
 //! Numbers of users and groups: which of them mean nobody in particular, and which one a group's name means.
+//!
+//! ```
+//! use shmeld_os::{process, users};
+//!
+//! assert_eq!(users::group_number("4711")?, 4711);
+//! assert_eq!(users::group_number("root")?, 0);
+//! let uid = process::effective_uid();
+//! assert_eq!(users::is_own_uid(uid), users::unmapped_uid() != Some(uid));
+//! # Ok::<(), shmeld_os::Error>(())
+//! ```
 
 use crate::{Errno, Error, Result, process};
 

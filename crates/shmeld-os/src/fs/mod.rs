@@ -20,6 +20,23 @@
 //! path as `/proc/self/fd` knows it, which costs nothing until there is an error. Functions that move bytes
 //! return the bare [`Errno`](crate::Errno): their caller knows which file it is, and must tell a bad file
 //! from a bad peer.
+//!
+//! ```
+//! use shmeld_os::fs::{self, Links};
+//!
+//! let directory = fs::open_directory("/dev/shm".as_ref())?;
+//! let file = fs::create_unnamed(&directory, 0o600)?; // goes with us as long as it has no name
+//! fs::write_all_at(&file, b"whole", 0)?;
+//! let name = format!("shmeld-example-fs-{}", std::process::id());
+//! fs::link_unnamed(&file, &directory, name.as_bytes())?;
+//!
+//! let found = fs::open_beneath(&directory, name.as_bytes(), Links::Refuse)?;
+//! fs::unlink(&directory, name.as_bytes())?;
+//! assert!(fs::stat(&found)?.is_same_file(&fs::stat(&file)?));
+//! let mut bytes = [0; 8];
+//! assert_eq!(fs::read_at(&found, &mut bytes, 0)?, 5);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod acl;
 mod audience;

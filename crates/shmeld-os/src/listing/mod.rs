@@ -8,6 +8,23 @@
 //! | `sysv_tables` | System V objects of all users: [`sysv_segments`], [`sysv_sets`], [`sysv_queues`] |
 //! | `processes`, `maps` | who has what open or mapped, by one pass over /proc: [`look_at_processes`] |
 //! | `identity` | who a process is: [`look_at_process`] |
+//!
+//! ```
+//! use shmeld_os::{ObjectName, listing, posix::shm::SharedMemory};
+//! use shmeld_os::sysv::{Key, shared_memory::Segment};
+//!
+//! let prefix = format!("shmeld-example-listing-{}", std::process::id());
+//! let name = ObjectName::new(&format!("{prefix}-frames"))?;
+//! let segment = Segment::create_new(Key::PRIVATE, 8192, 0o600)?;
+//! let memory = SharedMemory::create_new(&name, 0o600)?;
+//!
+//! let (rows, names) = (listing::sysv_segments()?, listing::shared_memory_names(&prefix)?);
+//! segment.remove()?;
+//! SharedMemory::unlink(&name)?;
+//! assert!(rows.iter().any(|row| row.id == segment.id() && row.bytes == 8192));
+//! assert_eq!(names, [name.as_str().as_bytes()]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 mod files;
 mod identity;

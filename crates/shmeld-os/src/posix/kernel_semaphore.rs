@@ -20,6 +20,23 @@
 //!
 //! What a liar can do: cost time. A forged value looks like a unit that is none; a forged number of waiters makes us sleep to the end of
 //! the slice. Musl and 32-bit machines have other layouts.
+//!
+//! ```
+//! use shmeld_os::ObjectName;
+//! use shmeld_os::posix::kernel_semaphore::KernelSemaphore;
+//! use shmeld_os::posix::semaphore::{FILE_PREFIX, NamedSemaphore};
+//!
+//! let name = ObjectName::new(&format!("/shmeld-example-bell-{}", std::process::id()))?;
+//! let ours = KernelSemaphore::create_new(&name.between(FILE_PREFIX, ""), 0o600, 0)?;
+//! let theirs = NamedSemaphore::open(&name)?; // as any program that uses the C library
+//! NamedSemaphore::unlink(&name)?;
+//!
+//! theirs.post()?;
+//! assert!(ours.try_take()?);
+//! ours.post()?;
+//! assert!(theirs.try_wait()?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};

@@ -6,6 +6,22 @@
 //! futex words instead.
 //!
 //! Nor does a semaphore notice that a holder died: waits have deadlines, and their callers look around.
+//!
+//! ```
+//! use std::{thread, time::{Duration, Instant}};
+//! use shmeld_os::{ObjectName, posix::semaphore::NamedSemaphore};
+//!
+//! let name = ObjectName::new(&format!("/shmeld-example-semaphore-{}", std::process::id()))?;
+//! let semaphore = NamedSemaphore::create_new(&name, 0o600, 0)?;
+//! let another = NamedSemaphore::open(&name)?;
+//! NamedSemaphore::unlink(&name)?; // it lives on while it is open
+//!
+//! let poster = thread::spawn(move || another.post());
+//! semaphore.wait_until(Some(Instant::now() + Duration::from_secs(10)))?;
+//! assert!(!semaphore.try_wait()?);
+//! # poster.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 #![allow(unsafe_code)] // rustix has no semaphores
 
 use std::ffi::CString;

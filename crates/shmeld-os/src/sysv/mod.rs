@@ -13,6 +13,21 @@
 //!
 //! Differences from the POSIX kinds that matter: a segment cannot be shrunk or grown, so its memory does not vanish; what a semaphore
 //! operation marked with *undo* did is taken back by the kernel when its process ends, however it ends.
+//!
+//! ```
+//! use shmeld_os::ErrorKind;
+//! use shmeld_os::sysv::{Key, shared_memory::Segment};
+//!
+//! let key = Key::new(0x5348_4d00_u32.wrapping_add(std::process::id()));
+//! let segment = Segment::create_new(key, 1000, 0o600)?;
+//! let found = Segment::open(key, 1000)?; // as another process finds it
+//! assert_eq!(found.id(), segment.id());
+//! assert_eq!((found.stat()?.bytes, found.stat()?.attached), (1000, 0));
+//!
+//! segment.remove()?;
+//! assert_eq!(found.stat().unwrap_err().kind(), ErrorKind::Invalid); // it is gone
+//! # Ok::<(), shmeld_os::Error>(())
+//! ```
 
 mod attach;
 mod file_key;
