@@ -3,6 +3,23 @@
 //!
 //! A lease belongs to an open file description that lives only in the mapping: its descriptor is closed, the mapping is not inherited by
 //! a fork. Each side looks at the other's lease through a second description, because a description never conflicts with itself.
+//!
+//! ```
+//! use shmeld_core::attach::{Candidate, Offer};
+//! use shmeld_core::layout::Header;
+//!
+//! let mut offer = Offer::publish(4096)?; // the client; its request carries the region's id and nonce
+//! let candidate = Candidate::open(offer.id())?; // the server, in another process
+//! let header = Header::check(&candidate.raw_header()?, candidate.stat().bytes)?;
+//! assert_eq!(header.nonce, offer.nonce());
+//! let attached = candidate.attach(header.geometry).map_err(|refused| refused.error)?;
+//! offer.remove_name(); // from here on a crash of either side leaves nothing
+//! assert!(offer.server_leased()? && attached.client_leased()?);
+//!
+//! drop(offer); // as the client's death would
+//! assert!(!attached.client_leased()?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fmt;
 use std::time::{Duration, UNIX_EPOCH};

@@ -1,4 +1,20 @@
 //! What a server counts about itself. Plain numbers for humans and monitors: no decision depends on them.
+//!
+//! ```
+//! use shmeld_core::counters::{Counters, Tick, Ticks};
+//!
+//! let counters = Counters::default();
+//! std::thread::scope(|scope| {
+//!     for _ in 0..4 {
+//!         scope.spawn(|| counters.bytes.add(1000));
+//!     }
+//! });
+//! assert_eq!(counters.bytes.get(), 4000);
+//!
+//! let ticks = Ticks::default();
+//! ticks.count(Tick::Sleep);
+//! assert_eq!((ticks.get(Tick::Sleep), ticks.get(Tick::Spin)), (1, 0));
+//! ```
 
 use std::cell::Cell;
 

@@ -2,6 +2,27 @@
 //!
 //! [`field!`](crate::field!) makes a [`Field`] of a type and the name of one of its fields. The compiler checks that the field exists and
 //! knows its type and its place; no reference is made to find that out.
+//!
+//! ```
+//! use shmeld_core::{Shared, field};
+//! use shmeld_os::posix::shm::SharedMemory;
+//! use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+//!
+//! #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+//! #[repr(C)]
+//! struct Frame {
+//!     number: u64,
+//!     position: [f32; 4],
+//! }
+//!
+//! let object = SharedMemory::create_unnamed()?;
+//! object.reserve(4096)?;
+//! let shared = Shared::<Frame>::map(&object)?;
+//! shared.write_field(field!(Frame, position), &[1.0, 2.0, 3.0, 1.0]); // a copy, which may tear
+//! shared.store(field!(Frame, number), 7); // one atomic access: who sees it sees the position too
+//! assert_eq!((field!(Frame, position).at(), shared.read().number), (8, 7));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,6 +1,19 @@
 //! Where every byte of a region lies. docs/PROTOCOL.md section 2 draws the same picture; the assertions below keep both equal.
 //!
 //! Not here: how the words are used (`ring`, `wait`, `session`), or what a slot holds (`shmeld::file::record`).
+//!
+//! ```
+//! use shmeld_core::layout::{Geometry, Header, LayoutError};
+//!
+//! let geometry = Geometry::for_region(4096)?;
+//! assert_eq!((geometry.slot_count(), geometry.slot_offset(0), geometry.slot_bytes()), (1, 320, 3776));
+//!
+//! let mut raw = Header { nonce: [7; 16], geometry }.to_raw(); // what a client writes
+//! assert_eq!(Header::check(&raw, 4096)?.geometry, geometry);
+//! raw.slot_count = 2.into(); // what a liar writes: the second slot would lie outside
+//! assert_eq!(Header::check(&raw, 4096), Err(LayoutError::Slots));
+//! # Ok::<(), LayoutError>(())
+//! ```
 
 use zerocopy::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};

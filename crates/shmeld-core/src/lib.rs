@@ -1,17 +1,24 @@
-//! Shared memory made safe: a region that two processes map, the ring inside it, and the rules of living with a peer that may crash or lie.
+//! Shared memory made safe: memory that a peer may write at any moment, and the rules of living with a peer that may crash or lie.
 //!
-//! * [`memory`]: the only place that dereferences shared memory; [`copy`]: the only routine that copies to and from it;
-//! * [`shared`]: a typed region for plain old data, [`mod@field`] by field; [`offset`]: numbers in the place of pointers; [`seq_locked`]: a
-//!   value that does not tear;
-//! * [`region`]: a page of control words and slots, the memory of one file transfer;
-//! * [`layout`]: where every word of a region lies, and which geometries are accepted;
-//! * [`ring`]: the bounded buffer; [`wait`]: its two semaphores, spinning and sleeping;
-//! * [`session`]: the state word and the decisions of attaching, without any system call;
-//! * [`attach`]: making, publishing, opening and leasing a region (`offer` the client, `candidate` the server);
-//! * [`counters`]: what a process counts about itself;
-//! * [`sync`]: the only import of atomics in this crate.
+//! Floor 2 of shmeld. Nothing here lends a reference or a slice into shared memory: what lies there is loaded and stored as atomics of fixed
+//! width, copied in or out, or moved by the kernel. A number that a peer wrote is an allegation until it has been checked in private memory.
 //!
-//! Not here: what the bytes in a slot mean (`shmeld::file`).
+//! | room | what for |
+//! |---|---|
+//! | [`shared`], [`mod@field`] | a typed region for plain old data; its fields by name |
+//! | [`offset`] | numbers in the place of pointers |
+//! | [`seq_locked`] | a value that does not tear |
+//! | [`memory`] | bytes at positions, for what has no type: all the rest stands on it |
+//! | [`region`], [`layout`] | the memory of a file transfer: a page of control words, and slots; where every word of it lies |
+//! | [`ring`], [`wait`] | the bounded buffer of those slots; its two semaphores, spinning and sleeping |
+//! | [`attach`], [`session`] | making, publishing, joining and leasing a region; what is decided on the way, without system calls |
+//! | [`counters`] | what a process counts about itself |
+//! | [`sync`] | the only import of atomics in this crate |
+//! | [`Error`], [`Misbehaviour`] | what can go wrong, by who is to blame; how a peer broke the protocol |
+//!
+//! Examples that are two processes: `cargo run -p shmeld-core --example ring`, and `meld` with `a` and `b` in two terminals.
+//!
+//! Not here: what the bytes in a slot mean, and files (the crate `shmeld`).
 #![deny(unsafe_code)]
 
 #[cfg(target_endian = "big")]
@@ -22,7 +29,7 @@ compile_error!(
 pub mod attach;
 mod candidate;
 mod company;
-pub mod copy;
+mod copy;
 pub mod counters;
 mod error;
 pub mod field;

@@ -1,8 +1,25 @@
 //! Memory that other processes write at the same moment, and the only code in the project that dereferences it.
 //!
 //! There is no reference and no slice into it. Words are loaded and stored as fixed-width atomics, everything else is copied in or out by
-//! [`crate::copy`], or moved by the kernel. A range outside is our own bug and panics, because numbers from a peer are checked before they
-//! get here.
+//! one routine (`copy`), or moved by the kernel. A range outside is our own bug and panics, because numbers from a peer are checked before
+//! they get here.
+//!
+//! ```
+//! use shmeld_core::Memory;
+//! use shmeld_os::{mapping::Mapping, posix::shm::SharedMemory};
+//!
+//! let object = SharedMemory::create_unnamed()?;
+//! object.reserve(4096)?;
+//! let map = || Mapping::new(&object, 4096, "the example").map(Memory::from);
+//! let (mine, yours) = (map()?, map()?);
+//! assert_ne!(mine.address(), yours.address());
+//!
+//! mine.write(100, b"hello");
+//! let mut copy = [0; 5];
+//! yours.read(100, &mut copy);
+//! assert_eq!(&copy, b"hello");
+//! # Ok::<(), shmeld_os::Error>(())
+//! ```
 #![allow(unsafe_code)]
 
 use std::os::fd::AsFd;

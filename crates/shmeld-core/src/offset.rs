@@ -1,4 +1,13 @@
 //! Numbers in the place of pointers: the same memory lies at another address in each process, and a peer's pointer would be an attack.
+//!
+//! ```
+//! use shmeld_core::{Misbehaviour, Offset};
+//!
+//! assert_eq!(Offset::<u64>::new(4088).check(4096), Ok(4088));
+//! for unsound in [0, 4, 4096, u64::MAX] { // no place, not aligned, outside
+//!     assert_eq!(Offset::<u64>::new(unsound).check(4096), Err(Misbehaviour::Offset));
+//! }
+//! ```
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,7 +1,27 @@
 //! A region: one mapped shared object of the file transfer, divided into a page of control words and slots.
 //!
 //! Control words are loaded and stored as fixed-width atomics, headers are copied out once and parsed from the copy, payload is moved by the
-//! kernel or by [`crate::copy`], all through [`Memory`]. Bounds are checked where a [`Window`] is made and again at each access.
+//! kernel or copied, all through [`Memory`]. Bounds are checked where a [`Window`] is made and again at each access.
+//!
+//! ```
+//! use shmeld_core::sync::Ordering;
+//! use shmeld_core::{Region, layout::{Geometry, Word}, wait::Words};
+//! use shmeld_os::posix::shm::SharedMemory;
+//!
+//! let geometry = Geometry::for_region(1 << 20)?;
+//! let object = SharedMemory::create_unnamed()?;
+//! object.reserve(geometry.region_bytes())?;
+//! let map = || Region::map(&object, geometry, "the example");
+//! let (server, client) = (map()?, map()?);
+//!
+//! server.slot(2).write(64, b"payload");
+//! server.store(Word::Written, 3, Ordering::Release); // after the bytes that it announces
+//! assert_eq!(client.load(Word::Written, Ordering::Acquire), 3);
+//! let mut bytes = [0; 7];
+//! client.slot(2).read(64, &mut bytes);
+//! assert_eq!(&bytes, b"payload");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::os::fd::AsFd;
 use std::time::Duration;

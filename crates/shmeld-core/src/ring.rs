@@ -4,6 +4,31 @@
 //! Each side keeps its own cursor in private memory and publishes a copy. The peer's word is an allegation: [`Cursor`] accepts it only if
 //! it lies between what it was before and what is possible. Not here: what a slot holds (`shmeld::file::record`), and how one waits
 //! (`wait`).
+//!
+//! ```
+//! use shmeld_core::{Region, layout::Geometry, ring::{Consumer, Producer}};
+//! use shmeld_os::posix::shm::SharedMemory;
+//!
+//! let geometry = Geometry::for_region(1 << 20)?;
+//! let object = SharedMemory::create_unnamed()?;
+//! object.reserve(geometry.region_bytes())?;
+//! let map = || Region::map(&object, geometry, "the example");
+//! let (server, client) = (map()?, map()?);
+//! let mut producer = Producer::new(geometry.slot_count());
+//! let mut consumer = Consumer::new(geometry.slot_count());
+//!
+//! for message in [b"one", b"two"] {
+//!     assert!(producer.is_free(&server)?);
+//!     server.slot(producer.index()).write(0, message);
+//!     producer.publish(&server)?;
+//! }
+//! assert_eq!(consumer.filled_slots(&client)?, 2);
+//! let mut bytes = [0; 3];
+//! client.slot(consumer.index()).read(0, &mut bytes);
+//! consumer.release(&client)?;
+//! assert_eq!(&bytes, b"one");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::time::Instant;
 

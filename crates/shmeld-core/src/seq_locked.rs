@@ -15,6 +15,19 @@
 //!
 //! All words are relaxed atomics between two fences, after Boehm, "Can seqlocks get along with programming language memory models?"
 //! (MSPC 2012). The code is generic over where the words live, so `tests/it/loom_seq_locked.rs` explores these very lines.
+//!
+//! ```
+//! use std::time::Duration;
+//! use shmeld_core::SeqLocked;
+//! use shmeld_os::posix::shm::SharedMemory;
+//!
+//! let object = SharedMemory::create_unnamed()?;
+//! object.reserve(SeqLocked::<[f64; 3]>::BYTES as u64)?;
+//! let (mine, yours) = (SeqLocked::<[f64; 3]>::map(&object)?, SeqLocked::<[f64; 3]>::map(&object)?);
+//! mine.write(&[1.0, 2.0, 3.0])?;
+//! assert_eq!(yours.read(Duration::from_secs(1))?, [1.0, 2.0, 3.0]);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::hint;
 use std::marker::PhantomData;
@@ -152,19 +165,6 @@ impl Words for Memory {
 /// Shared memory that holds one `T` behind a sequence lock. See the [module](self).
 ///
 /// New memory, all zeros, holds the `T` of zeros.
-///
-/// ```
-/// use std::time::Duration;
-/// use shmeld_core::SeqLocked;
-/// use shmeld_os::posix::shm::SharedMemory;
-///
-/// let object = SharedMemory::create_unnamed()?;
-/// object.reserve(SeqLocked::<[f64; 3]>::BYTES as u64)?;
-/// let (mine, yours) = (SeqLocked::<[f64; 3]>::map(&object)?, SeqLocked::<[f64; 3]>::map(&object)?);
-/// mine.write(&[1.0, 2.0, 3.0])?;
-/// assert_eq!(yours.read(Duration::from_secs(1))?, [1.0, 2.0, 3.0]);
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 #[derive(Debug)]
 pub struct SeqLocked<T> {
     memory: Memory,

@@ -1,5 +1,20 @@
 //! The state word of a session and the decisions around it. Pure: the drivers (`shmeld::file::client`, `shmeld::file::session`) look at
 //! the world, ask here what it means, and do it.
+//!
+//! ```
+//! use shmeld_core::session::{SliceStep, SliceView, State, slice_step};
+//! use std::time::Duration;
+//!
+//! assert_eq!(State::from_word(State::Refused(7).to_word()), Some(State::Refused(7)));
+//!
+//! // The peer's lease is free, and then a look at the ring finds something: it was published before the death, so it is valid.
+//! let (owed_for, stall) = (Duration::from_secs(3600), Duration::from_secs(600));
+//! let view = SliceView { peer_leased: false, work_after_lease: true, owed_for, stall };
+//! assert_eq!(slice_step(view), SliceStep::Work);
+//! assert_eq!(slice_step(SliceView { work_after_lease: false, ..view }), SliceStep::PeerGone);
+//! // Time alone never makes a peer dead.
+//! assert_eq!(slice_step(SliceView { peer_leased: true, work_after_lease: false, ..view }), SliceStep::Stalled);
+//! ```
 
 use std::time::Duration;
 

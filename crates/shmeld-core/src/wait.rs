@@ -1,5 +1,29 @@
 //! The two semaphores of a region, and how a side waits: a bounded spin while the peer runs on another CPU, then sleep.
 //!
+//! ```
+//! use std::{thread, time::Instant};
+//! use shmeld_core::sync::Ordering::{Acquire, Release};
+//! use shmeld_core::wait::{self, SLICE, Semaphore, Waited, Words};
+//! use shmeld_core::{Region, layout::{Geometry, Word}};
+//! use shmeld_os::posix::shm::SharedMemory;
+//! let geometry = Geometry::for_region(4096)?;
+//! let object = SharedMemory::create_unnamed()?;
+//! object.reserve(4096)?;
+//! let map = || Region::map(&object, geometry, "the example");
+//! let (server, client) = (map()?, map()?);
+//!
+//! let poster = thread::spawn(move || {
+//!     server.store(Word::Written, 1, Release); // the truth, then the bell
+//!     wait::post(&server, Semaphore::Filled)
+//! });
+//! let is_there = || client.load(Word::Written, Acquire) == 1;
+//! while wait::wait(&client, Semaphore::Filled, Instant::now() + SLICE, is_there) != Waited::Ready {
+//!     // A slice is over: is the other side still alive? (`attach`)
+//! }
+//! # poster.join().unwrap()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! A semaphore is a doorbell: it wakes, it is never believed. The sequence words say whether there is work, so a forged value or waiter
 //! count costs a little time and nothing else. libc's `sem_wait` and `sem_post` are not used, because they abort or hang the process when
 //! a peer forges the words or truncates the page between their load and their system call; but the words have glibc's layout, and a peer
