@@ -1,28 +1,9 @@
 //! The examples do what they say.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-#[allow(clippy::print_stdout)] // the test harness shows it
-fn skip(needs: &str) {
-    assert!(
-        std::env::var("SHMELD_REQUIRE").as_deref() != Ok("all"),
-        "needs {needs}"
-    );
-    println!("skipped: needs {needs}");
-}
-
-/// Where cargo puts an example, if it has built it: `cargo test` does, `cargo test --test it` does not.
-fn example(name: &str) -> Option<PathBuf> {
-    let tests = std::env::current_exe().expect("the test binary");
-    let path = tests.parent().and_then(Path::parent).expect("target/debug");
-    let path = path.join("examples").join(name);
-    if path.is_file() {
-        return Some(path);
-    }
-    skip("cargo build -p shmeld-core --examples");
-    None
-}
+use crate::example::{example, told_by};
 
 #[test]
 fn meld_lets_two_processes_talk_in_either_order_and_leaves_nothing() {
@@ -46,4 +27,18 @@ fn meld_lets_two_processes_talk_in_either_order_and_leaves_nothing() {
         assert!(told.contains("B: A asks for the square of 12\n"), "{told}");
         assert!(!Path::new("/dev/shm").join(&name[1..]).exists(), "{name} is left");
     }
+}
+
+#[test]
+fn ring_hands_every_number_from_one_process_to_the_other_and_hears_of_its_death() {
+    let Some(told) = told_by("ring", &[]) else { return };
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "a ring of 4 slots of 258048 bytes each",
+            "10000 messages came, each in its turn",
+            "the other process is dead and nothing is left to read"
+        ]
+    );
 }

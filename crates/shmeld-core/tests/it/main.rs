@@ -1,5 +1,7 @@
 //! What the parts of this crate promise together: loom explores the ring, and two mappings of one real region exercise it.
 
+#[path = "../../../shmeld-os/tests/it/example.rs"]
+mod example;
 mod examples;
 mod hostile_peer;
 mod loom_glibc;

@@ -9,6 +9,8 @@ mod acl;
 mod alone;
 mod beneath;
 mod confine;
+mod example;
+mod examples;
 mod explain;
 mod facts;
 mod files;

@@ -14,6 +14,8 @@ use shmeld_os::posix::semaphore::NamedSemaphore;
 use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::{ErrorKind, ObjectName, process};
 
+pub use crate::example::skip;
+
 /// Long enough for a loaded machine; nothing that works ever waits so long.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -102,16 +104,6 @@ pub fn eventually(what: &str, mut is_true: impl FnMut() -> bool) {
         assert!(Instant::now() < end, "never happened: {what}");
         std::thread::sleep(Duration::from_millis(1));
     }
-}
-
-/// Says that a test cannot run here; panics where everything must.
-#[allow(clippy::print_stdout)] // the test harness shows it
-pub fn skip(needs: &str) {
-    assert!(
-        std::env::var("SHMELD_REQUIRE").as_deref() != Ok("all"),
-        "needs {needs}"
-    );
-    println!("skipped: needs {needs}");
 }
 
 /// Whether this process is root; else says so.
