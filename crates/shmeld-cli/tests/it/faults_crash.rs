@@ -59,12 +59,7 @@ fn impatient(world: &World) -> Client {
 
 fn get(path: &str) -> Query {
     let path = path.as_bytes().to_vec();
-    Query {
-        op: Op::Get,
-        path,
-        flags: 0,
-        resume: None,
-    }
+    Query::new(Op::Get, path)
 }
 
 /// C5: the lease of a stopped server is held, so its client waits; but not for ever. The server finds the abandoned region when it goes on.

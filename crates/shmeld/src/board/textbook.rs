@@ -3,6 +3,24 @@
 //! The server puts a text at the first byte of a segment, ended by a NUL, and looks again and again until a client has stored a certain
 //! character over its first byte. There is one reader, nobody notices a death, and the key is found before the text is: a reader of ours
 //! therefore believes a text that it found twice.
+//!
+//! ```
+//! use std::{thread, time::Duration};
+//! use shmeld::board::{PostOptions, ReadOptions, textbook};
+//! use shmeld::os::sysv::Key;
+//!
+//! let key = Key::new(0x5354_0000 | std::process::id() & 0xffff);
+//! let timeout = Some(Duration::from_secs(10));
+//! let posted = textbook::post(b"hello", b'*', PostOptions { timeout, ..PostOptions::new(key) })?;
+//! let reader = thread::spawn(move || { // or a program in C: it prints the text and stores a '*' over its first byte
+//!     let reading = textbook::read(b'*', ReadOptions { timeout, ..ReadOptions::new(key) })?;
+//!     assert_eq!(reading.message(), b"hello");
+//!     reading.finish()
+//! });
+//! assert!(posted.wait()?);
+//! # reader.join().unwrap()?;
+//! # Ok::<(), shmeld::Error>(())
+//! ```
 
 use shmeld_core::Memory;
 use shmeld_os::explain;

@@ -7,14 +7,24 @@
 //!
 //! ```
 //! use shmeld::catalogue::{Look, Snapshot};
+//! use shmeld::os::{ObjectName, posix::shm::SharedMemory};
 //!
+//! let name = ObjectName::new(&format!("/shmeld-example-catalogue-{}", std::process::id()))?;
+//! let memory = SharedMemory::create_new(&name, 0o600)?;
+//! memory.reserve(8192)?;
 //! let snapshot = Snapshot::take(Look::default());
+//! SharedMemory::unlink(&name)?;
+//!
 //! for object in &snapshot.objects {
 //!     println!("{} {}: {}", object.place, object.verdict.state.word(), object.verdict.proof);
 //! }
+//! let ours = snapshot.objects.iter().find(|object| object.place.to_string() == format!("posix:{name}"));
+//! let ours = ours.ok_or("it is not in the list")?;
+//! assert_eq!((ours.bytes, ours.used_bytes, ours.mode), (Some(8192), Some(8192), Some(0o600)));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Processes and objects come and go while they are looked at. That is normal: what vanishes is left out.
+//! Processes and objects come and go while they are looked at. That is normal: what vanishes is left out. The process that looks counts as nobody's holder.
 
 mod belonging;
 mod board;

@@ -4,6 +4,19 @@
 //! Facts::gather()   asks the kernel and the system's files, and tries to make a queue and a region
 //! examine(&facts)   decides, without system calls
 //! ```
+//!
+//! ```
+//! use shmeld::doctor::{Facts, Severity, examine};
+//!
+//! let mut facts = Facts::gather();
+//! for finding in examine(&facts) {
+//!     println!("{}: {}: {}", finding.severity.word(), finding.subject, finding.text);
+//! }
+//! facts.file_bytes_max = Some(1000); // as after `ulimit -f 1`
+//! let is_bad = |severity| severity > Severity::Note;
+//! assert!(examine(&facts).iter().any(|finding| is_bad(finding.severity) && !finding.cures.is_empty()));
+//! ```
+//!
 //! A cure is a command for a shell, and its effect is at once; the lasting form of it is told beside it.
 
 mod examine;

@@ -70,6 +70,19 @@ pub struct Query {
     pub resume: Option<Prefix>,
 }
 
+impl Query {
+    /// Asks for all of a path, without flags.
+    #[must_use]
+    pub fn new(op: Op, path: impl Into<Vec<u8>>) -> Self {
+        Self {
+            op,
+            path: path.into(),
+            flags: 0,
+            resume: None,
+        }
+    }
+}
+
 /// One client's session. Requests are answered in their order.
 #[derive(Debug)]
 pub struct Client {
@@ -296,12 +309,7 @@ impl Client {
 
     /// Says CLOSE. Dropping a client without this ends the session too, but counts as its death.
     pub fn close(self) {
-        let query = Query {
-            op: Op::Close,
-            path: Vec::new(),
-            flags: 0,
-            resume: None,
-        };
+        let query = Query::new(Op::Close, "");
         let message = self.message(self.outstanding.next_id(), &query);
         explain!(
             "mq_timedsend",

@@ -1,4 +1,59 @@
 //! Files from one process to another: a server that offers a directory, a client that fetches from it.
+//!
+//! ```
+//! use std::{fs, sync::Arc, thread};
+//! use shmeld::ServerName;
+//! use shmeld::file::{Client, ClientOptions, Directory, DirectoryOptions, Server, ServerOptions};
+//! use shmeld::file::{Event, Job, OutputOptions, Query, Status, Target, Transfer, wire::Op};
+//!
+//! let id = format!("shmeld-example-file-{}", std::process::id());
+//! let (name, here) = (ServerName::new(&id)?, std::env::temp_dir().join(&id));
+//! fs::create_dir(&here)?;
+//! fs::write(here.join("a.txt"), "hello")?;
+//!
+//! // The server: mostly another process, and perhaps another user's. It can be asked for nothing outside its directory.
+//! let source = Arc::new(Directory::open(&here, DirectoryOptions::default())?);
+//! let server = Server::start(source, ServerOptions { name: name.clone(), ..ServerOptions::default() })?;
+//! let stopper = server.stopper();
+//! let serving = thread::spawn(move || server.run());
+//!
+//! // The client: jobs go in, events come out. A file appears under its name when it is whole.
+//! let client = Client::connect(ClientOptions { name, ..ClientOptions::default() })?;
+//! let target = |path: &str| Target::File(here.join(path).with_extension("copy"));
+//! let jobs = ["a.txt", "b.txt"].map(|path| Job { query: Query::new(Op::Get, path), target: target(path) });
+//! let mut transfer = Transfer::new(client, jobs.into_iter(), OutputOptions::default());
+//! while let Some(event) = transfer.next_event()? {
+//!     match event {
+//!         Event::Delivered { size, .. } => assert_eq!(size, 5),
+//!         Event::Refused { refusal, .. } => assert_eq!(refusal.status, Status::Fnf), // there is no b.txt
+//!         Event::Failed { error, .. } => return Err(error.into()),
+//!         _ => {}
+//!     }
+//! }
+//! transfer.close();
+//! assert_eq!(fs::read(here.join("a.copy"))?, b"hello");
+//! stopper.stop();
+//! # serving.join().unwrap()?;
+//! # fs::remove_dir_all(here)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! | room | what for |
+//! |---|---|
+//! | [`Server`], [`ServerOptions`], [`Stopper`] | the server: its name, its sessions, its end |
+//! | [`Directory`], [`mod@source`] | what it offers: files beneath a directory, or whatever you call files |
+//! | [`Confined`], [`Needs`] | what a server gives up once it has started |
+//! | [`Audit`] | who got what and who was refused what, as lines of a file |
+//! | [`fetch_status`], [`ServerStatus`] | what a server counts about itself, asked through a client |
+//! | [`running_servers`] | the names of those that run here |
+//! | [`Transfer`], [`Job`], [`Target`], [`Event`] | the client's work: what is asked for, where it goes, what happens |
+//! | [`OutputOptions`], [`Prefix`] | how files appear; what is there already of one |
+//! | [`Client`], [`ClientOptions`], [`Query`] | the session beneath it, for those who want the records themselves |
+//! | [`Status`], [`Refusal`] | why something is not delivered |
+//! | [`Interrupt`] | the caller's wish to stop, asked for in every wait |
+//! | [`wire`], [`record`], [`path`] | a request and an answer as bytes; names from the other side |
+//!
+//! docs/PROTOCOL.md has every byte and state. Each side survives the other: what was published before a death is valid, and nothing else.
 
 mod acceptor;
 mod account;
@@ -20,6 +75,7 @@ mod connection;
 mod context;
 mod digest;
 mod directory;
+mod entry;
 mod event;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

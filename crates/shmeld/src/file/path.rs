@@ -1,4 +1,14 @@
 //! Names that come from the other side, checked before they touch anything. Pure.
+//!
+//! ```
+//! use shmeld::file::path::{NameError, check_relative, link_stays_inside};
+//!
+//! assert_eq!(check_relative(b"a/b.txt"), Ok(()));
+//! assert_eq!(check_relative(b"/etc/passwd"), Err(NameError::Absolute));
+//! assert_eq!(check_relative(b"a/../../b"), Err(NameError::Dots));
+//! assert!(link_stays_inside(b"a/link", b"../b.txt"));
+//! assert!(!link_stays_inside(b"link", b"../b.txt"));
+//! ```
 
 use super::record::NAME_BYTES_MAX;
 

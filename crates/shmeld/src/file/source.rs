@@ -1,4 +1,23 @@
 //! What a server offers: a trait, so that a server can offer a directory (`directory`), or files that are somewhere else.
+//!
+//! ```
+//! use shmeld::file::source::{Source, Span};
+//! use shmeld::file::{Directory, DirectoryOptions, Status};
+//!
+//! let here = std::env::temp_dir().join(format!("shmeld-example-source-{}", std::process::id()));
+//! std::fs::create_dir(&here)?;
+//! std::fs::write(here.join("a.txt"), "hello")?;
+//! let source = Directory::open(&here, DirectoryOptions::default())?;
+//!
+//! let file = source.open(b"a.txt").map_err(|refusal| refusal.text)?;
+//! assert_eq!((file.entry().size, file.span_at(0)), (5, Ok(Span::Data { end: 5 })));
+//! let mut bytes = [0; 8];
+//! assert_eq!(file.read_at(&mut bytes, 1), Ok(4));
+//! let refusal = source.open(b"../etc/passwd").err().ok_or("it was opened")?;
+//! assert_eq!(refusal.status, Status::Denied);
+//! # std::fs::remove_dir_all(here)?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use shmeld_core::Window;
 use shmeld_os::Errno;

@@ -17,12 +17,7 @@ const STATUS_BYTES_MAX: usize = 64 * 1024;
 /// The session failed, or the answer is not a status.
 pub fn fetch_status(mut client: Client) -> Result<ServerStatus> {
     let bad = || Error::from(Misbehaviour::Record("a status that is none"));
-    client.submit(&Query {
-        op: Op::Status,
-        path: Vec::new(),
-        flags: 0,
-        resume: None,
-    })?;
+    client.submit(&Query::new(Op::Status, ""))?;
     let mut json = Vec::new();
     loop {
         let record = client.next_record()?;

@@ -1,4 +1,26 @@
 //! A request as one queue message: encoding, and decoding as a total function. docs/PROTOCOL.md section 3 draws the bytes.
+//!
+//! ```
+//! use shmeld::file::wire::{DecodeError, MESSAGE_BYTES_MAX, Op, Request};
+//! use shmeld_core::attach::RegionId;
+//!
+//! let request = Request {
+//!     op: Op::Get,
+//!     request_id: 1,
+//!     region_id: RegionId([1; 16]),
+//!     nonce: [2; 16],
+//!     region_bytes: 4096,
+//!     offset: 0,
+//!     flags: 0,
+//!     prefix_digest: [0; 32],
+//!     path: b"a.txt".to_vec(),
+//! };
+//! let message = request.encode();
+//! assert!(message.len() <= MESSAGE_BYTES_MAX);
+//! assert_eq!(Request::decode(&message)?, request);
+//! assert!(Request::decode(b"any other bytes").is_err());
+//! # Ok::<(), DecodeError>(())
+//! ```
 
 use shmeld_core::attach::RegionId;
 use shmeld_os::posix::mqueue::Attributes;

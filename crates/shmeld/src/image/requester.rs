@@ -29,37 +29,7 @@ pub struct RequesterOptions {
     pub force: bool,
 }
 
-/// See the module. The channel is removed on drop.
-///
-/// ```
-/// use std::time::Duration;
-/// use shmeld::file::Interrupt;
-/// use shmeld::image::{ChannelName, Geometry, Provider, ProviderOptions, Requester, RequesterOptions};
-///
-/// let channel = ChannelName::new(&format!("shmeld-example-{}", std::process::id()))?;
-/// let limit = Some(Duration::from_secs(10));
-/// let interrupt = Interrupt::default();
-/// let mut requester = Requester::create(&channel, RequesterOptions::default())?;
-///
-/// let provider = std::thread::spawn({
-///     let interrupt = interrupt.clone();
-///     move || -> shmeld::Result<()> {
-///         let mut provider = Provider::open(&channel, ProviderOptions::default(), limit, &interrupt)?;
-///         let mut grey = |_: &[u8], pixels: &mut Vec<u8>| {
-///             pixels.clear();
-///             pixels.resize(12, 128);
-///             Geometry::new(4, 3, 1).map_err(|error| error.to_string())
-///         };
-///         provider.serve_next(&mut grey, limit, &interrupt)?;
-///         Ok(())
-///     }
-/// });
-/// let mut pixels = Vec::new();
-/// let geometry = requester.request(b"grey", &mut pixels, limit, &interrupt)?;
-/// assert_eq!((geometry.width(), geometry.height(), pixels.len()), (4, 3, 12));
-/// # provider.join().unwrap()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// Owns the channel and asks for images: see the [module](super). The channel is removed on drop.
 #[derive(Debug)]
 pub struct Requester {
     channel: ChannelName,

@@ -139,12 +139,7 @@ fn many_requests_travel_in_one_session_and_status_counts_them() {
     world.write("small", b"small");
     let client = Client::connect(world.options(4096)).unwrap();
     let job = |_| Job {
-        query: Query {
-            op: Op::Get,
-            path: b"small".to_vec(),
-            flags: 0,
-            resume: None,
-        },
+        query: Query::new(Op::Get, b"small"),
         target: Target::Discard,
     };
     let mut transfer = Transfer::new(client, (0..500).map(job), OutputOptions::default());
@@ -176,14 +171,7 @@ fn a_dropped_client_counts_as_dead_for_once() {
     let mut world = World::new(|options| options.once = true);
     world.write("file", &bytes(100_000));
     let mut client = Client::connect(world.options(4096)).unwrap();
-    client
-        .submit(&Query {
-            op: Op::Get,
-            path: b"file".to_vec(),
-            flags: 0,
-            resume: None,
-        })
-        .unwrap();
+    client.submit(&Query::new(Op::Get, b"file")).unwrap();
     client.next_record().unwrap();
     drop(client);
     assert_eq!(world.thread.take().unwrap().join().unwrap(), Ending::OnceFailed);
@@ -220,12 +208,7 @@ fn a_cancelled_request_ends_early_and_the_session_goes_on() {
     world.write("large", &bytes(8 << 20));
     world.write("small", b"small");
     let mut client = Client::connect(world.options(4096)).unwrap();
-    let query = |name: &[u8]| Query {
-        op: Op::Get,
-        path: name.to_vec(),
-        flags: 0,
-        resume: None,
-    };
+    let query = |name: &[u8]| Query::new(Op::Get, name);
     let large = client.submit(&query(b"large")).unwrap().unwrap();
     let small = client.submit(&query(b"small")).unwrap().unwrap();
     client.cancel_up_to(large);
@@ -259,12 +242,7 @@ fn a_close_right_behind_the_requests_loses_nothing_of_their_answers() {
     let content = bytes(10_000);
     world.write("file", &content);
     let mut client = Client::connect(world.options(4096)).unwrap();
-    let query = |op, path: &[u8]| Query {
-        op,
-        path: path.to_vec(),
-        flags: 0,
-        resume: None,
-    };
+    let query = |op, path: &[u8]| Query::new(op, path);
     client.submit(&query(Op::Get, b"file")).unwrap().unwrap();
     client.submit(&query(Op::Close, b"")).unwrap().unwrap();
     let mut received = Vec::new();
@@ -348,12 +326,7 @@ fn fetch_two_while(between: impl Fn(&Path)) -> World {
         world.write(name, &bytes(5000));
     }
     let jobs = ["one", "two"].map(|name| Job {
-        query: Query {
-            op: Op::Get,
-            path: name.into(),
-            flags: 0,
-            resume: None,
-        },
+        query: Query::new(Op::Get, name),
         target: Target::Under(out.clone()),
     });
     let client = Client::connect(world.options(4096)).unwrap();

@@ -147,12 +147,7 @@ impl Client<'_> {
         if !may_send && !overtakes {
             return Ok(false);
         }
-        let query = Query {
-            op: Op::Get,
-            path,
-            flags: 0,
-            resume: None,
-        };
+        let query = Query::new(Op::Get, path);
         let id = self.outstanding.next_id();
         let message = self.message(id, &query);
         let sent = if self.outstanding.is_empty() {

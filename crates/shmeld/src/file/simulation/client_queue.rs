@@ -171,12 +171,7 @@ impl Client<'_> {
     }
 
     pub(super) fn close(&mut self) {
-        let query = Query {
-            op: Op::Close,
-            path: Vec::new(),
-            flags: 0,
-            resume: None,
-        };
+        let query = Query::new(Op::Close, "");
         let message = self.message(self.outstanding.next_id(), &query);
         if send(self.me, self.queue, &message, self.me.now() + CLOSE_PATIENCE) {
             self.me
