@@ -6,6 +6,9 @@ mod catalogue;
 mod catalogue_channels;
 mod document;
 mod endings;
+#[path = "../../../shmeld-os/tests/it/example.rs"]
+mod example;
+mod examples;
 mod faults;
 mod image_channel;
 mod image_files;

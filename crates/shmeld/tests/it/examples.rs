@@ -1,0 +1,59 @@
+//! The examples do what they say.
+
+use std::path::Path;
+
+use crate::example::told_by;
+
+#[test]
+fn files_fetches_a_directory_from_another_process() {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let to = std::env::temp_dir().join(format!("shmeld-example-{}", std::process::id()));
+    let arguments = [&from, &to].map(|path| path.to_str().unwrap());
+    let Some(told) = told_by("files", &arguments) else {
+        return;
+    };
+    let names = |folder: &Path| -> Vec<_> {
+        let mut entries: Vec<_> = folder
+            .read_dir()
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        entries.sort();
+        entries
+    };
+    assert_eq!(names(&to), names(&from), "{told}");
+    for name in names(&from) {
+        assert_eq!(
+            std::fs::read(to.join(&name)).unwrap(),
+            std::fs::read(from.join(&name)).unwrap()
+        );
+    }
+    assert!(told.ends_with(&format!("{} is whole\n", to.display())), "{told}");
+    std::fs::remove_dir_all(&to).unwrap();
+}
+
+#[test]
+fn images_come_in_their_shape_and_what_there_is_none_of_with_a_reason() {
+    let Some(told) = told_by("images", &[]) else {
+        return;
+    };
+    assert_eq!(
+        told,
+        "black: 640 by 480 pixels, mean 0\nwhite: 640 by 480 pixels, mean 255\nplaid: I paint only black and white\n"
+    );
+}
+
+#[test]
+fn board_shows_its_message_to_every_reader() {
+    let Some(told) = told_by("board", &[]) else { return };
+    assert_eq!(told, "the kettle boils\n".repeat(3) + "3 of 3 have read it\n");
+}
+
+#[test]
+fn source_serves_a_file_that_is_on_no_disk() {
+    let Some(told) = told_by("source", &[]) else {
+        return;
+    };
+    let sevens: Vec<u64> = told.lines().map(|line| line.parse().unwrap()).collect();
+    assert_eq!(sevens, [7, 14, 21, 28, 35, 42, 49, 56, 63, 70]);
+}
