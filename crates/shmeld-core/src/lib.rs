@@ -53,3 +53,7 @@ pub use offset::Offset;
 pub use region::{Region, Window};
 pub use seq_locked::SeqLocked;
 pub use shared::Shared;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

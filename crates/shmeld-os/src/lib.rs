@@ -32,6 +32,9 @@
 //! and decisions.
 #![deny(unsafe_code)]
 
+#[cfg(not(target_os = "linux"))]
+compile_error!("shmeld works with the kernel objects of Linux, and on no other system");
+
 pub mod confine;
 pub mod error;
 pub mod event;
@@ -79,3 +82,7 @@ macro_rules! explain {
         $crate::tracing::debug!(target: "shmeld::explain", call = $call, object = %$object, why = %$why)
     };
 }
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

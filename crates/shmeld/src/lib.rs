@@ -27,3 +27,7 @@ pub use error::{Error, Result};
 pub use name::ServerName;
 pub use shmeld_core::{Field, Misbehaviour, Offset, SeqLocked, Shared, counters, field};
 pub use shmeld_os as os;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

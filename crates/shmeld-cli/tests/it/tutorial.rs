@@ -1,4 +1,5 @@
-//! docs/TUTORIAL.md shows what the programs really say: each of its commands is run, and what it prints is compared.
+//! docs/TUTORIAL.md shows what the programs really say: each of its commands is run, and what it prints is compared. So it is with the README of
+//! this crate.
 //!
 //! A block of the kind `console` begins with `$ ` and one command; a command that ends in ` &` goes on while the blocks below it run, up to
 //! the next heading. The rest of the block is what the command prints. `exit=N` behind `console` is its exit code. A line
@@ -11,6 +12,7 @@ use crate::processes::{Program, Running};
 use crate::world::World;
 
 const TUTORIAL: &str = include_str!("../../../../docs/TUTORIAL.md");
+const README: &str = include_str!("../../README.md");
 /// What stands for any lines.
 const ANY: &str = "...";
 
@@ -155,7 +157,7 @@ impl Stage {
         let found: Vec<String> = printed.lines().map(normalised).collect();
         assert!(
             is_like(&expected, &found),
-            "docs/TUTORIAL.md does not show what this prints: {}\n{printed}",
+            "the document does not show what this prints: {}\n{printed}",
             block.words.join(" ")
         );
     }
@@ -223,7 +225,17 @@ fn end_running(stage: &Stage, running: &mut Vec<(&Block, Running)>) {
 
 #[test]
 fn every_command_of_the_tutorial_prints_what_stands_there() {
-    let parts = parts(TUTORIAL);
+    follow(TUTORIAL);
+}
+
+#[test]
+fn every_command_of_the_readme_of_this_crate_prints_what_stands_there() {
+    follow(README);
+}
+
+/// Runs the commands of a text in their order.
+fn follow(text: &str) {
+    let parts = parts(text);
     let stage = Stage::new();
     let mut running = Vec::new();
     for part in &parts {
