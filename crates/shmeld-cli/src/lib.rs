@@ -1,6 +1,7 @@
 //! The commands `shmeld`, `shm_server` and `shm_client`: three names for one set of commands.
 //!
-//! * [`args`]: the command line, [`args_board`], [`args_image`], [`args_ipc`] and [`args_demo`] its larger parts;
+//! * [`args`]: the command line; its larger parts: [`args_board`], [`args_image`], [`args_ipc`] with [`args_ipc_list`] and [`args_ipc_watch`],
+//!   [`args_demo`]; what every command says or keeps to itself: [`args_talk`];
 //! * [`values`]: sizes, durations, keys, modes and owners as people write them;
 //! * [`program`]: what every command does first and last: umask, signals, guard, exit code;
 //! * [`narrate`]: what the library tells, for people: messages and `--explain`;

@@ -26,6 +26,8 @@
 //! | [`users`] | numbers of users and groups |
 //! | [`error`], [`name`] | reasons with cures; names that cannot hurt |
 //!
+//! Each room begins with an example. Examples of two processes: `cargo run -p shmeld-os --example queue`, and `lease`.
+//!
 //! What this crate does to every call: `O_CLOEXEC`, repetition after `EINTR` (except
 //! [`futex::wait`](futex::wait()), whose caller loops anyway), and a [`explain!`] event for each step of
 //! control. What it does not do: threads, global state (but for the [`sigbus`] guard, when it is asked for),

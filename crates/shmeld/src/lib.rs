@@ -1,16 +1,23 @@
-//! What people use: files and segments between processes of one Linux machine through shared memory.
+//! Files, images and messages between processes of one Linux machine through shared memory: as fast as memory, and safe when the other side
+//! crashes or lies.
 //!
-//! * [`mod@file`]: a server that offers a directory and a client that fetches from it;
-//! * [`board`]: a message that one process posts and others read;
-//! * [`catalogue`]: every object of interprocess communication of this machine, who has it, and whether it can go;
-//! * [`doctor`]: what of this machine would make shmeld fail, and the command that cures it;
-//! * [`image`]: images between processes: one asks by name, the other answers with pixels;
-//! * [`segment`]: segments of either family: making, showing, reading, writing, changing and removing them;
-//! * [`Shared`]: a typed region of shared memory for plain old data; [`SeqLocked`]: a value there that does not tear;
-//! * [`ServerName`]: the name both sides agree on;
-//! * [`Error`]: what can go wrong, with the exit code of section "Exit codes" of the README.
+//! | room | what for |
+//! |---|---|
+//! | [`mod@file`] | a server that offers a directory, or whatever you call files, and a client that fetches from it |
+//! | [`image`] | images: one process asks by name, the other answers with pixels |
+//! | [`board`] | a message that one process posts and others read |
+//! | [`segment`] | segments of shared memory of either family: made, shown, read, written, changed, removed |
+//! | [`catalogue`] | every object of interprocess communication of this machine, who has it, and whether it can go |
+//! | [`doctor`] | what of this machine would make shmeld fail, and the command that cures it |
+//! | [`Shared`], [`SeqLocked`] | a typed region for plain old data, its [`Field`]s and [`Offset`]s; a value that does not tear |
+//! | [`ServerName`] | the name by which a client finds a server |
+//! | [`Error`], [`Misbehaviour`] | what can go wrong, with its cure and its exit code; how a peer broke the protocol |
+//! | [`counters`], [`os`] | what waiting has cost; the kernel's objects themselves |
 //!
-//! The floors below: `shmeld-core` makes shared memory safe, `shmeld-os` wraps the kernel's objects.
+//! Each room begins with an example. Examples of two processes: `cargo run -p shmeld --example files`, `images`, `board`, `source`.
+//!
+//! Every wait has an end that the caller chose, asks for the caller's wish to stop ([`file::Interrupt`]), and believes in a death only when
+//! the kernel says so. The floors below: [`shmeld_core`] makes shared memory safe, [`shmeld_os`] wraps the kernel's objects.
 #![forbid(unsafe_code)]
 
 pub mod board;
