@@ -11,9 +11,11 @@
 //! - [`locks`]: no lock of the C library lies in shared memory;
 //! - [`arrows`]: crates depend downwards only;
 //! - [`map`]: what the architecture's map names is there;
-//! - [`limits`]: docs/LIMITS.md has every limit, with its value.
+//! - [`limits`]: docs/LIMITS.md has every limit, with its value;
+//! - [`examples`]: public modules of libraries have an example that runs.
 
 mod arrows;
+mod examples;
 mod finding;
 mod layouts;
 mod lexer;
@@ -54,6 +56,7 @@ pub fn run(root: &Path) -> Result<(), String> {
     let document = sources.iter().find(|(path, _)| path == limits::DOCUMENT);
     let document = document.map_or("", |(_, text)| text.as_str());
     findings.extend(limits::check(document, &sources));
+    findings.extend(examples::check(&sources));
     for finding in &findings {
         println!("{finding}");
     }

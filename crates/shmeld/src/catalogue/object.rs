@@ -1,4 +1,4 @@
-//! One object with all that is known of it. What permission hides is named in [`Object::hidden`], and its value is absent.
+//! One object, and its holders.
 
 use shmeld_os::fs::Time;
 use shmeld_os::sysv::Key;
@@ -14,7 +14,8 @@ pub struct Ids {
     pub gid: u32,
 }
 
-/// See the module. What an object of its kind does not have is absent too, and is not named among what is hidden.
+/// One object with all that is known of it. What permission hides is named in [`Object::hidden`], and its value is absent. What an object of its
+/// kind does not have is absent too, and is not named there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
     /// Where it is found.

@@ -44,7 +44,7 @@ impl Sight {
     }
 }
 
-/// See the module.
+/// One look at all objects, and what could not be seen of them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
     /// In the order of their places.

@@ -29,7 +29,7 @@ impl State {
     }
 }
 
-/// See the module.
+/// Whether anybody needs an object, with the proof.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// What follows.

@@ -72,7 +72,7 @@ pub struct Sysv {
     pub semaphores_used: u64,
 }
 
-/// See the module.
+/// What is so on this machine, for [`examine`](super::examine).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Who asks.

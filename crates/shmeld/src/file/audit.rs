@@ -32,7 +32,8 @@ const JUNK_EVERY: Duration = Duration::from_secs(1);
 /// How long the end of a server waits for lines to be written.
 const FINISH_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The audit log of a server: see the module. Given to it by [`ServerOptions`](super::ServerOptions).
+/// The audit log of a server: a JSON object a line for each end of a session, and for each refused request, name and region. Given to it by
+/// [`ServerOptions`](super::ServerOptions); SECURITY.md has the lines.
 #[derive(Debug)]
 pub struct Audit {
     path: PathBuf,

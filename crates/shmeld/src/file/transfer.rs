@@ -1,4 +1,4 @@
-//! Jobs become requests, records become files: the client's work as a stream of events that the caller pulls.
+//! Jobs become requests, records become files.
 //!
 //! Not here: the session (`client`), how a file appears (`output`), what anybody prints.
 
@@ -30,7 +30,7 @@ struct Answered {
     cancelled: bool,
 }
 
-/// See the module.
+/// The client's work: [`Job`]s become files, and what happens is a stream of [`Event`]s that the caller pulls. See [`file`](super).
 pub struct Transfer<I: Iterator<Item = Job>> {
     client: Client,
     jobs: Peekable<I>,

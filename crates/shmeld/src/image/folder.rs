@@ -1,12 +1,4 @@
-//! A directory of image files as the source of images.
-//!
-//! For the name `cat` these are tried, the first that can be decoded wins:
-//! 1. `cat` itself;
-//! 2. `cat.png`, `cat.bmp`, and so on through [`EXTENSIONS`], then the same in capitals: no listing, however large the directory is;
-//! 3. what else begins with `cat.`, in the order of its bytes.
-//!
-//! The kernel resolves each beneath the directory: symbolic links are followed as long as they stay there. Only regular files are read, and
-//! what they are is asked of the descriptor.
+//! Image files found by the names of images.
 
 use std::collections::BTreeSet;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,7 +19,15 @@ pub const EXTENSIONS: [&str; 14] = [
 /// How many files are remembered as mentioned. Then it begins anew, and some are mentioned twice.
 const MENTIONED_MAX: usize = 10_000;
 
-/// See the module.
+/// A directory of image files as the source of images.
+///
+/// For the name `cat` these are tried, the first that can be decoded wins:
+/// 1. `cat` itself;
+/// 2. `cat.png`, `cat.bmp`, and so on through [`EXTENSIONS`], then the same in capitals: no listing, however large the directory is;
+/// 3. what else begins with `cat.`, in the order of its bytes.
+///
+/// The kernel resolves each beneath the directory: symbolic links are followed as long as they stay there. Only regular files are read, and
+/// what they are is asked of the descriptor.
 #[derive(Debug)]
 pub struct Folder {
     root: OwnedFd,

@@ -21,7 +21,7 @@ pub struct ProviderOptions {
     pub requester_uids: Vec<u32>,
 }
 
-/// See the module.
+/// Waits for requests on a channel, loads images and answers with their pixels: see [`image`](super).
 #[derive(Debug)]
 pub struct Provider {
     channel: ChannelName,

@@ -9,7 +9,7 @@ use super::span::Span;
 use super::{Segment, SegmentError};
 use crate::Result;
 
-/// See the module. Dropping it detaches.
+/// A segment as memory of this process: its bytes are copied in and out. Dropping it detaches.
 #[derive(Debug)]
 pub struct Attachment<'s> {
     segment: &'s Segment,
