@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use shmeld_os::ObjectName;
-use shmeld_os::fs::Stat;
+use shmeld_os::fs::{Stat, Time};
 use shmeld_os::lease::Kind as Lock;
 use shmeld_os::listing::{QueueFile, SharedMemoryFile};
 
@@ -69,12 +69,17 @@ pub(super) fn set_stat(object: &mut Object, stat: &Stat) {
     object.mode = Some(stat.mode);
     object.identity = Some((stat.dev, stat.ino));
     object.links = Some(stat.links);
-    object.changed = Some(match object.kind() {
+    object.changed = Some(changed(object.kind(), stat));
+    object.used = Some(stat.modified);
+}
+
+/// When an object was last changed, as far as that tells of its users.
+pub(super) fn changed(kind: Kind, stat: &Stat) -> Time {
+    match kind {
         // The kernel sets the other time whenever somebody reads the text about a queue, as every look does.
         Kind::Queue => stat.modified,
         _ => stat.changed,
-    });
-    object.used = Some(stat.modified);
+    }
 }
 
 /// A segment or a semaphore.

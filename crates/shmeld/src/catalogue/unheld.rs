@@ -13,7 +13,7 @@ use shmeld_os::{Errno, ErrorKind, ObjectName, fs, lease, process};
 
 use super::clean::Outcome;
 use super::object::Object;
-use super::posix::SEMAPHORE_PREFIX;
+use super::posix::{SEMAPHORE_PREFIX, changed};
 use super::{Kind, Place, sysv};
 use crate::Result;
 
@@ -61,7 +61,8 @@ fn kept(why: &str) -> shmeld_os::Result<Outcome> {
 
 /// And as it was: between the look and the removal a person may have thought about the question for long.
 fn is_same(object: &Object, stat: &fs::Stat) -> bool {
-    let is_as_it_was = object.changed == Some(stat.changed) && object.used == Some(stat.modified);
+    let is_as_it_was =
+        object.changed == Some(changed(object.kind(), stat)) && object.used == Some(stat.modified);
     object.identity == Some((stat.dev, stat.ino)) && stat.uid == process::effective_uid() && is_as_it_was
 }
 

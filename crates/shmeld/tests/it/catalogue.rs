@@ -322,6 +322,10 @@ fn the_queue_of_a_dead_doctor_is_stale_and_goes() {
         let opened = MessageQueue::open(&name, Access::Send).expect("there");
         assert_kept(&after, &place);
         drop(opened);
+        // Every look reads what the kernel tells of a queue, and the kernel notes that.
+        std::thread::sleep(Duration::from_millis(1100));
+        let later = look();
+        assert_eq!(state(&later), Some(State::Stale));
         assert_eq!(remove(&after, &place), Outcome::Removed);
     } else {
         MessageQueue::unlink(&name).expect("there");
