@@ -19,7 +19,9 @@ pub fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     match arguments.split_first() {
         None => test(root),
         Some((first, rest)) if first == "--bench" => bench(root, rest),
-        Some((first, _)) => Err(format!("unexpected argument `{first}`: bridge [--bench [OPTIONS]]")),
+        Some((first, _)) => Err(format!(
+            "unexpected argument `{first}`: bridge [--bench [OPTIONS]]"
+        )),
     }
 }
 
@@ -81,6 +83,9 @@ mod tests {
     #[test]
     fn what_is_no_option_is_said_before_anything_is_built() {
         let reason = run(Path::new("/nonexistent"), &["--fast".to_owned()]).expect_err("no such option");
-        assert!(reason.contains("--fast") && reason.contains("--bench"), "{reason}");
+        assert!(
+            reason.contains("--fast") && reason.contains("--bench"),
+            "{reason}"
+        );
     }
 }

@@ -12,7 +12,10 @@ const FLOORS: [(&str, &[&str]); 12] = [
     ("shmeld-cli", &["shmeld-os", "shmeld-core", "shmeld"]),
     ("shmeld-python", &["shmeld-os", "shmeld-core", "shmeld"]),
     // A program like those of the commands: it begins and ends as they do, and says so in their words.
-    ("shmeld-zenoh", &["shmeld-os", "shmeld-core", "shmeld", "shmeld-cli"]),
+    (
+        "shmeld-zenoh",
+        &["shmeld-os", "shmeld-core", "shmeld", "shmeld-cli"],
+    ),
     ("shmeld-frames-bench", &["shmeld"]),
     ("shmeld-ring-bench", &["shmeld-os", "shmeld-core"]),
     (
