@@ -17,6 +17,7 @@ mod command;
 mod deb;
 mod leftovers;
 mod need;
+mod picture;
 mod python;
 mod system_v;
 mod teeth;
@@ -41,7 +42,7 @@ enum Run {
     With(fn(&Path, &[String]) -> Result<(), String>),
 }
 
-const TASKS: [Task; 10] = [
+const TASKS: [Task; 11] = [
     Task {
         name: "test",
         about: "everything that CI runs: fmt, clippy, build, test, python, bridge, chaos, tidy, leftovers",
@@ -66,6 +67,11 @@ const TASKS: [Task; 10] = [
         name: "bridge",
         about: "builds the bridge between machines and tests it; with --bench measures it against zenoh, nginx and curl",
         run: Run::With(bridge::run),
+    },
+    Task {
+        name: "picture",
+        about: "runs a server and a client and draws what they say: docs/run.svg",
+        run: Run::Alone(picture::run),
     },
     Task {
         name: "tidy",

@@ -301,6 +301,18 @@ mod tests {
         }
     }
 
+    /// Whether the command line is one of ours. The group of an example is on some machines only.
+    fn assert_understood(words: &[String]) {
+        let parsed = match words[0].as_str() {
+            "shm_server" => ShmServer::try_parse_from(words).map(drop),
+            "shm_client" => ShmClient::try_parse_from(words).map(drop),
+            _ => Shmeld::try_parse_from(words).map(drop),
+        };
+        if let Err(error) = parsed {
+            assert!(error.to_string().contains("group"), "{words:?}: {error}");
+        }
+    }
+
     #[test]
     fn every_example_is_one_of_its_command_and_is_understood() {
         for (name, mut command) in commands() {
@@ -309,16 +321,30 @@ mod tests {
             for line in examples.split("\n\n").next().unwrap().lines() {
                 let words = words(line);
                 assert!(words.join(" ").starts_with(&name), "{name}: {line}");
-                let parsed = match words[0].as_str() {
-                    "shm_server" => ShmServer::try_parse_from(&words).map(drop),
-                    "shm_client" => ShmClient::try_parse_from(&words).map(drop),
-                    _ => Shmeld::try_parse_from(&words).map(drop),
-                };
-                // The group of an example is on some machines only.
-                if let Err(error) = parsed {
-                    assert!(error.to_string().contains("group"), "{line}: {error}");
-                }
+                assert_understood(&words);
             }
         }
+    }
+
+    #[test]
+    fn every_command_of_the_readme_is_understood() {
+        // A published crate is without it.
+        let Ok(readme) = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md"))
+        else {
+            return;
+        };
+        let quoted = readme.lines().filter(|line| line.starts_with('|'));
+        let quoted = quoted.flat_map(|line| line.split('`').skip(1).step_by(2));
+        let is_ours = |text: &&str| {
+            ["shmeld ", "shm_client ", "shm_server "]
+                .iter()
+                .any(|name| text.starts_with(name))
+        };
+        let ours: Vec<Vec<String>> = quoted
+            .filter(is_ours)
+            .map(|text| words(&text.replace("\\|", "|").replace('"', "'")))
+            .collect();
+        assert!(ours.len() > 40, "{} commands", ours.len());
+        ours.iter().for_each(|words| assert_understood(words));
     }
 }

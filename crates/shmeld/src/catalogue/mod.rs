@@ -24,7 +24,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! Processes and objects come and go while they are looked at. That is normal: what vanishes is left out. The process that looks counts as nobody's holder.
+//! Processes and objects come and go while they are looked at. That is normal: what vanishes is left out. The process that looks is a holder as others are.
 
 mod belonging;
 mod board;
