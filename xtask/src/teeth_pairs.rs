@@ -276,4 +276,20 @@ pub const OF_FILES: &[Pair] = &[
         sound: "if !is_named(place, &part, &stat)? || !is_shown && !is_private(&stat) {",
         broken: "if !is_shown && !is_private(&stat) {",
     },
+    Pair {
+        protection: "a client is looked after while a source is waited for",
+        package: "shmeld",
+        test: "it::parts::client_that_goes_while_a_source_waits_is_noticed",
+        file: "crates/shmeld/src/file/answer_file.rs",
+        sound: "Ok(false) => self.writer.keep_alive(request.request_id)?,",
+        broken: "Ok(false) => {}",
+    },
+    Pair {
+        protection: "parts of a file are known by its change time",
+        package: "shmeld",
+        test: "it::parts::identity_of_a_file_is_another_one_when_the_file_is",
+        file: "crates/shmeld/src/file/directory.rs",
+        sound: "for time in [stat.modified, stat.changed] {",
+        broken: "for time in [stat.modified, stat.modified] {",
+    },
 ];

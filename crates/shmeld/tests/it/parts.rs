@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use shmeld::file::record::{Entry, EntryKind, Kind};
 use shmeld::file::source::{Source, SourceFile, Walk};
@@ -312,7 +312,9 @@ fn client_that_goes_while_a_source_waits_is_noticed() {
         std::thread::sleep(Duration::from_millis(5));
     }
     drop(client);
+    let end = Instant::now() + Duration::from_secs(20);
     while world.status().died_total < 1 {
+        assert!(Instant::now() < end, "nobody looked after the client");
         std::thread::sleep(Duration::from_millis(20));
     }
 }
