@@ -226,7 +226,7 @@ impl SourceFile for Slow {
         let looks = self.looks.fetch_add(1, Ordering::Relaxed) + 1;
         match &self.refusal {
             Some(refusal) if looks >= 10 => Err(refusal.clone()),
-            _ => Ok(looks % 10 == 0),
+            _ => Ok(looks.is_multiple_of(10)),
         }
     }
     fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize, Refusal> {
