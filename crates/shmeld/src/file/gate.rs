@@ -266,7 +266,7 @@ pub(crate) fn remove_if_dead(name: &[u8]) -> Vec<Swept> {
     let users = Users::look(false);
     let mut tries = (0..REMOVAL_TRIES).map(|tried| {
         std::thread::sleep(GATE_NAP * tried.min(1));
-        sweep_object(name, None, users)
+        sweep_object(name, None, users, true)
     });
     tries.find(|swept| !swept.is_empty()).unwrap_or_default()
 }
@@ -279,9 +279,9 @@ pub(super) fn sweep(own: &ServerName, users: Users) {
     // A listing that fails means that nothing is known to be stale.
     for name in listing::shared_memory_names(NAME_PREFIX).unwrap_or_default() {
         match object_name(&name).and_then(|object| owner_to_sweep(&object, users)) {
-            Some(uid) if users.is_own(uid) => {
-                sweep_object(&name, Some(own), users).iter().for_each(Swept::tell)
-            }
+            Some(uid) if users.is_own(uid) => sweep_object(&name, Some(own), users, true)
+                .iter()
+                .for_each(Swept::tell),
             Some(_) => of_others.push(name),
             None => {}
         }
@@ -294,16 +294,19 @@ pub(super) fn sweep(own: &ServerName, users: Users) {
             tracing::info!(target: "shmeld::sweep", "left {left} objects of other users to the next start: those before them took {seconds} s");
             return;
         }
-        sweep_object(name, Some(own), users).iter().for_each(Swept::tell);
+        // Nobody but root can make the name free for a server of a third user, and clients that wait for one have the queue open.
+        sweep_object(name, Some(own), users, false)
+            .iter()
+            .for_each(Swept::tell);
     }
 }
 
-/// `own` is the name that the caller has itself.
-fn sweep_object(name: &[u8], own: Option<&ServerName>, users: Users) -> Vec<Swept> {
+/// `own` is the name that the caller has itself; `spares_others` as in [`remove_stale_queue`].
+fn sweep_object(name: &[u8], own: Option<&ServerName>, users: Users, spares_others: bool) -> Vec<Swept> {
     if RegionId::from_name(name).is_some() {
         sweep_region(name, users).into_iter().collect()
     } else if let Some(server) = ServerName::from_gate(name).filter(|server| Some(server) != own) {
-        sweep_server(&server, users, true)
+        sweep_server(&server, users, spares_others)
     } else {
         Vec::new()
     }
