@@ -106,7 +106,8 @@ fn on_a_ground_of_memory(arguments: &[String]) -> ! {
 }
 
 fn measure(stage: &Stage, options: &Options) -> Report {
-    let rivals: [(&str, fn(&Stage) -> f64); 4] = [
+    type Rival = (&'static str, fn(&Stage) -> f64);
+    let rivals: [Rival; 4] = [
         ("bridge", Stage::bridge),
         ("plain zenoh, file to file", Stage::plain_to_file),
         ("plain zenoh, memory to nowhere", Stage::plain_to_nowhere),

@@ -1,5 +1,6 @@
 //! Zenoh peers that mean harm: an export that lies, and an import that asks for what there is not.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ use crate::roles::{open, play};
 
 /// In front of an export's id.
 pub const FOUND: &str = "found ";
+
+/// Behind a lie, however long it took.
+pub const TOLD: &str = "told";
 
 /// What an export says that is not so, and what its client then hears. Each is a text behind `export CONFIG`.
 pub const LIES: [(&str, &str); 23] = [
@@ -153,6 +157,9 @@ pub fn export(config: &str, lie: &str) -> ! {
     let prefix: Prefix = KEY.parse().unwrap();
     let id = ExportId::random().unwrap();
     let (lie, known) = (lie.to_owned(), prefix.clone());
+    if lie == "giant" {
+        giant();
+    }
     let answered = session
         .declare_queryable(prefix.answered_by(id))
         .callback(move |query| {
@@ -195,11 +202,18 @@ fn answer(query: &Query, prefix: &Prefix, id: ExportId, lie: &str) {
         _ => honest(request),
     };
     tell(query, lie, head, body);
+    eprintln!("{TOLD}");
 }
 
 fn send(query: &Query, head: Vec<u8>, body: impl Into<ZBytes>) -> bool {
     let reply = query.reply(query.key_expr().clone(), body).attachment(head);
     reply.wait().is_ok()
+}
+
+/// A gigabyte, made once: what is late is not even sent.
+fn giant() -> ZBytes {
+    static GIANT: OnceLock<ZBytes> = OnceLock::new();
+    GIANT.get_or_init(|| ZBytes::from(vec![0; 1 << 30])).clone()
 }
 
 /// Says what is true but for the lie.
@@ -220,7 +234,7 @@ fn tell(query: &Query, lie: &str, mut head: Head, mut body: Vec<u8>) {
         "head too long" => drop(send(query, [raw, vec![0; 100_000]].concat(), body)),
         "entry length" => drop(send(query, with(27, 0xff), body)),
         "error" => drop(query.reply_err(b"\x1b[2J\x07\0".repeat(1000)).wait()),
-        "giant" => drop(send(query, raw, vec![7; 1 << 30])),
+        "giant" => drop(send(query, raw, giant())),
         // Bounded in count: what would follow is as little listened to as this.
         "endless" => drop((0..20_000).all(|_| send(query, raw.clone(), vec![7; 1000]))),
         _ => {
@@ -263,27 +277,10 @@ pub fn find(config: &str) -> ! {
     play()
 }
 
-/// Asks every export of the key for what it must not get, by keys that no bridge writes; then says how many answers came.
-pub fn import(config: &str, id: &str) -> ! {
-    let session = open(config);
-    let own = format!("{KEY}/{id}");
-    let request = Request {
-        offset: 0,
-        digest_only: false,
-    };
+/// What no bridge asks for.
+fn strange_keys(own: &str) -> [String; 15] {
     let long = "x".repeat(5000);
-    // What an honest import asks is answered: the rest is not left unanswered for another reason.
-    let mut answers = session
-        .get(format!("{own}/get/file"))
-        .payload(request.encode())
-        .wait()
-        .unwrap()
-        .into_iter();
-    assert!(
-        answers.next().is_some_and(|answer| answer.result().is_ok()),
-        "no answer at all"
-    );
-    let keys = [
+    [
         format!("{own}/get/../outside"),
         format!("{own}/get/%2E%2E/outside"),
         format!("{own}/get/%/etc/hostname"),
@@ -299,8 +296,12 @@ pub fn import(config: &str, id: &str) -> ! {
         "**".to_owned(),
         format!("{own}/put/file"),
         format!("{own}/get"),
-    ];
-    let payloads = [
+    ]
+}
+
+/// What no bridge says in asking; and, first, what one does.
+fn strange_payloads(request: Request) -> [Vec<u8>; 5] {
+    [
         request.encode(),
         Vec::new(),
         vec![0xff; 24],
@@ -310,16 +311,39 @@ pub fn import(config: &str, id: &str) -> ! {
             digest_only: false,
         }
         .encode(),
-    ];
-    for key in &keys {
-        for payload in &payloads {
+    ]
+}
+
+/// Asks every export of the key for what it must not get, by keys that no bridge writes; then says how often it asked.
+pub fn import(config: &str, id: &str) -> ! {
+    let session = open(config);
+    let own = format!("{KEY}/{id}");
+    let request = Request {
+        offset: 0,
+        digest_only: false,
+    };
+    // What an honest import asks is answered: the rest is not left unanswered for another reason.
+    let mut answers = session
+        .get(format!("{own}/get/file"))
+        .payload(request.encode())
+        .wait()
+        .unwrap()
+        .into_iter();
+    assert!(
+        answers.next().is_some_and(|answer| answer.result().is_ok()),
+        "no answer at all"
+    );
+    for key in strange_keys(&own) {
+        for payload in strange_payloads(request) {
             let asked = session
-                .get(key)
-                .payload(payload.clone())
+                .get(&key)
+                .payload(payload)
                 .timeout(Duration::from_millis(500));
             let Ok(answers) = asked.wait() else { continue };
             while let Ok(answer) = answers.recv() {
-                let sample = answer.into_result().unwrap();
+                let Ok(sample) = answer.into_result() else {
+                    continue;
+                };
                 let body = sample.payload().to_bytes();
                 assert!(
                     !body.windows(6).any(|bytes| bytes == b"secret"),
