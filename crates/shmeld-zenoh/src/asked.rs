@@ -3,13 +3,15 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use shmeld::file::Refusal;
+use shmeld::file::{Refusal, Status};
 use zenoh::bytes::ZBytes;
 
 use crate::chunk::Chunk;
 use crate::key::ExportId;
+use crate::list_wire::LIST_BYTES_MAX;
+use crate::listing::{ListBudget, Room};
 use crate::replicas::Replicas;
-use crate::wire::{BODY_BYTES_MAX, HEAD_BYTES_MAX, Head, Malformed, Request};
+use crate::wire::{HEAD_BYTES_MAX, Head, Malformed, Request, is_of_a_name};
 
 /// As whoever asked sees it.
 #[derive(Debug)]
@@ -38,14 +40,35 @@ pub(crate) enum Checked {
 pub struct Pending {
     asked: Arc<Asked>,
     replicas: Arc<Mutex<Replicas>>,
+    limit: Limit,
+}
+
+/// How much of an answer is kept until somebody looks.
+#[derive(Debug)]
+pub(crate) enum Limit {
+    /// So many bytes: no honest answer is longer.
+    Bytes(usize),
+    /// A list: as long as there is room for lists.
+    List(ListBudget),
+}
+
+impl Limit {
+    fn bytes_max(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => *bytes,
+            Self::List(_) => LIST_BYTES_MAX,
+        }
+    }
 }
 
 #[derive(Debug, Default)]
 enum State {
     #[default]
     UnderWay,
-    /// The answer, not yet looked at: head, body, and when it came.
-    Answered(ZBytes, ZBytes, Instant),
+    /// The answer, not yet looked at: head, body, when it came, and the room that it takes.
+    Answered(ZBytes, ZBytes, Instant, Option<Arc<Room>>),
+    /// A list for which there is no room.
+    TooMany,
     Over(String),
 }
 
@@ -62,7 +85,11 @@ pub enum Outcome {
 
 impl Asked {
     /// A question to this export, which counts among its tasks as long as it is pending.
-    pub(crate) fn new(export: ExportId, replicas: &Arc<Mutex<Replicas>>) -> (Arc<Self>, Pending) {
+    pub(crate) fn new(
+        export: ExportId,
+        limit: Limit,
+        replicas: &Arc<Mutex<Replicas>>,
+    ) -> (Arc<Self>, Pending) {
         let asked = Arc::new(Self {
             export,
             when: Instant::now(),
@@ -73,6 +100,7 @@ impl Asked {
         let pending = Pending {
             asked: asked.clone(),
             replicas: replicas.clone(),
+            limit,
         };
         pending.replicas().asked(export);
         (asked, pending)
@@ -99,7 +127,11 @@ impl Asked {
     /// What became of it, after [`Asked::wait`] has said that it is known.
     pub fn outcome(&self) -> Outcome {
         match &*self.state() {
-            State::Answered(head, body, _) => read(head, body.clone()),
+            State::Answered(head, body, ..) => read(head, body.clone()),
+            State::TooMany => {
+                let text = "too many large directories are being walked at once";
+                Outcome::Refused(Refusal::new(Status::Busy, text))
+            }
             State::Over(reason) => Outcome::Failed(reason.clone()),
             State::UnderWay => Outcome::Failed("it has not answered yet".to_owned()),
         }
@@ -118,6 +150,14 @@ impl Asked {
         self.checked.get_or_init(check).clone()
     }
 
+    /// The room that a list takes which came.
+    pub(crate) fn room(&self) -> Option<Arc<Room>> {
+        match &*self.state() {
+            State::Answered(_, _, _, room) => room.clone(),
+            _ => None,
+        }
+    }
+
     /// Whether there is no answer, and will be none.
     pub(crate) fn has_failed(&self) -> bool {
         matches!(*self.state(), State::Over(_)) || matches!(self.checked.get(), Some(Checked::Failed(_)))
@@ -126,7 +166,7 @@ impl Asked {
     /// How long the answer took; nothing if there is none.
     pub fn took(&self) -> Duration {
         match *self.state() {
-            State::Answered(_, _, when) => when.duration_since(self.when),
+            State::Answered(_, _, when, _) => when.duration_since(self.when),
             _ => Duration::ZERO,
         }
     }
@@ -146,10 +186,18 @@ impl Pending {
     /// An answer came.
     pub fn answered(&self, head: ZBytes, body: ZBytes) {
         // What is too long is not kept until somebody looks.
-        if head.len() > HEAD_BYTES_MAX || body.len() > BODY_BYTES_MAX {
+        if head.len() > HEAD_BYTES_MAX || body.len() > self.limit.bytes_max() {
             return self.failed("it answered with more than a bridge says".to_owned());
         }
-        self.asked.settle(State::Answered(head, body, Instant::now()));
+        let room = match &self.limit {
+            Limit::Bytes(_) => None,
+            Limit::List(budget) => match budget.take(body.len()) {
+                None => return self.asked.settle(State::TooMany),
+                room => room,
+            },
+        };
+        self.asked
+            .settle(State::Answered(head, body, Instant::now(), room));
     }
 
     /// None will come; `reason` is free of control bytes.
@@ -181,7 +229,43 @@ fn read(head: &ZBytes, body: ZBytes) -> Outcome {
     };
     match head.to_refusal() {
         None => Outcome::Good(head, body),
-        Some(refusal) if head.unable => Outcome::Failed(refusal.text),
-        Some(refusal) => Outcome::Refused(refusal),
+        Some(refusal) if !head.unable && is_of_a_name(refusal.status) => Outcome::Refused(refusal),
+        Some(refusal) => Outcome::Failed(refusal.text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fake::id;
+
+    #[test]
+    fn answer_longer_than_any_honest_one_is_not_kept() {
+        for (head, body, is_kept) in [(0, 10, true), (0, 11, false), (HEAD_BYTES_MAX + 1, 0, false)] {
+            let (asked, pending) = Asked::new(id(1), Limit::Bytes(10), &Arc::default());
+            pending.answered(vec![0; head].into(), vec![0; body].into());
+            assert_eq!(!asked.has_failed(), is_kept, "{head} {body}");
+        }
+    }
+
+    #[test]
+    fn list_for_which_there_is_no_room_is_not_kept_and_its_export_not_blamed() {
+        let budget = ListBudget::default();
+        let ask = || Asked::new(id(1), Limit::List(budget.clone()), &Arc::default());
+        let held: Vec<_> = (0..4)
+            .map(|_| {
+                let (asked, pending) = ask();
+                pending.answered(ZBytes::new(), vec![0; LIST_BYTES_MAX].into());
+                assert!(asked.room().is_some());
+                asked
+            })
+            .collect();
+        let (asked, pending) = ask();
+        pending.answered(ZBytes::new(), vec![0].into());
+        assert!(matches!(asked.outcome(), Outcome::Refused(refusal) if refusal.status == Status::Busy));
+        drop(held);
+        let (asked, pending) = ask();
+        pending.answered(ZBytes::new(), vec![0].into());
+        assert!(asked.room().is_some());
     }
 }

@@ -8,6 +8,7 @@ use zenoh::bytes::ZBytes;
 
 use crate::asked::{Asked, Outcome};
 use crate::key::{ExportId, Service};
+use crate::listing::Room;
 use crate::remote::Remote;
 use crate::replicas::Choice;
 use crate::wire::{Head, Request};
@@ -25,7 +26,9 @@ pub struct Chase {
     reason: Option<String>,
 }
 
-/// A good answer and who gave it.
+/// An answer that looks good, and who gave it. Whoever asked checks it, and tells [`Chase::failed`] or [`Replicas::succeeded`].
+///
+/// [`Replicas::succeeded`]: crate::replicas::Replicas::succeeded
 pub type Caught = (ExportId, Head, ZBytes);
 
 impl Chase {
@@ -79,10 +82,7 @@ impl Chase {
                     continue;
                 }
                 match asked.outcome() {
-                    Outcome::Good(head, body) => {
-                        remote.replicas().succeeded(export);
-                        return Ok(Some((export, head, body)));
-                    }
+                    Outcome::Good(head, body) => return Ok(Some((export, head, body))),
                     Outcome::Refused(refusal) => return Err(refusal),
                     Outcome::Failed(reason) => self.failed(remote, export, reason),
                 }
@@ -98,6 +98,12 @@ impl Chase {
                 Choice::Nobody => nap(now, until),
             }
         }
+    }
+
+    /// The room that the list takes which has been caught.
+    #[must_use]
+    pub fn room(&self) -> Option<Arc<Room>> {
+        self.asked.as_ref()?.room()
     }
 
     /// An export could not answer, or not with what can be used.

@@ -186,6 +186,7 @@ impl Course {
                 return Ok(true);
             }
         };
+        aim.remote.replicas().succeeded(export);
         let origin = Origin {
             export,
             identity: head.identity,

@@ -3,31 +3,53 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use shmeld::file::Status;
 use shmeld::file::path::check_relative;
 use shmeld::file::record::Entry;
-use shmeld::file::{Refusal, Status};
 
 use crate::list_wire::{LIST_BYTES_MAX, take_listed};
+use crate::wire::{Malformed, is_of_a_name};
 
 /// How many bytes of lists all walks together keep.
 pub const LISTS_BYTES_MAX: usize = 64 << 20;
 const _: () = assert!(LIST_BYTES_MAX <= LISTS_BYTES_MAX);
 
-/// How many bytes of lists are kept at the moment.
+/// How many bytes of lists are kept at the moment, from when they come until they have been walked.
 #[derive(Debug, Clone, Default)]
 pub struct ListBudget(Arc<AtomicUsize>);
+
+/// Room for one list, given back when nobody has it any more.
+#[derive(Debug)]
+pub struct Room {
+    bytes: usize,
+    budget: ListBudget,
+}
+
+impl ListBudget {
+    /// Room for a list, if there is any.
+    #[must_use]
+    pub fn take(&self, bytes: usize) -> Option<Arc<Room>> {
+        // Relaxed: the number stands for itself.
+        let before = self.0.fetch_add(bytes, Ordering::Relaxed);
+        let budget = self.clone();
+        // Given back by drop if it is too much.
+        let room = Arc::new(Room { bytes, budget });
+        (before + bytes <= LISTS_BYTES_MAX).then_some(room)
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
 
 /// See the module.
 #[derive(Debug)]
 pub struct Listing {
     list: Vec<u8>,
     at: usize,
-    budget: ListBudget,
-}
-
-fn bad(why: &str) -> Refusal {
-    let text = format!("the list of the exporting side cannot be used: {why}");
-    Refusal::new(Status::Io, text)
+    _room: Arc<Room>,
 }
 
 impl Listing {
@@ -35,30 +57,25 @@ impl Listing {
     /// not believed.
     ///
     /// # Errors
-    /// It is no list, or there is no room for it.
-    pub fn read(list: Vec<u8>, budget: &ListBudget) -> Result<(Entry, Self), Refusal> {
+    /// It is no list.
+    pub fn read(list: Vec<u8>, room: Arc<Room>) -> Result<(Entry, Self), Malformed> {
+        let bad = Malformed::Impossible;
         let mut rest = list.as_slice();
-        let mut next = || take_listed(&mut rest).map_err(|error| bad(&error.to_string()));
+        let mut next = || take_listed(&mut rest);
         let itself = match next()? {
             Some((Status::Ok, itself)) if itself.name == b"." => itself,
-            _ => return Err(bad("it does not begin with what was asked for")),
+            _ => return Err(bad("a list that does not begin with what was asked for")),
         };
-        while let Some((_, entry)) = next()? {
+        while let Some((status, entry)) = next()? {
             let is_component = check_relative(&entry.name).is_ok() && !entry.name.contains(&b'/');
-            if !is_component || entry.size > i64::MAX as u64 {
-                return Err(bad("an impossible name or size"));
+            if !is_component || entry.size > i64::MAX as u64 || !is_of_a_name(status) {
+                return Err(bad("a list with an impossible name, size or status"));
             }
-        }
-        // Relaxed: the number stands for itself.
-        if budget.0.fetch_add(list.len(), Ordering::Relaxed) + list.len() > LISTS_BYTES_MAX {
-            budget.0.fetch_sub(list.len(), Ordering::Relaxed);
-            let text = "too many large directories are being walked at once";
-            return Err(Refusal::new(Status::Busy, text));
         }
         let mut listing = Self {
             list,
             at: 0,
-            budget: budget.clone(),
+            _room: room,
         };
         listing.next();
         Ok((itself, listing))
@@ -80,12 +97,6 @@ impl Iterator for Listing {
         let taken = take_listed(&mut rest).ok().flatten();
         self.at = self.list.len() - rest.len();
         taken
-    }
-}
-
-impl Drop for Listing {
-    fn drop(&mut self) {
-        self.budget.0.fetch_sub(self.list.len(), Ordering::Relaxed);
     }
 }
 
@@ -113,9 +124,13 @@ mod tests {
         list
     }
 
+    fn room() -> Arc<Room> {
+        ListBudget::default().take(0).unwrap()
+    }
+
     #[test]
     fn entries_come_one_by_one_and_can_be_seen_before() {
-        let (itself, mut listing) = Listing::read(list(&[b"a", b"b", b"c"]), &ListBudget::default()).unwrap();
+        let (itself, mut listing) = Listing::read(list(&[b"a", b"b", b"c"]), room()).unwrap();
         assert_eq!(itself.name, b".");
         assert_eq!(listing.next().unwrap().1.name, b"a");
         let ahead: Vec<_> = listing.ahead().map(|(_, entry)| entry.name).collect();
@@ -127,12 +142,12 @@ mod tests {
     /// An export is only believed what a directory can hold.
     #[test]
     fn list_with_a_name_that_is_no_component_is_not_used() {
-        let refused = |list: Vec<u8>| Listing::read(list, &ListBudget::default()).unwrap_err().status;
+        let is_refused = |list: Vec<u8>| Listing::read(list, room()).is_err();
         for name in [&b"../x"[..], b"a/b", b"..", b".", b"", b"/etc", b"a\0b"] {
-            assert_eq!(refused(list(&[name])), Status::Io, "{}", name.escape_ascii());
+            assert!(is_refused(list(&[name])), "{}", name.escape_ascii());
         }
         for bytes in [&b""[..], b"\0", b"\xff\xff\0\0"] {
-            assert_eq!(refused(bytes.to_vec()), Status::Io);
+            assert!(is_refused(bytes.to_vec()));
         }
         let mut denied = Vec::new();
         assert!(push_listed(
@@ -140,20 +155,19 @@ mod tests {
             Status::Denied,
             &entry(EntryKind::Unknown, b".", 0)
         ));
-        assert_eq!(refused(denied), Status::Io);
+        assert!(is_refused(denied));
     }
 
     #[test]
     fn lists_take_no_more_memory_than_allowed_and_give_it_back() {
         let budget = ListBudget::default();
-        let most = LISTS_BYTES_MAX - list(&[b"a"]).len();
-        budget.0.store(most, Ordering::Relaxed);
-        let first = Listing::read(list(&[b"a"]), &budget).unwrap();
-        assert_eq!(
-            Listing::read(list(&[]), &budget).unwrap_err().status,
-            Status::Busy
-        );
-        drop(first);
-        assert_eq!(budget.0.load(Ordering::Relaxed), most);
+        let first = budget.take(LISTS_BYTES_MAX - 10).unwrap();
+        let small = budget.take(10).unwrap();
+        assert!(budget.take(1).is_none() && budget.take(1).is_none());
+        drop(small);
+        let (_, listing) = Listing::read(list(&[b"a"]), first).unwrap();
+        assert!(budget.take(11).is_none() && budget.take(10).is_some());
+        drop(listing);
+        assert!(budget.take(LISTS_BYTES_MAX).is_some());
     }
 }

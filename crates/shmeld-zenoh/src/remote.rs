@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use shmeld::file::{Refusal, Status};
 
-use crate::asked::{Asked, Pending};
+use crate::asked::{Asked, Limit, Pending};
 use crate::key::{ExportId, Prefix, Service};
 use crate::listing::ListBudget;
 use crate::replicas::Replicas;
 use crate::shelf::{Label, Shelf};
-use crate::wire::Request;
+use crate::wire::{CHUNK_BYTES, Request};
 
 /// How long one look for bytes waits: the server sees to its client between two looks.
 pub const LOOK: Duration = Duration::from_millis(20);
@@ -75,12 +75,6 @@ impl Remote {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// How much room there is for lists.
-    #[must_use]
-    pub fn lists(&self) -> &ListBudget {
-        &self.lists
-    }
-
     /// Who is there.
     pub fn replicas(&self) -> MutexGuard<'_, Replicas> {
         self.replicas.lock().unwrap_or_else(PoisonError::into_inner)
@@ -89,7 +83,12 @@ impl Remote {
     /// Asks one export, and does not wait for its answer.
     #[must_use]
     pub fn ask(&self, export: ExportId, service: Service, name: &[u8], request: Request) -> Arc<Asked> {
-        let (asked, pending) = Asked::new(export, &self.replicas);
+        let limit = match service {
+            Service::Get if request.digest_only => Limit::Bytes(0),
+            Service::Get => Limit::Bytes(CHUNK_BYTES as usize),
+            Service::List | Service::Status => Limit::List(self.lists.clone()),
+        };
+        let (asked, pending) = Asked::new(export, limit, &self.replicas);
         let key = self.key.of(export, service, name);
         // Half of the whole: time is left to ask again, whoever swallowed the first question.
         self.network
@@ -100,7 +99,8 @@ impl Remote {
     /// Asks one export for a chunk of a file ahead, unless it is there or under way already. `None` if too much is being read ahead.
     #[must_use]
     pub fn ask_ahead(&self, label: &Label) -> Option<Arc<Asked>> {
-        let ask = || Asked::new(label.export, &self.replicas);
+        let limit = Limit::Bytes(CHUNK_BYTES as usize);
+        let ask = || Asked::new(label.export, limit, &self.replicas);
         let (asked, pending) = self.shelf.find_or(label, ask)?;
         if let Some(pending) = pending {
             let key = self.key.of(label.export, Service::Get, &label.path);

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use shmeld::file::Status;
 use shmeld::file::source::{SourceFile, Span};
 
-use crate::fake::{Manner, World, content, id, read_all, ready};
+use crate::fake::{Lie, Manner, World, content, id, read_all, ready};
 use crate::remote_file::RemoteFile;
-use crate::wire::CHUNK_BYTES;
+use crate::wire::{CHUNK_BYTES, Head};
 
 const CHUNK: usize = CHUNK_BYTES as usize;
 fn timeout() -> Duration {
@@ -135,7 +135,7 @@ fn export_that_lies_is_left_out_and_another_one_asked() {
         ("longer", Manner::Lying(|_, body| body.push(0))),
         ("offset", Manner::Lying(|head, _| head.offset += CHUNK_BYTES)),
         ("size", Manner::Lying(|head, _| head.entry.size = u64::MAX)),
-        ("without end", Manner::Lying(|_, body| body.resize(64 << 20, 0))),
+        ("without end", Manner::Lying(|_, body| body.resize(2 * CHUNK, 0))),
         ("unable", Manner::Unable),
         ("dead", Manner::Dead),
     ];
@@ -143,7 +143,34 @@ fn export_that_lies_is_left_out_and_another_one_asked() {
     for (lie, manner) in lies {
         let world = World::new(2, &bytes);
         world.change(1, |export| export.manner = manner);
-        assert!(fetch(&world, |_| {}) == Ok(bytes.clone()), "{lie}");
+        assert_eq!(fetch(&world, |_| {}).map(|got| got == bytes), Ok(true), "{lie}");
+    }
+}
+
+/// Of 250 ms, 500 ms and one second: whoever was forgiven because its lie had a good form would be asked all the time.
+#[test]
+fn export_that_goes_on_lying_is_left_out_longer_each_time() {
+    let world = World::new(1, b"x");
+    world.change(1, |export| {
+        export.manner = Manner::Lying(|head, _| head.digest[3] ^= 1)
+    });
+    assert_eq!(fetch(&world, |_| {}).unwrap_err(), Status::Io);
+    world.change(1, |export| assert!(export.asked <= 3, "{}", export.asked));
+}
+
+/// The server would take it for a wish of its own client, and tell it nothing that it can believe.
+#[test]
+fn what_no_name_can_be_refused_with_is_no_answer() {
+    for lie in [
+        (|head, _| *head = Head::refusal(&Status::Cancelled.into(), false)) as Lie,
+        |head, _| *head = Head::refusal(&Status::Misbehaved.into(), false),
+        |head, _| *head = Head::refusal(&Status::Stopping.into(), false),
+    ] {
+        let world = World::new(2, b"x");
+        world.change(1, |export| export.manner = Manner::Lying(lie));
+        assert_eq!(fetch(&world, |_| {}).unwrap(), b"x", "another one was asked");
+        world.change(2, |export| export.manner = Manner::Lying(lie));
+        assert_eq!(fetch(&world, |_| {}).unwrap_err(), Status::Io);
     }
 }
 

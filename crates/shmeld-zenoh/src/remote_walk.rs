@@ -8,12 +8,14 @@ use shmeld::file::record::{Entry, EntryKind};
 use shmeld::file::source::{SourceFile, Walk, WalkItem};
 use shmeld::file::{LEVELS_MAX, Refusal, Status};
 
+use crate::asked::unusable;
 use crate::chase::Chase;
 use crate::key::Service;
 use crate::listing::Listing;
 use crate::remote::{LOOK, Remote};
 use crate::remote_file::RemoteFile;
-use crate::wire::Request;
+use crate::source::check_path;
+use crate::wire::{Malformed, Request};
 
 /// How many files of a list are asked for ahead, and how large they are at most.
 const FILES_AHEAD_MAX: usize = 8;
@@ -66,7 +68,12 @@ impl RemoteWalk {
         path_below(&self.start, name)
     }
 
+    /// Asks for the list of a directory; if its name is too long for a question, that is the next item.
     fn await_list(&mut self, entry: Entry) {
+        if let Err(refusal) = check_path(&self.path_of(&entry.name)) {
+            self.next = Some(refused(entry, refusal));
+            return;
+        }
         let request = Request {
             offset: 0,
             digest_only: false,
@@ -135,8 +142,9 @@ impl RemoteWalk {
             .map(|(_, entry)| [level.prefix.as_slice(), &entry.name].concat())
             .collect();
         for name in names {
-            if !self.ahead.iter().any(|(known, _)| *known == name) {
-                let file = RemoteFile::new(self.remote.clone(), self.path_of(&name));
+            let path = self.path_of(&name);
+            if check_path(&path).is_ok() && !self.ahead.iter().any(|(known, _)| *known == name) {
+                let file = RemoteFile::new(self.remote.clone(), path);
                 file.prefetch();
                 self.ahead.push_back((name, file));
             }
@@ -197,19 +205,24 @@ impl Walk for RemoteWalk {
             }
         };
         let list = body.to_bytes().into_owned();
-        if head.len as usize != list.len() || blake3::hash(&list) != head.digest {
-            chase.failed(&remote, export, "its list is not that of its digest".to_owned());
-            return Ok(false);
-        }
-        let read = Listing::read(list, remote.lists());
-        if let Some((_, entry)) = self.awaited.take() {
-            match read {
-                Ok((itself, items)) => self.entered(entry, itself, items),
-                Err(refusal) if !self.has_begun => return Err(refusal),
-                Err(refusal) => self.next = Some(refused(entry, refusal)),
+        let is_whole = head.len as usize == list.len() && blake3::hash(&list) == head.digest;
+        let read = match chase.room() {
+            Some(room) if is_whole => Listing::read(list, room),
+            _ => Err(Malformed::Impossible("a list that is not that of its digest")),
+        };
+        match read {
+            Ok((itself, items)) => {
+                remote.replicas().succeeded(export);
+                if let Some((_, entry)) = self.awaited.take() {
+                    self.entered(entry, itself, items);
+                }
+                Ok(true)
+            }
+            Err(why) => {
+                chase.failed(&remote, export, unusable(why));
+                Ok(false)
             }
         }
-        Ok(true)
     }
 
     fn next_item(&mut self) -> Option<WalkItem> {
@@ -235,10 +248,9 @@ impl Walk for RemoteWalk {
         {
             return Ok(Box::new(file));
         }
-        Ok(Box::new(RemoteFile::new(
-            self.remote.clone(),
-            self.path_of(&self.last),
-        )))
+        let path = self.path_of(&self.last);
+        check_path(&path)?;
+        Ok(Box::new(RemoteFile::new(self.remote.clone(), path)))
     }
 }
 

@@ -6,8 +6,9 @@ use shmeld::file::record::EntryKind;
 use shmeld::file::source::Walk;
 use shmeld::file::{Refusal, Status};
 
-use crate::fake::{Manner, World, content, ready};
+use crate::fake::{Lie, Manner, World, content, entry, ready};
 use crate::remote_walk::RemoteWalk;
+use crate::wire::{Head, push_listed};
 
 fn timeout() -> Duration {
     Duration::from_millis(500)
@@ -101,4 +102,52 @@ fn directory_that_nobody_lists_within_the_time_is_refused_and_the_walk_goes_on()
     world.change(1, |export| export.answers_left = 1);
     let names = walk(&world, b"", 128, false).unwrap();
     assert_eq!(names, [".", "a", "d", "IO", "f", "h", "IO"]);
+}
+
+/// Its digest is right: a program wrote it that knows no better, or means harm.
+#[test]
+fn list_that_is_none_is_asked_for_at_another_export() {
+    let lie = |head: &mut Head, body: &mut Vec<u8>| {
+        body.push(0);
+        (head.len, head.digest) = (body.len() as u32, blake3::hash(body).into());
+    };
+    let cancelled = |head: &mut Head, body: &mut Vec<u8>| {
+        let entry = entry(EntryKind::File, b"a", 1);
+        assert!(push_listed(body, Status::Cancelled, &entry));
+        (head.len, head.digest) = (body.len() as u32, blake3::hash(body).into());
+    };
+    for lie in [lie as Lie, cancelled] {
+        let world = world();
+        world.change(1, |export| export.manner = Manner::Lying(lie));
+        assert_eq!(walk(&world, b"", 1, false).unwrap(), [".", "a", "d", "f", "h"]);
+        world.change(2, |export| export.manner = Manner::Lying(lie));
+        assert_eq!(walk(&world, b"", 1, false).unwrap_err().status, Status::Io);
+    }
+}
+
+/// A key can say no such name, and no export can be blamed for that: it is refused at once, and what stands beside it is not.
+#[test]
+fn names_too_long_for_a_question_are_refused_and_not_asked_for() {
+    let world = world();
+    let parts = vec!["p".repeat(255); 4].join("/");
+    let (deep, file) = (
+        format!("{parts}/x"),
+        format!("{}/{}", &parts[..767], "q".repeat(250)),
+    );
+    for number in [1, 2] {
+        world.change(number, |export| {
+            for name in [&deep, &file] {
+                export.files.insert(name.as_bytes().to_vec(), b"x".to_vec());
+            }
+        });
+    }
+    let outcome = walk(&world, b"d", 128, true).and_then(|_| walk(&world, b"", 128, false));
+    let names = outcome.unwrap();
+    let refused: Vec<&String> = names.iter().filter(|name| name.starts_with("NAME")).collect();
+    assert_eq!(refused.len(), 1, "the directory: {names:?}");
+    assert!(names.contains(&file) && names.contains(&"h/i".to_owned()));
+    assert_eq!(
+        walk(&world, b"", 128, true).unwrap_err().status,
+        Status::NameTooLong
+    );
 }

@@ -75,7 +75,11 @@ mod tests {
     }
 
     fn ask() -> (Arc<Asked>, crate::asked::Pending) {
-        Asked::new(id(1), &Arc::<Mutex<Replicas>>::default())
+        Asked::new(
+            id(1),
+            crate::asked::Limit::Bytes(10),
+            &Arc::<Mutex<Replicas>>::default(),
+        )
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::remote_walk::RemoteWalk;
 #[derive(Debug)]
 pub struct RemoteSource(pub Arc<Remote>);
 
-fn check(path: &[u8]) -> Result<(), Refusal> {
+/// Whether a name can be asked for.
+pub(crate) fn check_path(path: &[u8]) -> Result<(), Refusal> {
     if path.contains(&0) {
         return Err(Status::BadName.into());
     }
@@ -27,7 +28,7 @@ fn check(path: &[u8]) -> Result<(), Refusal> {
 
 impl Source for RemoteSource {
     fn open(&self, path: &[u8]) -> Result<Box<dyn SourceFile>, Refusal> {
-        check(path)?;
+        check_path(path)?;
         if path.is_empty() {
             return Err(Status::BadName.into());
         }
@@ -35,7 +36,7 @@ impl Source for RemoteSource {
     }
 
     fn walk(&self, path: &[u8], levels_max: usize) -> Result<Box<dyn Walk>, Refusal> {
-        check(path)?;
+        check_path(path)?;
         Ok(Box::new(RemoteWalk::new(
             self.0.clone(),
             path.to_vec(),

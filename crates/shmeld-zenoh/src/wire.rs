@@ -106,6 +106,15 @@ impl Request {
     }
 }
 
+/// Whether a name can be refused with this; the others are of sessions and regions, and nobody here is to believe them of the other side's.
+#[must_use]
+pub fn is_of_a_name(status: Status) -> bool {
+    !matches!(
+        status,
+        Status::Cancelled | Status::Misbehaved | Status::Stalled | Status::Stopping | Status::BadRegion
+    )
+}
+
 /// What an answer says of its body.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Head {

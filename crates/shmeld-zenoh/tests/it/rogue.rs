@@ -33,7 +33,7 @@ pub const LIES: [(&str, &str); 23] = [
     ("head too long", "more than a bridge says"),
     ("entry length", "lengths or flags do not fit"),
     ("short", "a chunk of another length"),
-    ("long", "a chunk of another length"),
+    ("long", "more than a bridge says"),
     ("length", "another chunk than was asked for"),
     ("offset", "another chunk than was asked for"),
     ("digest", "not those of its digest"),

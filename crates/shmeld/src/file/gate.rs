@@ -276,12 +276,15 @@ pub(crate) fn remove_if_dead(name: &[u8]) -> Vec<Swept> {
 /// in the log.
 pub(super) fn sweep(own: &ServerName, users: Users) {
     let mut of_others = Vec::new();
+    let sweep = |name: &[u8], spares_others| {
+        sweep_object(name, Some(own), users, spares_others)
+            .iter()
+            .for_each(Swept::tell);
+    };
     // A listing that fails means that nothing is known to be stale.
     for name in listing::shared_memory_names(NAME_PREFIX).unwrap_or_default() {
         match object_name(&name).and_then(|object| owner_to_sweep(&object, users)) {
-            Some(uid) if users.is_own(uid) => sweep_object(&name, Some(own), users, true)
-                .iter()
-                .for_each(Swept::tell),
+            Some(uid) if users.is_own(uid) => sweep(&name, true),
             Some(_) => of_others.push(name),
             None => {}
         }
