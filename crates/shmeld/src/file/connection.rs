@@ -8,7 +8,7 @@ use shmeld_os::ErrorKind;
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::posix::mqueue::{Access, MessageQueue, PRIORITY_MAX};
 
-use super::gate::running_servers;
+use super::running::running_servers;
 use super::users::Owner;
 use crate::{Error, Result, ServerName};
 
