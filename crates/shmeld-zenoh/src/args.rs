@@ -52,7 +52,8 @@ pub struct BridgeArgs {
     /// The key under which the files are known on the network, such as shmeld/films
     #[arg(long, value_name = "PREFIX")]
     pub key: Prefix,
-    /// Zenoh's own configuration (JSON5): endpoints, TLS, access control
+    /// Zenoh's own configuration (JSON5): endpoints, TLS, access control. Without it zenoh looks for others by multicast, encrypts nothing, and
+    /// answers whoever reaches it; docs/BRIDGE.md has examples
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub config: Option<PathBuf>,
     /// Connect to this endpoint, such as tcp/192.0.2.1:7447; several times for several

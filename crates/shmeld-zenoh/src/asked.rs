@@ -76,7 +76,7 @@ enum State {
 #[derive(Debug)]
 pub enum Outcome {
     /// A good answer; nothing in it has been compared with what was asked for.
-    Good(Head, ZBytes),
+    Good(Box<Head>, ZBytes),
     /// The export refuses the name.
     Refused(Refusal),
     /// This export cannot answer, or did not.
@@ -228,7 +228,7 @@ fn read(head: &ZBytes, body: ZBytes) -> Outcome {
         Err(error) => return Outcome::Failed(unusable(error)),
     };
     match head.to_refusal() {
-        None => Outcome::Good(head, body),
+        None => Outcome::Good(Box::new(head), body),
         Some(refusal) if !head.unable && is_of_a_name(refusal.status) => Outcome::Refused(refusal),
         Some(refusal) => Outcome::Failed(refusal.text),
     }

@@ -29,7 +29,7 @@ pub struct Chase {
 /// An answer that looks good, and who gave it. Whoever asked checks it, and tells [`Chase::failed`] or [`Replicas::succeeded`].
 ///
 /// [`Replicas::succeeded`]: crate::replicas::Replicas::succeeded
-pub type Caught = (ExportId, Head, ZBytes);
+pub type Caught = (ExportId, Box<Head>, ZBytes);
 
 impl Chase {
     /// Begins it; `since` is when the time began that it may take.

@@ -62,9 +62,10 @@ pub fn export(program: &Program, args: &BridgeArgs) -> u8 {
 }
 
 fn try_export(program: &Program, args: &BridgeArgs, service: &Service) -> Result<(), Error> {
+    // First, with signals that do what they do to every program: whoever waits for a router that is not there has nothing to clean up.
+    let session = args.network().join()?;
     let interrupt = program.interrupt();
     let mut bell = program.signal_bell()?;
-    let session = args.network().join()?;
     let options = ExportOptions {
         name: args.name.clone(),
         key: args.key.clone(),

@@ -5,6 +5,7 @@ use std::path::Path;
 use zenoh::{Config, Session, Wait};
 
 use crate::Error;
+use crate::error::words_of;
 use crate::wire::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 
 /// The longest message that is taken from the network: an answer, and what zenoh puts around it.
@@ -69,7 +70,9 @@ impl Network {
             let quoted: Vec<String> = endpoints.iter().map(|endpoint| format!("{endpoint:?}")).collect();
             config
                 .insert_json5(key, &format!("[{}]", quoted.join(",")))
-                .map_err(|error| Error::Usage(format!("{option} {}: {error}", endpoints.join(", "))))?;
+                .map_err(|error| {
+                    Error::Usage(format!("{option} {}: {}", endpoints.join(", "), words_of(&error)))
+                })?;
         }
         Ok(config)
     }
@@ -79,24 +82,21 @@ impl Network {
     /// # Errors
     /// As [`Network::config`], or zenoh cannot listen or connect.
     pub fn join(&self) -> Result<Session, Error> {
-        zenoh::open(self.config()?).wait().map_err(|error| Error::Zenoh {
-            operation: "open",
-            object: "the zenoh session".to_owned(),
-            reason: error.to_string(),
-        })
+        zenoh::open(self.config()?)
+            .wait()
+            .map_err(|error| Error::zenoh("join", "the network of zenoh", &error))
     }
 }
 
 fn read(path: &Path) -> Result<Config, Error> {
-    Config::from_file(path).map_err(|error| Error::Usage(format!("--config {}: {error}", path.display())))
+    Config::from_file(path)
+        .map_err(|error| Error::Usage(format!("--config {}: {}", path.display(), words_of(&error))))
 }
 
 fn insert(config: &mut Config, key: &str, value: &str) -> Result<(), Error> {
-    config.insert_json5(key, value).map_err(|error| Error::Zenoh {
-        operation: "configure",
-        object: key.to_owned(),
-        reason: error.to_string(),
-    })
+    config
+        .insert_json5(key, value)
+        .map_err(|error| Error::zenoh("configure", key, &error))
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ impl Error {
         Self::Zenoh {
             operation,
             object: object.to_owned(),
-            reason: reason.to_string(),
+            reason: words_of(reason),
         }
     }
 
@@ -53,11 +53,56 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Usage(_) => None,
-            Self::Zenoh { .. } => Some(
-                "zenoh's own log tells more: look at the endpoints of --connect, --listen and --config"
-                    .to_owned(),
-            ),
+            Self::Zenoh { .. } => {
+                Some("look at the endpoints of --connect, --listen and --config".to_owned())
+            }
             Self::Local(error) => error.hint(),
+        }
+    }
+}
+
+/// What zenoh says, without the lines of its source files: ` at /home/.../tcp.rs:61.` is nothing to a user, and names a folder of whoever
+/// built this.
+pub(crate) fn words_of(error: &dyn std::fmt::Display) -> String {
+    let mut text = error.to_string();
+    let mut from = 0;
+    while let Some(start) = text[from..].find(" at /").map(|at| from + at) {
+        let place = &text[start + 4..];
+        let path = &place[..place.find(char::is_whitespace).unwrap_or(place.len())];
+        let Some(number) = path.find(".rs:").map(|at| at + 4) else {
+            from = start + 4;
+            continue;
+        };
+        let rest = path[number..].trim_start_matches(|digit: char| digit.is_ascii_digit());
+        let rest = rest.strip_prefix('.').unwrap_or(rest);
+        let end = start + 4 + path.len() - rest.len();
+        text.replace_range(start..end, "");
+        from = start;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_of_zenoh_have_no_lines_of_source_files() {
+        for (said, told) in [
+            ("no such file at /a b.json5", "no such file at /a b.json5"),
+            (
+                "[x (os error 99) at /u/link-1.10/src/tcp.rs:61.] at /u/unicast.rs:338.",
+                "[x (os error 99)]",
+            ),
+            (
+                "nowhere at /u/endpoint.rs:615.\", more }) at /u/c.rs:86.",
+                "nowhere\", more })",
+            ),
+            ("é at /é.rs:", "é"),
+            (" at / at /.rs:7 at /x", " at / at /x"),
+            ("", ""),
+        ] {
+            assert_eq!(words_of(&said), told);
         }
     }
 }

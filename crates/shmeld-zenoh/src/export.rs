@@ -8,6 +8,7 @@ use std::time::Duration;
 use shmeld::ServerName;
 use shmeld::file::{Interrupt, Refusal, Status};
 use shmeld::os::name::escape;
+use zenoh::bytes::ZBytes;
 use zenoh::liveliness::LivelinessToken;
 use zenoh::query::{Query, Queryable};
 use zenoh::{Session, Wait};
@@ -21,6 +22,8 @@ use crate::wire::{Head, Malformed, REQUEST_BYTES, Request};
 pub const WORKERS: usize = 4;
 /// How many queries may wait for that. Who asks more is not answered, and asks again later.
 pub const QUERIES_MAX: usize = 1024;
+/// The longest query that may wait, with all that zenoh lets a peer put into it: the longest key, and much more than a request.
+const QUERY_BYTES_MAX: usize = 8192;
 /// How long a session that nobody needs is kept.
 const IDLE_MAX: Duration = Duration::from_secs(10);
 
@@ -224,8 +227,21 @@ fn start_worker(queue: Arc<Queue>, options: LocalOptions) -> Result<JoinHandle<(
         .map_err(|error| shmeld_cli::program::refused("pthread_create", "worker", &error).into())
 }
 
+/// How much memory a query takes that waits.
+fn len_of(query: &Query) -> usize {
+    let of_bytes = |bytes: Option<&ZBytes>| bytes.map_or(0, ZBytes::len);
+    let encoding = query.encoding().map_or(0, |encoding| encoding.to_string().len());
+    let texts = query.key_expr().as_str().len() + query.parameters().as_str().len() + encoding;
+    texts + of_bytes(query.payload()) + of_bytes(query.attachment())
+}
+
 /// On a thread of zenoh, which must not wait: what is no request of a bridge, or one too many, is let go unanswered.
 fn take(query: Query, prefix: &Prefix, id: ExportId, queue: &Queue) {
+    let bytes = len_of(&query);
+    if bytes > QUERY_BYTES_MAX {
+        tracing::debug!(target: "shmeld::bridge", "a query of {bytes} bytes was left unanswered");
+        return;
+    }
     let (service, name) = match prefix.asked_of(id, query.key_expr().as_str()) {
         Some(asked) => asked,
         None if prefix.asks_for_status(id, query.key_expr()) => (Service::Status, Vec::new()),

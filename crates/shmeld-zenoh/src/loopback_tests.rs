@@ -18,7 +18,7 @@ use crate::config::Network;
 use crate::export::{Export, ExportOptions};
 use crate::fake::content;
 use crate::import::{Import, ImportOptions};
-use crate::wire::CHUNK_BYTES;
+use crate::wire::{CHUNK_BYTES, Request};
 
 /// A server on a thread.
 struct Running {
@@ -270,4 +270,35 @@ fn status_is_for_everybody_who_asks() {
             "{status}"
         );
     }
+}
+
+/// A thousand queries may wait: whatever a query has that no bridge sends would wait with it.
+#[test]
+fn what_brings_more_than_a_request_is_let_go() {
+    let world = World::new(1);
+    world.put("f", b"x");
+    assert_eq!(world.get("f").unwrap(), b"x");
+    let own = format!("loop/back/{}", world.exports[0].id());
+    let request = Request {
+        offset: 0,
+        digest_only: false,
+    };
+    let answers = |selector: String, payload: Vec<u8>, attachment: usize| {
+        let mut asked = world.near.get(selector).payload(payload);
+        if attachment > 0 {
+            asked = asked.attachment(vec![7; attachment]);
+        }
+        asked.wait().unwrap().into_iter().count()
+    };
+    let long = "x".repeat(10_000);
+    assert_eq!(answers(format!("{own}/get/f"), request.encode(), 0), 1);
+    assert_eq!(
+        answers(format!("{own}/get/f"), vec![7; 30], 0),
+        1,
+        "another version"
+    );
+    assert_eq!(answers(format!("{own}/get/f"), vec![7; 4 << 20], 0), 0);
+    assert_eq!(answers(format!("{own}/get/f"), request.encode(), 4 << 20), 0);
+    assert_eq!(answers(format!("{own}/get/f?{long}"), request.encode(), 0), 0);
+    assert_eq!(answers(format!("{own}/status"), Vec::new(), 1 << 20), 0);
 }

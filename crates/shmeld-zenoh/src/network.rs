@@ -8,6 +8,7 @@ use zenoh::query::{ConsolidationMode, Reply};
 use zenoh::{Session, Wait};
 
 use crate::asked::Pending;
+use crate::error::words_of;
 use crate::remote::Network;
 
 /// Questions as queries.
@@ -38,7 +39,7 @@ impl Network for Queries {
             })
             .wait();
         if let Err(error) = sent {
-            pending.failed(shmeld::os::name::escape(error.to_string().as_bytes()));
+            pending.failed(shmeld::os::name::escape(words_of(&error).as_bytes()));
         }
     }
 }

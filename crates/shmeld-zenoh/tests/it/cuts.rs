@@ -174,6 +174,39 @@ fn import_without_any_export_refuses_in_time_and_says_why() {
     pair.world.finish();
 }
 
+/// A router that is not there is waited for as long as it takes, but not longer than the user wants.
+#[test]
+fn bridge_that_waits_for_its_router_ends_at_the_first_signal() {
+    let Some((pair, _)) = Pair::or_skip("waits") else {
+        return;
+    };
+    let connect = [bridge::endpoint("127.0.0.1")];
+    let peer = std::fs::read_to_string(bridge::config(&pair.world, "client", &[], &connect, "")).unwrap();
+    let client = peer
+        .replace("\"peer\"", "\"client\"")
+        .replace("connect: {", "connect: { timeout_ms: -1,");
+    let config = pair.world.put("client.json5", client.as_bytes());
+    for bridge in [
+        bridge::export(&pair.world, &pair.branch, &config),
+        bridge::import(&pair.world, &pair.branch, &config),
+    ] {
+        let waits = bridge.start();
+        // Zenoh has threads of its own as soon as it looks for the router.
+        let threads = format!("/proc/{}/task", waits.pid());
+        eventually("zenoh begins", || {
+            std::fs::read_dir(&threads).is_ok_and(|threads| threads.count() > 2)
+        });
+        assert!(
+            waits.is_running() && !waits.stderr().contains(" as "),
+            "{}",
+            waits.stderr()
+        );
+        waits.signal("TERM");
+        assert_ne!(waits.finish().code, Some(0));
+    }
+    pair.world.finish();
+}
+
 /// Two exports on machines of their own, with the same file: the one that is asked is killed, and the other goes on where it was.
 #[test]
 fn second_replica_takes_over_in_the_middle_of_a_file() {
