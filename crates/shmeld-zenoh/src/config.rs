@@ -24,21 +24,13 @@ pub struct Network {
 }
 
 /// Settings whose default is changed: (key, zenoh's default, ours). What the user's file sets otherwise stays.
-fn changed_defaults() -> [(&'static str, String, String); 3] {
+fn changed_defaults() -> [(&'static str, String, String); 2] {
     [
         // A message of a gigabyte would be collected in memory before anybody looks at it.
         (
             "transport/link/rx/max_message_size",
             (1_usize << 30).to_string(),
             MESSAGE_BYTES_MAX.to_string(),
-        ),
-        // Microseconds. After five seconds in which a link takes nothing zenoh closes it, and asking begins anew on another one: a cable that
-        // is out for a while would cost what is under way. Who is really gone is found by the lease, after ten; but a writer that waits longer
-        // than that keeps the old connection, and so its other side from coming back on a new one.
-        (
-            "transport/link/tx/queue/congestion_control/block/wait_before_close",
-            5_000_000.to_string(),
-            12_000_000.to_string(),
         ),
         // Answers come by name from one export; time stamps would only cost.
         ("timestamping/enabled", "null".to_owned(), "false".to_owned()),
@@ -130,8 +122,6 @@ mod tests {
             config.get_json("transport/link/rx/max_message_size").unwrap(),
             "77777"
         );
-        let block = "transport/link/tx/queue/congestion_control/block/wait_before_close";
-        assert_eq!(config.get_json(block).unwrap(), "12000000");
         assert!(
             config
                 .get_json("connect/endpoints")
