@@ -7,8 +7,9 @@ use shmeld::file::source::Walk;
 use shmeld::file::{Refusal, Status};
 
 use crate::fake::{Lie, Manner, World, content, entry, ready};
+use crate::list_wire::push_listed;
 use crate::remote_walk::RemoteWalk;
-use crate::wire::{Head, push_listed};
+use crate::wire::Head;
 
 fn timeout() -> Duration {
     Duration::from_millis(500)
