@@ -161,7 +161,7 @@ pub const OF_OBJECTS: &[Pair] = &[
         package: "shmeld",
         test: "it::catalogue::whoever_used_an_object_after_the_look_and_let_go_of_it_keeps_it",
         file: "crates/shmeld/src/catalogue/unheld.rs",
-        sound: "object.changed == Some(stat.changed) && object.used == Some(stat.modified)",
+        sound: "object.changed == Some(changed(object.kind(), stat)) && object.used == Some(stat.modified)",
         broken: "object.changed.is_some() && object.used.is_some()",
     },
     Pair {
