@@ -12,7 +12,7 @@
 //! for finding in examine(&facts) {
 //!     println!("{}: {}: {}", finding.severity.word(), finding.subject, finding.text);
 //! }
-//! facts.file_bytes_max = Some(1000); // as after `ulimit -f 1`
+//! facts.file_bytes = (Some(1000), None); // soft and hard, as after `ulimit -S -f 1`
 //! let is_bad = |severity| severity > Severity::Note;
 //! assert!(examine(&facts).iter().any(|finding| is_bad(finding.severity) && !finding.cures.is_empty()));
 //! ```
