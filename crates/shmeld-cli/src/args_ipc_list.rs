@@ -8,9 +8,9 @@ use shmeld::catalogue::Kind;
 use crate::args_talk::TalkArgs;
 use crate::values::parse_duration;
 
-/// Options of `ipc ls`.
-#[derive(Debug, Args)]
-pub struct IpcLsArgs {
+/// Which objects are shown, and in which order.
+#[derive(Debug, Clone, Args)]
+pub struct WhichArgs {
     /// Only these kinds; several with commas
     #[arg(long = "kind", value_name = "KIND", value_enum, value_delimiter = ',')]
     pub kinds: Vec<KindArg>,
@@ -20,6 +20,16 @@ pub struct IpcLsArgs {
     /// Only what is stale: ours, and whoever had it is dead
     #[arg(long)]
     pub stale: bool,
+    /// What comes first
+    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Sort::Address)]
+    pub sort: Sort,
+}
+
+/// Options of `ipc ls`.
+#[derive(Debug, Args)]
+pub struct IpcLsArgs {
+    #[command(flatten)]
+    pub which: WhichArgs,
     /// The same, and what other programs of this user left: nobody has it, and whether anybody needs it is not known
     ///
     /// To prove it, the kernel is asked for a lease on objects of this user that nobody seems to have; it gives one only if nobody has the
@@ -27,9 +37,6 @@ pub struct IpcLsArgs {
     /// want to.
     #[arg(long)]
     pub any_stale: bool,
-    /// What comes first
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Sort::Address)]
-    pub sort: Sort,
     /// Below each object, who has it and how
     #[arg(long)]
     pub holders: bool,

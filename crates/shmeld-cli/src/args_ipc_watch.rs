@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use crate::args_ipc_list::{KindArg, Sort};
+use crate::args_ipc_list::WhichArgs;
 use crate::values::parse_duration;
 
 /// Options of `ipc top`.
@@ -13,18 +13,8 @@ pub struct TopArgs {
     /// How long from one look to the next
     #[arg(short, long, value_name = "DUR", default_value = "2s", value_parser = parse_interval)]
     pub interval: Duration,
-    /// Only these kinds; several with commas
-    #[arg(long = "kind", value_name = "KIND", value_enum, value_delimiter = ',')]
-    pub kinds: Vec<KindArg>,
-    /// Only what belongs to this user, or was made by it
-    #[arg(long)]
-    pub mine: bool,
-    /// Only what is stale: ours, and whoever had it is dead
-    #[arg(long)]
-    pub stale: bool,
-    /// What comes first
-    #[arg(long, value_name = "WHAT", value_enum, default_value_t = Sort::Address)]
-    pub sort: Sort,
+    #[command(flatten)]
+    pub which: WhichArgs,
 }
 
 /// A look at a large machine takes its time, and servers are asked each time.

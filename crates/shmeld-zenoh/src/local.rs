@@ -163,10 +163,9 @@ fn get(client: &mut Client, path: &[u8], request: Request) -> Result<Answer, Fai
     submit(
         client,
         &Query {
-            op: Op::Get,
-            path: path.to_vec(),
             flags: FLAG_RANGE,
             resume: Some(range.into()),
+            ..Query::new(Op::Get, path)
         },
     )?;
     let mut arriving = None;
@@ -212,10 +211,8 @@ fn list(client: &mut Client, path: &[u8]) -> Result<Answer, Failure> {
     let id = submit(
         client,
         &Query {
-            op: Op::List,
-            path: path.to_vec(),
             flags: FLAG_WALK,
-            resume: None,
+            ..Query::new(Op::List, path)
         },
     )?;
     let mut body = Vec::new();
@@ -268,33 +265,16 @@ fn listed(
     if status != Status::Ok {
         return Err(Refusal::new(status, escape(&itself.text)).into());
     }
-    let head = Head {
-        status: Status::Ok,
-        unable: false,
-        zeros: false,
-        offset: 0,
-        len: body.len() as u32,
-        identity: [0; 32],
-        digest: blake3::hash(&body).into(),
-        entry: Entry {
-            name: Vec::new(),
-            text: Vec::new(),
-            ..itself
-        },
+    let entry = Entry {
+        name: Vec::new(),
+        text: Vec::new(),
+        ..itself
     };
-    Ok((head, body))
+    Ok(whole(entry, body))
 }
 
 fn status(client: &mut Client) -> Result<Answer, Failure> {
-    submit(
-        client,
-        &Query {
-            op: Op::Status,
-            path: Vec::new(),
-            flags: 0,
-            resume: None,
-        },
-    )?;
+    submit(client, &Query::new(Op::Status, ""))?;
     let mut body = Vec::new();
     loop {
         let record = client.next_record()?;
@@ -311,6 +291,11 @@ fn status(client: &mut Client) -> Result<Answer, Failure> {
     }
     let mut entry = Entry::refusal(b"", &Refusal::new(Status::Ok, ""));
     (entry.kind, entry.size) = (EntryKind::File, body.len() as u64);
+    Ok(whole(entry, body))
+}
+
+/// An answer that is no chunk of a file: it is sent at once, and nothing is identified by it.
+fn whole(entry: Entry, body: Vec<u8>) -> Answer {
     let head = Head {
         status: Status::Ok,
         unable: false,
@@ -321,5 +306,5 @@ fn status(client: &mut Client) -> Result<Answer, Failure> {
         digest: blake3::hash(&body).into(),
         entry,
     };
-    Ok((head, body))
+    (head, body)
 }

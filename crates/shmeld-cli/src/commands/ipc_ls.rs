@@ -10,7 +10,7 @@ use super::ipc::Talk;
 use super::ipc_object::{self as object, Reader};
 use super::ipc_table::{Column, SPARE, left, lines, name, right};
 use super::ipc_tree as tree;
-use crate::args_ipc_list::{IpcLsArgs, Sort};
+use crate::args_ipc_list::{IpcLsArgs, Sort, WhichArgs};
 use crate::program::{Program, exit};
 
 /// A terminal that does not know how wide it is.
@@ -60,9 +60,9 @@ pub(super) fn run(talk: &Talk<'_>, args: &IpcLsArgs) -> u8 {
     let mut objects: Vec<&Object> = snapshot
         .objects
         .iter()
-        .filter(|object| is_wanted(object, args))
+        .filter(|object| is_wanted(object, &args.which, args.any_stale))
         .collect();
-    sort(&mut objects, args.sort, |object| object);
+    sort(&mut objects, args.which.sort, |object| object);
     let printed = if args.talk.json {
         print_json(&objects, &snapshot.sight)
     } else {
@@ -88,16 +88,16 @@ pub(super) fn run(talk: &Talk<'_>, args: &IpcLsArgs) -> u8 {
     }
 }
 
-pub(super) fn is_wanted(object: &Object, args: &IpcLsArgs) -> bool {
+pub(super) fn is_wanted(object: &Object, which: &WhichArgs, any_stale: bool) -> bool {
     let own = process::effective_uid();
-    let is_of_kind = args.kinds.is_empty() || args.kinds.iter().any(|kind| kind.admits(object.kind()));
+    let is_of_kind = which.kinds.is_empty() || which.kinds.iter().any(|kind| kind.admits(object.kind()));
     let state = object.verdict.state;
-    let is_in_state = match (args.stale, args.any_stale) {
+    let is_in_state = match (which.stale, any_stale) {
         (false, false) => true,
         (_, true) => state == State::Stale || (state == State::Unheld && object.is_of(own)),
         (true, false) => state == State::Stale,
     };
-    is_of_kind && is_in_state && (!args.mine || object.is_of(own))
+    is_of_kind && is_in_state && (!which.mine || object.is_of(own))
 }
 
 /// Sorts what has objects in it.
@@ -142,7 +142,7 @@ fn print_text(objects: &[&Object], args: &IpcLsArgs, reader: Reader) -> std::io:
             .into()
     });
     let rows: Vec<Vec<String>> = objects.iter().map(|object| row(object, reader)).collect();
-    let mut lines = lines(&columns(args.sort), &rows, width).into_iter();
+    let mut lines = lines(&columns(args.which.sort), &rows, width).into_iter();
     for heading in lines.by_ref().take(1) {
         writeln!(out, "{heading}")?;
     }

@@ -12,9 +12,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
 use super::ipc_top_draw::draw;
 use super::ipc_top_model::{Model, Step};
 use super::ipc_top_sample::Sampler;
-use crate::args_ipc_list::IpcLsArgs;
 use crate::args_ipc_watch::TopArgs;
-use crate::args_talk::TalkArgs;
 use crate::program::{Program, exit};
 use crate::screen::Screen;
 
@@ -39,7 +37,7 @@ pub(super) fn run(program: &Program, args: &TopArgs) -> u8 {
     let outcome = Sampler::start(args.interval).and_then(|sampler| {
         signals.watch_terminal()?;
         let mut screen = Screen::open()?;
-        let mut model = Model::new(wanted(args));
+        let mut model = Model::new(args.which.clone());
         let mut is_stale = true;
         loop {
             if let Some(code) = signals.end() {
@@ -76,23 +74,6 @@ pub(super) fn run(program: &Program, args: &TopArgs) -> u8 {
         program.complain(&format!("terminal: {error}"), None);
         SYSTEM
     })
-}
-
-fn wanted(args: &TopArgs) -> IpcLsArgs {
-    IpcLsArgs {
-        kinds: args.kinds.clone(),
-        mine: args.mine,
-        stale: args.stale,
-        any_stale: false,
-        sort: args.sort,
-        holders: false,
-        tree: false,
-        talk: TalkArgs {
-            json: false,
-            quiet: true,
-            explain: false,
-        },
-    }
 }
 
 /// Takes up all news; whether there were any.

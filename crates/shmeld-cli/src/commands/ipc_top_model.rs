@@ -8,7 +8,7 @@ use shmeld::os::name::escape;
 use super::ipc_ls::{self, row};
 use super::ipc_object::Reader;
 use super::ipc_top_sample::{News, Server};
-use crate::args_ipc_list::{IpcLsArgs, Sort};
+use crate::args_ipc_list::{Sort, WhichArgs};
 
 /// What fills the screen below the servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub(super) struct Model {
     /// Something has been fetched.
     pub(super) is_filled: bool,
     /// Kinds and states that were asked for, and the order.
-    pub(super) wanted: IpcLsArgs,
+    pub(super) wanted: WhichArgs,
     pub(super) is_reversed: bool,
     pub(super) filter: String,
     /// Keys go into the filter.
@@ -55,7 +55,7 @@ pub(super) struct Model {
 }
 
 impl Model {
-    pub(super) fn new(wanted: IpcLsArgs) -> Self {
+    pub(super) fn new(wanted: WhichArgs) -> Self {
         Self {
             objects: Vec::new(),
             order: Vec::new(),
@@ -109,7 +109,7 @@ impl Model {
     fn refresh(&mut self) {
         let needle = self.filter.to_lowercase();
         let is_shown = |object: &Object| {
-            ipc_ls::is_wanted(object, &self.wanted) && (needle.is_empty() || has(object, &needle))
+            ipc_ls::is_wanted(object, &self.wanted, false) && (needle.is_empty() || has(object, &needle))
         };
         let mut order: Vec<(usize, &Object)> = self.objects.iter().enumerate().collect();
         order.retain(|(_, object)| is_shown(object));
@@ -292,22 +292,13 @@ fn scrolled(top: usize, cursor: usize, height: usize, count: usize) -> usize {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::args_talk::TalkArgs;
 
-    pub(in super::super) fn everything() -> IpcLsArgs {
-        IpcLsArgs {
+    pub(in super::super) fn everything() -> WhichArgs {
+        WhichArgs {
             kinds: Vec::new(),
             mine: false,
             stale: false,
-            any_stale: false,
             sort: Sort::Address,
-            holders: false,
-            tree: false,
-            talk: TalkArgs {
-                json: false,
-                quiet: false,
-                explain: false,
-            },
         }
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::account::Account;
 use super::answer_account::path_of_item;
+use super::answer_file::first_position;
 use super::context::Context;
 use super::path::{has_pattern, link_stays_inside};
 use super::pattern::{Pattern, join};
@@ -13,7 +14,7 @@ use super::slot_writer::SlotWriter;
 use super::source::{Walk, WalkItem};
 use super::status::{Refusal, Status};
 use super::walk::LEVELS_MAX;
-use super::wire::{FLAG_PATTERN, FLAG_RANGE, FLAG_RECURSIVE, FLAG_WALK, Op, Request};
+use super::wire::{FLAG_PATTERN, FLAG_RECURSIVE, FLAG_WALK, Op, Request};
 
 /// How many items an answer had, and how many of them were refused.
 #[derive(Debug, Default)]
@@ -78,14 +79,9 @@ impl<'s> Answerer<'s> {
 
     fn get(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
         let opened = match self.context.source.open(&request.path) {
-            Ok(file) => {
-                let first = if request.flags & FLAG_RANGE == 0 {
-                    0
-                } else {
-                    request.offset
-                };
-                self.await_bytes(request, &*file, first)?.map(|()| file)
-            }
+            Ok(file) => self
+                .await_bytes(request, &*file, first_position(request))?
+                .map(|()| file),
             Err(refusal) => Err(refusal),
         };
         match opened {

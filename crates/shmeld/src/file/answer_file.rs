@@ -12,6 +12,14 @@ use super::wire::{FLAG_PATTERN, FLAG_RANGE, FLAG_RESUME, FLAG_VERIFY, Op, Reques
 /// What became of a file's bytes: its digest if that was asked for.
 type Body = Result<Option<[u8; 32]>, Refusal>;
 
+/// Where the first byte that is wanted lies, as far as the request says.
+pub(super) fn first_position(request: &Request) -> u64 {
+    if request.flags & FLAG_RANGE == 0 {
+        return 0;
+    }
+    request.offset
+}
+
 impl Answerer<'_> {
     /// One file: BEGIN, its bytes, END.
     pub(super) fn file(
@@ -21,9 +29,7 @@ impl Answerer<'_> {
         name: &[u8],
         tally: &mut Tally,
     ) -> Result<(), End> {
-        let is_range = request.flags & FLAG_RANGE != 0;
-        let first = if is_range { request.offset } else { 0 };
-        let start = match self.await_bytes(request, file, first)? {
+        let start = match self.await_bytes(request, file, first_position(request))? {
             Ok(()) => self.start(request, file)?,
             Err(refusal) => Err(refusal),
         };
@@ -39,7 +45,7 @@ impl Answerer<'_> {
             name: name.to_vec(),
             ..file.entry().clone()
         };
-        if is_range {
+        if request.flags & FLAG_RANGE != 0 {
             entry.text = file.identity().to_vec();
         }
         tally.items += 1;
