@@ -74,22 +74,24 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &mut Model) {
 }
 
 fn header(model: &Model) -> String {
-    let all = model.all();
-    let stale = all
-        .iter()
+    let stale = model
+        .shown()
         .filter(|object| object.verdict.state == State::Stale)
         .count();
-    let used: u64 = all
-        .iter()
+    let used: u64 = model
+        .shown()
         .filter_map(|object| object.used_bytes)
         .fold(0, u64::saturating_add);
+    let count = match (model.shown().count(), model.all()) {
+        (shown, all) if shown == all => all.to_string(),
+        (shown, all) => format!("{shown} of {all}"),
+    };
     let order = Sort::to_possible_value(&model.wanted.sort);
     let order = order.as_ref().map_or("", |value| value.get_name());
     let back = if model.is_reversed { ", reversed" } else { "" };
     let mut text = if model.is_filled {
         format!(
-            "shmeld ipc top: {} objects, {} in use, {stale} stale; by {order}{back}",
-            all.len(),
+            "shmeld ipc top: {count} objects, {} in use, {stale} stale; by {order}{back}",
             show_size(used)
         )
     } else {
@@ -109,7 +111,7 @@ fn footer(model: &Model) -> String {
         Page::Details(_) => "escape back  up, down scroll  q quit".to_owned(),
         Page::Help(_) => "up, down scroll  any other key: back".to_owned(),
         Page::List if !model.filter.is_empty() => {
-            format!("filter: {} ({} shown)  escape: all", model.filter, model.shown())
+            format!("filter: {}  escape: all", model.filter)
         }
         Page::List if !model.sight.sees_all() => {
             "q quit  enter details  / filter  s sort  ? help  (some processes are hidden)".to_owned()

@@ -90,19 +90,19 @@ impl Model {
         self.refresh();
     }
 
-    pub(super) fn all(&self) -> &[Object] {
-        &self.objects
+    /// How many there are, wanted or not.
+    pub(super) fn all(&self) -> usize {
+        self.objects.len()
     }
 
-    /// How many are wanted and pass the filter.
-    pub(super) fn shown(&self) -> usize {
-        self.order.len()
+    /// What is wanted and passes the filter, in order.
+    pub(super) fn shown(&self) -> impl Iterator<Item = &Object> {
+        self.order.iter().filter_map(|index| self.objects.get(*index))
     }
 
-    /// Those of them that are on the screen, in order.
+    /// As much of it as is on the screen.
     pub(super) fn page(&self) -> impl Iterator<Item = &Object> {
-        let page = self.order.iter().skip(self.top).take(self.height);
-        page.filter_map(|index| self.objects.get(*index))
+        self.shown().skip(self.top).take(self.height)
     }
 
     /// Finds anew what is wanted and passes the filter, and its order. Not for each picture: there can be thousands.
@@ -170,6 +170,8 @@ impl Model {
                 KeyCode::Char('c') => Step::Interrupt,
                 KeyCode::Char('z') => Step::Stop,
                 KeyCode::Char('l') => Step::Renew,
+                // What the erase key of some terminals sends.
+                KeyCode::Char('h') => self.press(KeyCode::Backspace.into()),
                 _ => Step::Stay,
             };
         }
@@ -352,6 +354,8 @@ pub(super) mod tests {
         let mut model = Model::new(everything());
         assert_eq!(press(&mut model, "/frq\x08q"), Step::Stay);
         assert!(model.is_typing && model.filter == "frq");
+        model.press(KeyEvent::new(KeyCode::Char('h'), KeyModifiers::CONTROL));
+        assert_eq!(model.filter, "fr");
         press(&mut model, "\n");
         assert!(!model.is_typing);
         // The first one takes the filter away, the second ends.

@@ -169,7 +169,7 @@ fn picture_is_sorted_filtered_and_explained_by_keys() {
     terminal.keys(&["/"]);
     terminal.tmux(&["send-keys", "-l", &format!("{name}-")]);
     terminal.keys(&["Enter"]);
-    terminal.wait_for("(3 shown)");
+    terminal.wait_for(" 3 of ");
     let order = |picture: &str| -> String {
         let lines = picture.lines().filter(|line| !line.starts_with("filter"));
         let ends = lines.filter_map(|line| line.split_once(&format!("{name}-"))?.1.chars().next());
@@ -193,16 +193,16 @@ fn picture_is_sorted_filtered_and_explained_by_keys() {
     ipc(&["rm", &address('a')]);
     terminal.wait_for("It is gone.");
     terminal.keys(&["Escape"]);
-    terminal.wait_for("(2 shown)");
+    terminal.wait_for(" 2 of ");
     ipc(&["create", &address('d'), "--size", "4K"]);
-    terminal.wait_for("(3 shown)");
+    terminal.wait_for(" 3 of ");
     terminal.keys(&["?"]);
     terminal.wait_for("only what is stale");
     terminal.keys(&["x"]);
-    terminal.wait_for("(3 shown)");
+    terminal.wait_for(" 3 of ");
     terminal.tmux(&["resize-window", "-x", "60", "-y", "10"]);
     terminal.wait_until("it fits", |picture| {
-        picture.lines().all(|line| line.chars().count() <= 60) && picture.contains("(3 shown)")
+        picture.lines().all(|line| line.chars().count() <= 60) && picture.contains(" 3 of ")
     });
     terminal.keys(&["q"]);
     terminal.expect_end(&world, "code 0");
