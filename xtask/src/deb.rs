@@ -26,7 +26,7 @@ const TOOLS: [(&str, &str); 3] = [
 pub fn run(root: &Path) -> Result<(), String> {
     for (tool, package) in TOOLS {
         if output(root, tool, &["--version"]).is_err() {
-            return need::skip(&format!("{tool} (apt-get install {package})"));
+            return Err(format!("needs {tool} (apt-get install {package})"));
         }
     }
     run_cargo(root, &["build", "--release", "-p", "shmeld-cli"])?;
@@ -35,6 +35,10 @@ pub fn run(root: &Path) -> Result<(), String> {
     let uid = output(root, "id", &["-u"])?;
     if uid.trim_ascii() != b"0" {
         return need::skip("root, to install the package on a copy of this machine");
+    }
+    // In a root directory that is no mount of its own, as `chroot` alone makes it, nothing can be mounted for one process only.
+    if output(root, "unshare", &["--mount", "--ipc", "--pid", "--fork", "true"]).is_err() {
+        return need::skip("mounts of its own, to install the package on a copy of this machine");
     }
     run_program(root, &root.join("packaging/debian/check"), &[&show(&package)])
 }

@@ -23,20 +23,39 @@ const STAMP: &str = "shmeld-requirements";
 /// A Python older than this gets no wheel.
 const IS_NEW_ENOUGH: &str = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 9))";
 
-/// Builds and tests the package, if there are a Python and the packages it takes.
+/// Builds and tests the package.
+/// # Errors
+/// What failed, or is missing: who asks for the wheel is not served by silence.
 pub fn run(root: &Path) -> Result<(), String> {
+    let environment = prepare(root).map_err(|missing| format!("needs {missing}"))?;
+    build_and_test(root, &environment)
+}
+
+/// The same as one of many tests: where a Python or the packages are missing, it is left out.
+pub fn run_or_skip(root: &Path) -> Result<(), String> {
+    match prepare(root) {
+        Ok(environment) => build_and_test(root, &environment),
+        Err(missing) => need::skip(missing),
+    }
+}
+
+/// The environment that builds and tests, or what is missing.
+fn prepare(root: &Path) -> Result<Environment, &'static str> {
     let python = std::env::var("SHMELD_BASE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     if !succeeds(Command::new(&python).args(["-c", IS_NEW_ENOUGH])) {
-        return need::skip("python3, version 3.9 or later, with venv");
+        return Err("python3, version 3.9 or later, with venv (apt-get install python3-venv)");
     }
-    let folder = command::target_folder(root).join("python");
     let environment = Environment {
-        folder: folder.join("environment"),
+        folder: command::target_folder(root).join("python/environment"),
     };
-    if let Err(reason) = environment.make(root, &python) {
+    environment.make(root, &python).map_err(|reason| {
         println!("{reason}");
-        return need::skip("maturin, numpy, pillow, pytest and mypy from PyPI");
-    }
+        "maturin, numpy, pillow, pytest and mypy from PyPI"
+    })?;
+    Ok(environment)
+}
+
+fn build_and_test(root: &Path, environment: &Environment) -> Result<(), String> {
     let manifest = command::show(&root.join(CRATE).join("Cargo.toml"));
     command::run_cargo(root, &["fmt", "--manifest-path", &manifest, "--check"])?;
     let clippy = [
@@ -49,8 +68,12 @@ pub fn run(root: &Path) -> Result<(), String> {
         "warnings",
     ];
     command::run_cargo(root, &clippy)?;
-    let wheel = build_wheel(root, &environment, &folder.join("wheels"))?;
-    test(root, &environment, &wheel)
+    let wheel = build_wheel(
+        root,
+        environment,
+        &command::target_folder(root).join("python/wheels"),
+    )?;
+    test(root, environment, &wheel)
 }
 
 fn build_wheel(root: &Path, environment: &Environment, wheels: &Path) -> Result<PathBuf, String> {

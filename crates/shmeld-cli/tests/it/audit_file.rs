@@ -10,9 +10,9 @@ use shmeld_os::posix::mqueue::{Access, MessageQueue};
 
 use crate::books::{self, Books};
 use crate::content;
-use crate::processes::Running;
+use crate::processes::{Running, send_signal};
 use crate::raw_region::{GET, READ, RawRegion, STATE, count};
-use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip, skip};
+use crate::world::{NOBODY, World, can_unshare_or_skip, eventually, has_or_skip, is_root_or_skip, skip};
 
 /// A server with this audit log does not start, says why, and leaves nothing; nor does it hang.
 #[track_caller]
@@ -172,7 +172,7 @@ fn server_on_a_small_disk(world: &World) -> Option<(Running, PathBuf)> {
 /// Serving goes on; the loss is said on standard error, counted, and told in the file once there is room.
 #[test]
 fn full_disk_costs_lines_that_are_counted_and_nothing_else() {
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     const REFUSALS: u64 = 5;
@@ -327,7 +327,7 @@ fn disk_that_hangs_stops_nobody_and_not_the_end_of_the_server() {
     server.wait_for_stderr("the disk does not answer; the last ");
     // What holds the write keeps the dead process from going, as the kernel does in such a write.
     eventually("it has ended", || field("State:").starts_with('Z'));
-    world.tool("kill").args(["-KILL", &tracer]).run().expect_code(0);
+    send_signal(tracer.parse().unwrap(), "KILL");
     server.finish().expect_code(0);
     world.finish();
 }

@@ -3,7 +3,7 @@
 use crate::catalogue::{at, is_held};
 use crate::peers::holder_python_or_skip;
 use crate::shore::Shore;
-use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
+use crate::world::{NOBODY, World, can_unshare_or_skip, eventually, has_or_skip, is_root_or_skip};
 
 /// What permission hides is marked as hidden. The same objects are there for everybody.
 #[test]
@@ -208,7 +208,7 @@ fn sessions_are_listed_with_their_server_and_their_client() {
 #[test]
 fn what_proc_does_not_show_is_said() {
     let world = World::new("proc");
-    if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("setpriv") {
+    if !is_root_or_skip() || !can_unshare_or_skip() || !has_or_skip("setpriv") {
         return;
     }
     let list = |words: &[&str]| world.ipc(&[&["ls"], words].concat());

@@ -15,7 +15,7 @@ use crate::content;
 use crate::midway::{MIB, SOON, Trickle, put_large, wait_until_written};
 use crate::processes::Running;
 use crate::raw_region::{ATTACHED, GET, RawRegion, STATE, assert_served, count};
-use crate::world::{World, eventually, has_or_skip, is_root_or_skip};
+use crate::world::{World, can_unshare_or_skip, eventually, is_root_or_skip};
 
 /// C4: once `--stall` has passed the session of a stopped client ends; it is told so when it goes on.
 #[test]
@@ -208,7 +208,7 @@ pub fn region_name(client: &Running) -> Option<shmeld_os::ObjectName> {
 /// C9: clients that all have the process id 1, each in a namespace of its own. One of them dies, and nobody mistakes it for another.
 #[test]
 fn process_ids_mean_nothing() {
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     let world = World::new("pids");

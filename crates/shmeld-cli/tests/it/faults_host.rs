@@ -7,7 +7,7 @@ use crate::midway::{MIB, Trickle};
 use crate::outcome::Outcome;
 use crate::peers::{EXAMPLES, PEERS, python_or_skip};
 use crate::processes::Program;
-use crate::world::{NOBODY, World, has_or_skip, is_root_or_skip, skip};
+use crate::world::{NOBODY, World, can_unshare_or_skip, has_or_skip, is_root_or_skip, skip};
 
 /// The error, and its cure on the next line.
 #[track_caller]
@@ -24,7 +24,7 @@ fn expect_refusal(outcome: Outcome, said: &[&str], cure: &[&str]) {
 
 /// Whether a namespace of this kind can be made and changed by `script`; else says so.
 pub fn can_or_skip(world: &World, unshare: &str, script: &str) -> bool {
-    if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("setpriv") {
+    if !is_root_or_skip() || !can_unshare_or_skip() || !has_or_skip("setpriv") {
         return false;
     }
     let can = world

@@ -8,7 +8,7 @@ use shmeld_os::posix::mqueue::{Access, MessageQueue};
 
 use crate::content;
 use crate::midway::MIB;
-use crate::processes::{Program, Running};
+use crate::processes::{Program, Running, send_signal};
 use crate::raw_region::{assert_served, count};
 use crate::world::{World, eventually, has_or_skip};
 
@@ -241,11 +241,8 @@ fn server_killed_at_a_step_is_replaced_without_help() {
 fn signal_traced(strace: &Running) {
     let pid = strace.pid();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let child: u32 = children.split_whitespace().next().unwrap().parse().unwrap();
-    let status = std::process::Command::new("kill")
-        .args(["-TERM", &child.to_string()])
-        .status();
-    assert!(status.unwrap().success());
+    let child = children.split_whitespace().next().unwrap().parse().unwrap();
+    send_signal(child, "TERM");
 }
 
 #[track_caller]

@@ -7,13 +7,13 @@ use crate::midway::{MIB, Trickle};
 use crate::peers::{EXAMPLES, PEERS, python_or_skip};
 use crate::processes::{Program, Running};
 use crate::raw_region::{assert_served, count};
-use crate::world::{World, has_or_skip, is_root_or_skip};
+use crate::world::{World, can_unshare_or_skip, has_or_skip, is_root_or_skip};
 
 /// C13: whoever makes a region pays for all of it at once. Where not a page is left then, nobody needs another one.
 #[test]
 fn transfer_needs_no_memory_but_its_region() {
     let world = World::new("no-page-left");
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     let bytes = world.put_random("file", 3 * MIB as usize);
@@ -130,7 +130,7 @@ fn misbehave_beside(world: &World, server: &Running, python: &Path, mode: &str) 
 #[test]
 fn region_that_gives_its_pages_back_in_a_full_file_system_hurts_only_its_session() {
     let Some(python) = python_or_skip() else { return };
-    if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("nsenter") {
+    if !is_root_or_skip() || !can_unshare_or_skip() || !has_or_skip("nsenter") {
         return;
     }
     let world = World::new("starved");

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use crate::content;
 use crate::midway::{MIB, put_large};
 use crate::processes::Running;
-use crate::world::{World, eventually, has_or_skip, is_root_or_skip, skip};
+use crate::world::{World, can_unshare_or_skip, eventually, has_or_skip, is_root_or_skip, skip};
 
 /// One thing of each kind that is no file; `None` if this machine cannot make them.
 fn put_nodes(world: &World) -> Option<UnixListener> {
@@ -34,7 +34,7 @@ fn put_nodes(world: &World) -> Option<UnixListener> {
 #[test]
 fn things_that_are_no_files_are_refused_by_their_kind_without_waiting() {
     let world = World::new("kinds");
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     let bytes = world.put_random("all/file", 1000);

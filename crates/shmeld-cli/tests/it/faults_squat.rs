@@ -9,7 +9,7 @@ use shmeld_os::sysv::shared_memory::Segment;
 
 use crate::desk::{Desk, MARK};
 use crate::processes::Program;
-use crate::world::{NOBODY, has_or_skip, is_root_or_skip, skip};
+use crate::world::{NOBODY, can_unshare_or_skip, has_or_skip, is_root_or_skip, skip};
 
 #[test]
 fn set_or_segment_of_another_user_is_neither_adopted_nor_read_nor_removed() {
@@ -255,7 +255,7 @@ fn limited(program: Program, script: &str) -> Program {
 
 #[test]
 fn each_limit_of_system_v_objects_is_named_with_its_value_and_its_cure() {
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     let desk = Desk::new("board-limits");

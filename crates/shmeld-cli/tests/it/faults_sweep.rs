@@ -9,7 +9,7 @@ use shmeld_os::process;
 
 use crate::content;
 use crate::raw_region::{ONE_SLOT, PAGE, header};
-use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
+use crate::world::{NOBODY, World, can_unshare_or_skip, eventually, has_or_skip, is_root_or_skip};
 
 /// The digits of a region's name.
 fn digits() -> String {
@@ -97,7 +97,7 @@ fn sweep_takes_what_is_dead_and_ours_and_nothing_else() {
 /// C8: the lines. In a /dev/shm of its own, so that nobody else sweeps first.
 #[test]
 fn sweep_says_what_it_removes_and_why() {
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     let world = World::new("sweep-log");
@@ -151,7 +151,7 @@ fn sweep_of_root_removes_no_queue_for_the_gate_of_somebody_else() {
 /// C8: the same by a user who is not root: what others left is theirs to remove.
 #[test]
 fn sweep_of_a_user_takes_nothing_of_others() {
-    if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("setpriv") {
+    if !is_root_or_skip() || !can_unshare_or_skip() || !has_or_skip("setpriv") {
         return;
     }
     let world = World::new("sweep-user");
@@ -179,7 +179,7 @@ fn sweep_of_a_user_takes_nothing_of_others() {
 /// protects users from each other.) A delay at each lock stands for many of them.
 #[test]
 fn sweep_of_root_takes_its_own_first_and_of_others_what_a_second_allows() {
-    if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("strace") {
+    if !is_root_or_skip() || !can_unshare_or_skip() || !has_or_skip("strace") {
         return;
     }
     let world = World::new("sweep-many");

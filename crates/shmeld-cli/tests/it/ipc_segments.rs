@@ -4,7 +4,7 @@ use shmeld_os::sysv::boundary_bytes;
 
 use crate::content;
 use crate::ipc_world::Places;
-use crate::world::{NOBODY, World, eventually, has_or_skip, is_root_or_skip};
+use crate::world::{NOBODY, World, can_unshare_or_skip, eventually, is_root_or_skip};
 
 /// `id=$(shmeld ipc create …)` is the wrapper that C programs call open_segment.
 #[test]
@@ -140,7 +140,7 @@ fn everything_the_kernel_knows_is_shown() {
 /// The kernel says 0 for a process of another PID namespace, and `show` said of an attached segment that it was never attached.
 #[test]
 fn processes_without_a_number_here_are_told_as_such() {
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     let (world, places) = (World::new("elsewhere"), Places::new());

@@ -2,7 +2,7 @@
 //! is there was made by the test.
 
 use crate::processes::{Program, Running};
-use crate::world::{World, has_or_skip, is_root_or_skip};
+use crate::world::{World, can_unshare_or_skip, has_or_skip, is_root_or_skip};
 
 /// See the module. It lives until [`Island::leave`], or the end of the test.
 pub struct Island {
@@ -13,7 +13,7 @@ pub struct Island {
 impl Island {
     /// Says why there is none, where there is none.
     pub fn or_skip(world: &World) -> Option<Self> {
-        if !is_root_or_skip() || !has_or_skip("unshare") || !has_or_skip("nsenter") {
+        if !is_root_or_skip() || !can_unshare_or_skip() || !has_or_skip("nsenter") {
             return None;
         }
         let script = "mount -t tmpfs -o mode=1777 none /dev/shm && echo ready >&2";

@@ -12,7 +12,7 @@ use shmeld_os::posix::shm::SharedMemory;
 use crate::content;
 use crate::midway::{MIB, Trickle};
 use crate::outcome::Outcome;
-use crate::world::{NOBODY, World, has_or_skip, is_root_or_skip};
+use crate::world::{NOBODY, World, can_unshare_or_skip, has_or_skip, is_root_or_skip};
 
 /// The error and, on the next line, its cure.
 #[track_caller]
@@ -72,7 +72,7 @@ fn with_own_shared_memory(program: crate::processes::Program, size: &str, script
 #[test]
 fn client_in_a_full_shared_memory_says_how_much_it_needs_and_how_much_is_free() {
     let world = World::new("full-shm");
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     world.put_random("file", 1000);

@@ -9,7 +9,7 @@ use shmeld_os::posix::shm::SharedMemory;
 use crate::content;
 use crate::meeting::{Meeting, stop};
 use crate::outcome::Outcome;
-use crate::processes::{Running, full_pipe};
+use crate::processes::{Running, full_pipe, send_signal};
 use crate::users_namespace::{ALONE, NOBODY_KNOWN, users_or_skip};
 use crate::world::{NOBODY, eventually, has_or_skip, is_root_or_skip};
 
@@ -358,7 +358,7 @@ fn death_of_b_before_it_has_come_ends_the_demonstration_of_both() {
 fn death_of_a_before_b_has_come_ends_the_demonstration_of_both() {
     let meeting = Meeting::new("meld-a-gone");
     let (demo, reader, a) = start_and_hold_both(&meeting);
-    meeting.world.tool("kill").args(["-9", &a]).run().expect_code(0);
+    send_signal(a.parse().unwrap(), "KILL");
     let_go(&demo, reader).expect_code(4);
     meeting.finish();
 }

@@ -1,5 +1,7 @@
 //! What a test waits for, and what it needs of the machine.
 
+use std::process::Command;
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use shmeld_os::process;
@@ -33,6 +35,22 @@ pub fn is_root_or_skip() -> bool {
         skip("root");
     }
     is_root
+}
+
+/// Whether processes can be given mounts and System V objects of their own; else says so. Where the root directory is no mount, as `chroot`
+/// alone makes it, they cannot: what is mounted for one of them would be seen by others.
+pub fn can_unshare_or_skip() -> bool {
+    static CAN: OnceLock<bool> = OnceLock::new();
+    let can = *CAN.get_or_init(|| {
+        let tried = Command::new("unshare")
+            .args(["--mount", "--ipc", "true"])
+            .output();
+        tried.is_ok_and(|output| output.status.success())
+    });
+    if !can {
+        skip("unshare, and a root directory that is a mount");
+    }
+    can
 }
 
 /// Whether a tool is there; else says so.

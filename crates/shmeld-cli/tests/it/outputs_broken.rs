@@ -7,7 +7,7 @@ use crate::content;
 use crate::midway::{MIB, assert_same, put_large, wait_until_written};
 use crate::outcome::Outcome;
 use crate::processes::Program;
-use crate::world::{World, has_or_skip, is_root_or_skip, skip};
+use crate::world::{World, can_unshare_or_skip, has_or_skip, is_root_or_skip, skip};
 
 /// Insists that the server has not suffered, and that the next transfer is exact.
 #[track_caller]
@@ -55,7 +55,7 @@ fn with_mount(world: &World, mount: &str, program: Program) -> Option<(Outcome, 
 #[test]
 fn full_disk_costs_the_file_that_does_not_fit_and_no_other() {
     let world = World::new("broken-full");
-    if !is_root_or_skip() || !has_or_skip("mkfs.ext4") || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !has_or_skip("mkfs.ext4") || !can_unshare_or_skip() {
         return;
     }
     world.put_random("d/a", 10_000);
@@ -111,7 +111,7 @@ fn full_disk_costs_the_file_that_does_not_fit_and_no_other() {
 #[test]
 fn disk_without_inodes_is_full_too_and_the_hint_says_where_to_look() {
     let world = World::new("broken-inodes");
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     world.put_random("tree/file", 1000);
@@ -139,7 +139,7 @@ fn disk_without_inodes_is_full_too_and_the_hint_says_where_to_look() {
 #[test]
 fn read_only_file_system_is_an_error_that_names_it() {
     let world = World::new("broken-read-only");
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     world.put_random("tree/file", 1000);
@@ -283,7 +283,7 @@ fn tree_that_is_given_up_in_a_directory_that_moved_leaves_nothing_there() {
 #[test]
 fn file_system_that_is_unmounted_during_the_transfer_gets_the_file_that_has_begun() {
     let world = world_with_large("broken-unmounted");
-    if !is_root_or_skip() || !has_or_skip("mkfs.ext4") || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !has_or_skip("mkfs.ext4") || !can_unshare_or_skip() {
         return;
     }
     let client = world

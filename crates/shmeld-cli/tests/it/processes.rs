@@ -276,9 +276,7 @@ impl Process {
     /// Sends a signal by its name without SIG.
     #[track_caller]
     pub fn signal(&self, signal: &str) {
-        let script = format!("kill -{signal} {}", self.pid);
-        let status = Command::new("sh").args(["-c", &script]).status().unwrap();
-        assert!(status.success(), "{script} ({})", self.label);
+        send_signal(self.pid, signal);
     }
 
     /// SIGKILL, and waits for the end.
@@ -320,4 +318,12 @@ pub fn full_pipe(room: usize) -> (PipeReader, PipeWriter) {
     // As much as it holds if nobody has changed that.
     writer.write_all(&vec![b'x'; 65536 - room]).unwrap();
     (reader, writer)
+}
+
+/// Sends a signal by its name without SIG, through a shell: not every machine has a program `kill`.
+#[track_caller]
+pub fn send_signal(pid: u32, signal: &str) {
+    let script = format!("kill -{signal} {pid}");
+    let status = Command::new("sh").args(["-c", &script]).status().unwrap();
+    assert!(status.success(), "{script}");
 }

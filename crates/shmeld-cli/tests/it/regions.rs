@@ -1,7 +1,7 @@
 //! How large a region is, who decides that, and what a transfer through it costs.
 
 use crate::midway::MIB;
-use crate::world::{World, has_or_skip, is_root_or_skip};
+use crate::world::{World, can_unshare_or_skip, is_root_or_skip};
 
 /// The slots that a transfer took, from the summary of `--json`.
 #[track_caller]
@@ -73,7 +73,7 @@ fn automatic_region_becomes_a_page_where_the_server_admits_no_larger_one() {
 #[test]
 fn automatic_region_becomes_a_page_where_shared_memory_is_nearly_full() {
     let world = World::new("auto-full");
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     let bytes = world.put_random("file", MIB as usize);

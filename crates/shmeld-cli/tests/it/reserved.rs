@@ -4,13 +4,13 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
 use crate::content;
 use crate::midway::MIB;
-use crate::world::{NOBODY, World, has_or_skip, is_root_or_skip, skip};
+use crate::world::{NOBODY, World, can_unshare_or_skip, has_or_skip, is_root_or_skip, skip};
 
 /// `fallocate` on a disk with too little room keeps what it got. A sparse file then took all of the disk, and was called delivered.
 #[test]
 fn sparse_file_on_a_nearly_full_disk_takes_no_more_than_its_bytes() {
     let world = World::new("sparse-full");
-    if !is_root_or_skip() || !has_or_skip("mkfs.ext4") || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !has_or_skip("mkfs.ext4") || !can_unshare_or_skip() {
         return;
     }
     let source = world.source("sparse");

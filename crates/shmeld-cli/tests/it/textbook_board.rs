@@ -10,7 +10,7 @@ use crate::content;
 use crate::desk::Desk;
 use crate::peers::compile_or_skip;
 use crate::processes::Program;
-use crate::world::{has_or_skip, is_root_or_skip, skip};
+use crate::world::{can_unshare_or_skip, is_root_or_skip, skip};
 
 const ALPHABET: &str = "abcdefghijklmnopqrstuvwxyz";
 
@@ -76,7 +76,7 @@ fn plain_c_client_is_fed_and_its_mark_ends_the_poster() {
 #[test]
 fn key_5678_with_27_bytes_works_between_both() {
     let desk = Desk::new("textbook-5678");
-    if !is_root_or_skip() || !has_or_skip("unshare") {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
         return;
     }
     if desk.world().tool("unshare").args(["--ipc", "true"]).run().code != Some(0) {

@@ -4,7 +4,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::island::Island;
-use crate::processes::PATIENCE;
+use crate::processes::{PATIENCE, send_signal};
 use crate::world::{World, eventually, has_or_skip};
 
 /// Makes `play_a_panic` play.
@@ -124,10 +124,7 @@ impl Terminal {
     }
 
     fn signal(&self, signal: &str) {
-        let status = Command::new("kill")
-            .args([&format!("-{signal}"), &self.pid_of_top()])
-            .status();
-        assert!(status.unwrap().success());
+        send_signal(self.pid_of_top().parse().unwrap(), signal);
     }
 }
 

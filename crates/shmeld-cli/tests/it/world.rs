@@ -11,7 +11,7 @@ use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::{ErrorKind, ObjectName, listing, process};
 
 use crate::content;
-pub use crate::need::{eventually, has_or_skip, is_root_or_skip, skip};
+pub use crate::need::{can_unshare_or_skip, eventually, has_or_skip, is_root_or_skip, skip};
 use crate::processes::{Group, PATIENCE, Program, Running};
 
 /// The uid and gid of nobody.
