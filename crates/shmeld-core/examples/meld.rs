@@ -18,6 +18,7 @@ struct Meld {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    shmeld_os::sigbus::install()?; // whoever cuts the object off is found out, and ends no process
     let name = ObjectName::new(&env::args().nth(2).unwrap_or("/shm-demo".to_owned()))?;
     match env::args().nth(1).as_deref() {
         Some("a") => {

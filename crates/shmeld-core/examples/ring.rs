@@ -15,6 +15,7 @@ use shmeld_os::ObjectName;
 const MESSAGES: u64 = 10_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
+    shmeld_os::sigbus::install()?; // whoever cuts the object off is found out, and ends no process
     match env::args().nth(1) {
         Some(name) => produce(&ObjectName::new(&name)?),
         None => consume(),

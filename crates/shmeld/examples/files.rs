@@ -15,6 +15,7 @@ use shmeld::file::{
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
+    shmeld::os::sigbus::install()?; // whoever cuts its memory off ends its session, and not this process
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
     match arguments.as_slice() {
         [role, from, name] if role.as_os_str() == "serve" => {

@@ -84,6 +84,7 @@ impl Walk for Nothing {
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
+    shmeld::os::sigbus::install()?; // whoever cuts its memory off ends its session, and not this process
     let name = ServerName::new(&format!("/shmeld-example-source-{}", process::id()))?;
     let options = ServerOptions {
         name: name.clone(),

@@ -16,6 +16,10 @@
 //!
 //! Each room begins with an example. Examples of two processes: `cargo run -p shmeld --example files`, `images`, `board`, `source`.
 //!
+//! Before its first server, client or typed region a program calls [`os::sigbus::install`]: a peer can cut its shared memory off, which ends the
+//! session with the guard, and the process without it. That is the program's to decide, as it changes how the process takes a signal;
+//! `shm_server`, `shm_client`, `shmeld` and the Python package do it.
+//!
 //! Every wait has an end that the caller chose, asks for the caller's wish to stop ([`file::Interrupt`]), and believes in a death only when
 //! the kernel says so. The floors below: [`shmeld_core`] makes shared memory safe, [`shmeld_os`] wraps the kernel's objects.
 #![forbid(unsafe_code)]

@@ -10,6 +10,7 @@
 //! let (name, here) = (ServerName::new(&id)?, std::env::temp_dir().join(&id));
 //! fs::create_dir(&here)?;
 //! fs::write(here.join("a.txt"), "hello")?;
+//! shmeld::os::sigbus::install()?; // whoever cuts its memory off ends its session, and not this process
 //!
 //! // The server: mostly another process, and perhaps another user's. It can be asked for nothing outside its directory.
 //! let source = Arc::new(Directory::open(&here, DirectoryOptions::default())?);

@@ -1,8 +1,16 @@
 //! The examples do what they say.
 
+use std::fs::File;
 use std::path::Path;
+use std::process::Command;
 
-use crate::example::told_by;
+use shmeld::ServerName;
+use shmeld::file::wire::Op;
+use shmeld::os::posix::mqueue::{Access, MessageQueue};
+use shmeld::os::sigbus;
+
+use crate::example::{example, told_by};
+use crate::raw_peer::{RawPeer, eventually};
 
 #[test]
 fn files_fetches_a_directory_from_another_process() {
@@ -30,6 +38,40 @@ fn files_fetches_a_directory_from_another_process() {
     }
     assert!(told.ends_with(&format!("{} is whole\n", to.display())), "{told}");
     std::fs::remove_dir_all(&to).unwrap();
+}
+
+/// Only the programs asked for the guard against SIGBUS: this example, and every server made after it, died of a client that cut its region off.
+#[test]
+fn files_outlives_a_client_that_cuts_its_region_off() {
+    let Some(program) = example("files") else { return };
+    let id = format!("/shmeld-example-cut-{}", std::process::id());
+    let name = ServerName::new(&id).unwrap();
+    let mut server = Command::new(program)
+        .arg("serve")
+        .arg(env!("CARGO_MANIFEST_DIR"))
+        .arg(&id)
+        .spawn()
+        .unwrap();
+    eventually("the server has its queue", || {
+        MessageQueue::open(name.queue(), Access::Send).is_ok()
+    });
+    sigbus::install().unwrap(); // the peer, too, looks at what it has cut off
+    let peer = RawPeer::new(&name);
+    let region = Path::new("/dev/shm").join(peer.region_name().trim_start_matches('/'));
+    let region = File::options().write(true).open(region).unwrap();
+    peer.send(Op::Get, 1, "src/file/server.rs"); // more than a slot
+    peer.wait_for_slots(1);
+    region.set_len(0).unwrap();
+    let mut ended = None;
+    eventually("the session's end is the server's, which serves one", || {
+        ended = server.try_wait().unwrap();
+        ended.is_some()
+    });
+    assert!(ended.unwrap().code().is_some(), "{ended:?}: a signal ended it");
+    assert!(
+        MessageQueue::open(name.queue(), Access::Send).is_err(),
+        "its queue is left"
+    );
 }
 
 #[test]

@@ -78,6 +78,11 @@ impl RawPeer {
         self.offer().region().store(word, value, Ordering::Release);
     }
 
+    /// The name of its region, as long as the server has not opened it.
+    pub fn region_name(&self) -> String {
+        self.id.name().to_string()
+    }
+
     pub fn state(&self) -> Option<State> {
         State::from_word(self.load(Word::State))
     }
