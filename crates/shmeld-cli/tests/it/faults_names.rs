@@ -137,6 +137,22 @@ fn server_cannot_be_replaced_by_unlinking_its_queue() {
     world.finish();
 }
 
+/// A client that has all it wants says CLOSE. Where its queue was unlinked meanwhile nobody heard it: a server with `--once` ended with 4, "the
+/// client died", though every byte had come.
+#[test]
+fn client_whose_queue_was_unlinked_says_close_where_the_server_hears_it() {
+    let world = World::new("close-anew");
+    let bytes = world.put_random("file", MIB as usize / 2);
+    let server = world.server().arg("--once").start();
+    let session = Trickle::start(world.client().arg("file"));
+    MessageQueue::unlink(&world.queue_name()).unwrap();
+    let client = session.client.clone();
+    crate::content::assert_bytes("output", &session.finish(), &bytes);
+    client.finish().expect_code(0);
+    server.finish().expect_code(0);
+    world.finish();
+}
+
 /// The moments, in seconds, at which `strace -ttt` saw a call.
 fn moments(trace: &str, call: &str) -> Vec<f64> {
     let calls = trace.lines().filter(|line| line.contains(call));

@@ -22,6 +22,8 @@ use crate::{Error, Result, ServerName};
 
 /// How long the client tries to say CLOSE; its lease says the same when it goes.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// How long it waits for a queue that was unlinked during the session: its server, which looks once a second, makes it again.
+const LOST_QUEUE_PATIENCE: Duration = Duration::from_secs(3);
 /// How long a server may be alive and silent before the client gives it up.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// How a client behaves.
@@ -308,7 +310,8 @@ impl Client {
     }
 
     /// Says CLOSE. Dropping a client without this ends the session too, but counts as its death.
-    pub fn close(self) {
+    pub fn close(mut self) {
+        self.follow_lost_queue(LOST_QUEUE_PATIENCE);
         let query = Query::new(Op::Close, "");
         let message = self.message(self.outstanding.next_id(), &query);
         explain!(
