@@ -56,10 +56,11 @@ fn names_come_from_a_list_by_chance_and_are_told_as_json() {
     NAMES.iter().for_each(|name| gallery.put(name));
     let provider = gallery.provide().args(["-n", "30", "--json"]).start();
     let list = NAMES.join("\n");
-    let requester = gallery
-        .world()
-        .shmeld("image")
-        .args(["request", gallery.channel(), "--print", "--json"]);
+    let requester =
+        gallery
+            .world()
+            .shmeld("image")
+            .args(["request", gallery.channel(), "--print", "--json", "-q"]);
     let requester = requester
         .args(["--names-from", "-", "--random", "-n", "30"])
         .input(list.as_bytes());
@@ -86,7 +87,7 @@ fn printed_numbers_are_those_of_the_channel() {
         gallery
             .world()
             .shmeld("image")
-            .args(["request", gallery.channel(), "--print", "2-640x480x3"]);
+            .args(["request", gallery.channel(), "--print", "-q", "2-640x480x3"]);
     let outcome = requester.run().expect_code(0).expect_silence();
     assert_eq!(outcome.stdout_text(), "2-640x480x3 921600 640 480 3\n");
     provider.finish().expect_code(0).expect_silence();
@@ -122,6 +123,7 @@ fn either_side_asked_to_end_ends_with_its_code_and_leaves_nothing() {
     for (signal, code) in [("INT", 130), ("TERM", 143)] {
         let requester = gallery.request().arg("x").start();
         eventually("the channel is there", || gallery.left().len() == 4);
+        requester.wait_for_stderr("waiting for a provider");
         requester.signal(signal);
         requester.finish().expect_code(code);
         gallery.assert_nothing_left();

@@ -19,6 +19,8 @@ use crate::{Error, Result};
 const MODE_PRIVATE: u32 = 0o600;
 /// Everybody may: each user of the machine can then read every image, and answer.
 const MODE_PUBLIC: u32 = 0o666;
+/// A request that nobody has taken for so long is told of: a provider that is there takes it within microseconds.
+const TELL_AFTER: Duration = Duration::from_millis(400);
 
 /// What a requester can choose.
 #[derive(Debug, Clone, Copy, Default)]
@@ -167,6 +169,7 @@ impl Exchange<'_> {
         );
         self.objects.request.post().map_err(blame)?;
         let mut spin = self.spin;
+        let mut has_told_waiting = false;
         loop {
             let end = self.patience.slice()?;
             if self.objects.answer.take_until(end, spin).map_err(blame)? {
@@ -182,6 +185,12 @@ impl Exchange<'_> {
             };
             let next = waiting.next(seen);
             if next == Next::Wait {
+                // A provider that knows no leases may be there, and busy: it would have said nothing.
+                let is_alone = !seen.taken && seen.provider.is_none();
+                if is_alone && self.patience.waited() >= TELL_AFTER && !has_told_waiting {
+                    tracing::info!("channel {}: waiting for a provider", self.channel);
+                    has_told_waiting = true;
+                }
                 continue;
             }
             // What was published before a death or a farewell is valid.
