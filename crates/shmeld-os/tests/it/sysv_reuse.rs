@@ -4,7 +4,7 @@
 //! number here (`sem_next_id`, `shm_next_id`), so that one changes hands thousands of times in the test's half second.
 
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use shmeld_os::sysv::semaphore::SemaphoreSet;
@@ -16,6 +16,31 @@ use crate::support::{Helper, forbid_call, skip};
 use crate::sysv_objects::{Own, Removable};
 
 const ROUND: Duration = Duration::from_millis(500);
+/// On a busy machine a round goes on for as long as this, until the number has changed hands often enough.
+const ROUND_MAX: Duration = Duration::from_secs(30);
+const CHANGES_MIN: usize = 100;
+
+/// A round of changes.
+struct Round {
+    start: Instant,
+    changes: AtomicUsize,
+    is_over: AtomicBool,
+}
+
+impl Round {
+    fn begin() -> Self {
+        Self {
+            start: Instant::now(),
+            changes: AtomicUsize::new(0),
+            is_over: AtomicBool::new(false),
+        }
+    }
+
+    fn goes_on(&self) -> bool {
+        let lasted = self.start.elapsed();
+        lasted < ROUND || (lasted < ROUND_MAX && self.changes.load(Ordering::Relaxed) < CHANGES_MIN)
+    }
+}
 
 /// A role in an IPC namespace of its own, where this command of a shell succeeds.
 fn in_ipc_namespace(prepare: &str, role: &str) {
@@ -33,28 +58,30 @@ fn in_ipc_namespace(prepare: &str, role: &str) {
     Helper::start_wrapped(&wrapper, role, &[]).finish_well();
 }
 
-/// Removes what has the number and makes another one under it, until `is_over`; of this size, then of that one.
+/// Removes what has the number and makes another one under it, until the round is over; of this size, then of that one.
 fn change_hands<T: Removable>(
     id: i32,
     kind: &str,
-    is_over: &AtomicBool,
+    round: &Round,
     make: impl Fn(usize) -> T,
     id_of: impl Fn(&T) -> i32,
 ) {
     let next = format!("/proc/sys/kernel/{kind}_next_id");
-    let mut count = 0;
     let mut current: Option<Own<T>> = None;
-    while !is_over.load(Ordering::Relaxed) {
+    while !round.is_over.load(Ordering::Relaxed) {
         // On the one processor, waking up interrupts the other thread, often between two of its calls.
         std::thread::sleep(Duration::from_micros(50));
         drop(current.take());
         std::fs::write(&next, id.to_string()).expect("root of this namespace");
-        let made = Own(make(count % 2));
+        let made = Own(make(round.changes.load(Ordering::Relaxed) % 2));
         // A segment that is still attached keeps its number: the next one gets it.
-        count += usize::from(id_of(&made) == id);
+        round
+            .changes
+            .fetch_add(usize::from(id_of(&made) == id), Ordering::Relaxed);
         current = Some(made);
     }
-    assert!(count > 100, "the number changed hands {count} times");
+    let changes = round.changes.load(Ordering::Relaxed);
+    assert!(changes >= CHANGES_MIN, "the number changed hands {changes} times");
 }
 
 /// Lets all threads that this one will have run one at a time.
@@ -100,14 +127,13 @@ pub fn read_values_of_changing_sets() {
     let id = SemaphoreSet::create_new(Key::PRIVATE, 1, 0o600)
         .expect("a new set")
         .id();
-    let is_over = AtomicBool::new(false);
+    let round = Round::begin();
     let make = |index: usize| SemaphoreSet::create_new(Key::PRIVATE, SIZES[index], 0o600).expect("a new set");
     std::thread::scope(|scope| {
         SemaphoreSet::from_id(id).remove().expect("ours");
-        scope.spawn(|| change_hands(id, "sem", &is_over, make, SemaphoreSet::id));
-        let _over = Over(&is_over);
-        let end = Instant::now() + ROUND;
-        while Instant::now() < end {
+        scope.spawn(|| change_hands(id, "sem", &round, make, SemaphoreSet::id));
+        let _over = Over(&round.is_over);
+        while round.goes_on() {
             match SemaphoreSet::from_id(id).values() {
                 Ok(values) => {
                     assert!(SIZES.map(usize::from).contains(&values.len()), "{}", values.len());
@@ -152,14 +178,13 @@ pub fn attach_changing_segments() {
     let id = Segment::create_new(Key::PRIVATE, 1, 0o600)
         .expect("a new segment")
         .id();
-    let is_over = AtomicBool::new(false);
+    let round = Round::begin();
     let make = |index: usize| Segment::create_new(Key::PRIVATE, SIZES[index], 0o600).expect("a new segment");
     std::thread::scope(|scope| {
         Segment::from_id(id).remove().expect("ours");
-        scope.spawn(|| change_hands(id, "shm", &is_over, make, Segment::id));
-        let _over = Over(&is_over);
-        let end = Instant::now() + ROUND;
-        while Instant::now() < end {
+        scope.spawn(|| change_hands(id, "shm", &round, make, Segment::id));
+        let _over = Over(&round.is_over);
+        while round.goes_on() {
             match Segment::from_id(id).attach(How::default()) {
                 Ok(memory) => assert_eq!(bytes_mapped_at(memory.as_ptr().addr()), memory.len()),
                 Err(error) => assert!(is_gone(&error), "{error}"),
