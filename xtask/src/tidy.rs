@@ -12,6 +12,7 @@
 //! - [`arrows`]: crates depend downwards only;
 //! - [`map`]: what the architecture's map names is there;
 //! - [`limits`]: docs/LIMITS.md has every limit, with its value;
+//! - [`tables`]: rows of tables have a cell for each column;
 //! - [`examples`]: public modules of libraries have an example that runs.
 
 mod arrows;
@@ -26,6 +27,7 @@ mod markers;
 mod safety;
 mod sizes;
 mod source;
+mod tables;
 mod words;
 
 use crate::command;
@@ -78,6 +80,9 @@ fn check_file(path: &str, text: &str, paths: &[String]) -> Vec<Finding> {
     findings.extend(markers::check(path, text));
     if path == MAP {
         findings.extend(map::check(path, text, paths));
+    }
+    if path.ends_with(".md") {
+        findings.extend(tables::check(path, text));
     }
     if path.ends_with(".rs") {
         let source = Source::new(path, text);
