@@ -67,6 +67,7 @@ mod ipc_races;
 mod ipc_segments;
 mod ipc_world;
 mod island;
+mod json;
 mod limits;
 mod listing;
 mod meeting;
