@@ -1,7 +1,7 @@
 //! The developers' own automation, run as `cargo xtask TASK`. What users and CI run is here too, so that
 //! "it passes on my machine" and "it passes in CI" mean the same commands.
 //!
-//! Plain std on purpose: this is the first thing a fresh clone builds. Not here: what the product does.
+//! Plain std on purpose, but for reading JSON: this is the first thing a fresh clone builds. Not here: what the product does.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
@@ -10,6 +10,8 @@
 )]
 
 mod bench;
+mod bench_document;
+mod bench_tables;
 mod bridge;
 mod chaos;
 mod check;
@@ -85,7 +87,7 @@ const TASKS: [Task; 11] = [
     },
     Task {
         name: "bench",
-        about: "shmeld bench; with --compare every row against its rival (--compare --help)",
+        about: "shmeld bench; with --compare every row against its rival (--compare --help), with --document into the documents",
         run: Run::With(bench::run),
     },
     Task {

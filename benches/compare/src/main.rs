@@ -3,10 +3,10 @@
 //! * [`rows`]: the table, of [`plan`]s; [`grounds`]: the files; [`contestants`] and [`crowd`]: who transfers them; [`roles`]: the rivals that are programs
 //!   of our own;
 //! * [`runner`]: a run, and what must have arrived after it; [`meters`]: CPU time; [`figures`]: what is counted and not raced;
-//! * [`judge`]: what came of a row; [`text`], [`document`], [`plot`]: the same for a terminal, for programs, as a picture;
-//! * [`ring`]: rows that another program measures; [`machine`], [`tools`]: what is here and what is missing.
+//! * [`summary`]: all of it in a table; [`ring`]: rows that another program measures; [`disk`], [`tools`]: what is here and what is missing.
 //!
-//! How pairs are run and what is made of their seconds is `shmeld bench`'s: see `bench_pairs` and `bench_numbers` there.
+//! How pairs are run, what is made of their seconds, and how that is judged, shown, written and drawn is `shmeld bench`'s: see `bench_pairs`,
+//! `bench_numbers`, `bench_report`, `bench_text`, `bench_document` and `bench_plot` there.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::print_stdout,
@@ -16,28 +16,27 @@
 
 mod contestants;
 mod crowd;
-mod document;
+mod disk;
 mod figures;
 mod grounds;
-mod judge;
-mod machine;
 mod meters;
 mod options;
 mod plan;
-mod plot;
 mod ring;
 mod roles;
 mod rows;
 mod runner;
-mod text;
+mod summary;
 mod tools;
 
-use std::fs;
 use std::process::ExitCode;
 
 use clap::Parser;
-use judge::{Report, Verdict};
 use options::{Asked, CompareOptions, Options};
+use shmeld_cli::commands::bench_document::{self, Results};
+use shmeld_cli::commands::bench_machine::Machine;
+use shmeld_cli::commands::bench_report::{Report, Verdict};
+use shmeld_cli::commands::bench_text;
 use shmeld_cli::commands::demo_process::Trouble;
 use shmeld_cli::program::Program;
 
@@ -60,7 +59,6 @@ fn main() -> ExitCode {
 /// Runs the rows, prints each as it is done, and writes the files. The code is 1 if a row failed; a missing rival is no failure.
 fn compare(program: &Program, options: &CompareOptions) -> Result<u8, Trouble> {
     let interrupt = program.interrupt();
-    let machine = machine::describe(&options.disk);
     let grounds = grounds::Grounds::new(options, &interrupt)?;
     let plans = rows::all(&grounds);
     if options.list {
@@ -69,36 +67,33 @@ fn compare(program: &Program, options: &CompareOptions) -> Result<u8, Trouble> {
         }
         return Ok(0);
     }
-    println!("{}", text::head(&machine, options));
-    let mut reports: Vec<Report> = Vec::new();
+    bench_document::prepare(&options.out)?;
+    let mut results = Results {
+        machine: Machine::look(Some(disk::file_system(&options.disk))),
+        bytes: options.size,
+        pairs: options.pairs,
+        reports: Vec::new(),
+    };
+    println!("{}", bench_text::head(&results));
     for plan in plans.iter().filter(|plan| options.wants(plan.id)) {
         for report in runner::measure(plan, &grounds, options.pairs)? {
-            println!("{}", text::row(&report));
-            reports.push(report);
+            println!("{}", bench_text::row(&report));
+            results.reports.push(report);
         }
     }
     for report in ring::measure(options, &interrupt)? {
-        println!("{}", text::row(&report));
-        reports.push(report);
+        println!("{}", bench_text::row(&report));
+        results.reports.push(report);
     }
-    if reports.is_empty() {
+    if results.reports.is_empty() {
         return Err(Trouble::Failed(format!(
             "no row matches {:?}; --list shows all",
             options.rows.as_deref().unwrap_or_default()
         )));
     }
-    println!("{}", text::summary(&reports));
-    let write = |name: &str, content: String| {
-        let path = options.out.join(name);
-        let written = fs::create_dir_all(&options.out).and_then(|()| fs::write(&path, content));
-        written.map_err(|error| format!("write {}: {error}", path.display()))
-    };
-    write(
-        "bench.json",
-        document::json(&machine, options, &reports).to_string(),
-    )?;
-    write("bench.svg", plot::svg(&machine, &reports))?;
+    println!("{}", summary::text(&results.reports));
+    results.write(&options.out)?;
     println!("written: {0}/bench.json, {0}/bench.svg", options.out.display());
-    let failed = reports.iter().any(|report| report.verdict() == Verdict::Failed);
-    Ok(u8::from(failed))
+    let failed = |report: &Report| report.verdict() == Verdict::Failed;
+    Ok(u8::from(results.reports.iter().any(failed)))
 }

@@ -2,11 +2,11 @@
 
 use shmeld_cli::commands::bench_arena::Arena;
 use shmeld_cli::commands::bench_numbers::Measure;
+use shmeld_cli::commands::bench_report::{Outcome, Report};
 use shmeld_cli::commands::demo_process::Trouble;
 
 use crate::contestants::get;
 use crate::grounds::{Ground, Grounds};
-use crate::judge::{Outcome, Report};
 use crate::runner::{Contest, Runner};
 use crate::tools::Tool;
 

@@ -7,9 +7,9 @@ use std::process::{Command, Stdio};
 use serde_json::Value;
 use shmeld::file::Interrupt;
 use shmeld_cli::commands::bench_numbers::{Measure, Peak, Ratio, Sample};
+use shmeld_cli::commands::bench_report::{Entry, Outcome, Report};
 use shmeld_cli::commands::demo_process::{Owned, Trouble};
 
-use crate::judge::{Entry, Outcome, Report};
 use crate::options::CompareOptions;
 
 /// Runs it, if rows of the ring are wanted; one report of why not, if it is not there.
@@ -126,7 +126,7 @@ fn entry(object: &Value) -> Option<Entry> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::Verdict;
+    use shmeld_cli::commands::bench_report::Verdict;
 
     #[test]
     fn line_becomes_a_row() {

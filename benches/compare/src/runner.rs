@@ -12,11 +12,11 @@ use shmeld_cli::commands::bench_cpu::everybodys_seconds;
 use shmeld_cli::commands::bench_memory::MemoryWatch;
 use shmeld_cli::commands::bench_numbers::{Peak, Ratio, Sample};
 use shmeld_cli::commands::bench_pairs::{Pairs, Side, run_pairs};
+use shmeld_cli::commands::bench_report::{Entry, Outcome, Report};
 use shmeld_cli::commands::demo_process::Trouble;
 use shmeld_cli::commands::demo_stage::same_bytes;
 
 use crate::grounds::Grounds;
-use crate::judge::{Entry, Outcome, Report};
 use crate::meters::ours_seconds;
 use crate::plan::{Kind, Plan};
 

@@ -318,6 +318,9 @@ pub struct BenchArgs {
     /// Print the results as one JSON object
     #[arg(long)]
     pub json: bool,
+    /// Also write them there: bench.json, and bench.svg with a bar a row
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// What `bench` tells the two processes of a lock-step transfer.

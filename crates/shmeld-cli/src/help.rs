@@ -237,7 +237,7 @@ pub const DEMO: &str = after!(of_looks:
     "shmeld demo image                 a requester and a provider of images");
 pub const BENCH: &str = after!(of_looks:
     "shmeld bench"
-    "shmeld bench --size 1G --pairs 21 --json");
+    "shmeld bench --size 1G --pairs 21 --out results");
 pub const COMPLETIONS: &str = after!(of_looks:
     "shmeld completions bash > /etc/bash_completion.d/shmeld"
     "shmeld completions fish > shmeld.fish");

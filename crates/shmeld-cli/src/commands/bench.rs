@@ -7,10 +7,13 @@ use shmeld::os::process;
 
 use super::bench_arena::{Arena, Site};
 use super::bench_cpu::{self, everybodys_seconds};
+use super::bench_document::{self, Results, json};
+use super::bench_machine::Machine;
 use super::bench_numbers::{Measure, Ratio};
 use super::bench_pairs::{Pairs, Side, run_pairs};
 use super::bench_race::{Contestant, Placement, Race};
-use super::bench_table::{Outcome, Row, RowResult, Runs, print_json, print_text};
+use super::bench_report::{Entry, Outcome, Report};
+use super::bench_text;
 use super::demo_process::Trouble;
 use crate::args::BenchArgs;
 use crate::program::{Program, exit};
@@ -32,22 +35,54 @@ pub fn run(program: &Program, args: &BenchArgs) -> u8 {
         return 2;
     }
     let interrupt = program.interrupt_and_clean_up();
-    let measured =
-        Arena::build(Site::of_ourselves(&interrupt), args.size).and_then(|arena| measure(&arena, args));
-    let printed = match measured {
-        Ok(results) if args.json => print_json(args, &results),
-        Ok(results) => print_text(args, &results),
-        Err(Trouble::Interrupted) => return program.signal_code(),
+    // Now, because nobody wants to hear after minutes that there is no room for the results.
+    let ready = args
+        .out
+        .as_ref()
+        .map_or(Ok(()), |out| bench_document::prepare(out));
+    let measured = ready
+        .map_err(Trouble::Failed)
+        .and_then(|()| Arena::build(Site::of_ourselves(&interrupt), args.size))
+        .and_then(|arena| measure(&arena, args));
+    let shown = measured.and_then(|results| {
+        let printed = print(args, &results);
+        args.out.as_ref().map_or(Ok(()), |out| results.write(out))?;
+        Ok(printed)
+    });
+    match shown {
+        Ok(Ok(())) => exit::DONE,
+        Ok(Err(_)) => exit::NOT_DELIVERED,
+        Err(Trouble::Interrupted) => program.signal_code(),
         Err(Trouble::Failed(message)) => {
             program.complain(&format!("bench: {message}"), None);
-            return 3;
+            3
         }
-    };
-    if printed.is_err() {
-        exit::NOT_DELIVERED
-    } else {
-        exit::DONE
     }
+}
+
+fn print(args: &BenchArgs, results: &Results) -> std::io::Result<()> {
+    let mut out = std::io::stdout().lock();
+    if args.json {
+        return writeln!(out, "{}", json(results));
+    }
+    writeln!(out, "{}", bench_text::head(results))?;
+    for report in &results.reports {
+        writeln!(out, "{}", bench_text::row(report))?;
+    }
+    writeln!(
+        out,
+        "Lock-step: at most 16 MiB, 3744 bytes a turn through one page, a blocking\nsemaphore each way."
+    )
+}
+
+/// What is compared with what.
+struct Row {
+    name: &'static str,
+    ours: Contestant,
+    rival: Contestant,
+    measure: Measure,
+    /// `None` if this machine cannot.
+    placement: Option<Placement>,
 }
 
 /// What is measured on a machine with these CPUs.
@@ -89,17 +124,29 @@ fn rows(cpus: &[u32]) -> Vec<Row> {
     ]
 }
 
-fn measure(arena: &Arena<'_>, args: &BenchArgs) -> Result<Vec<RowResult>, Trouble> {
-    let mut results = Vec::new();
+fn measure(arena: &Arena<'_>, args: &BenchArgs) -> Result<Results, Trouble> {
+    let mut reports = Vec::new();
     for row in rows(&process::cpus_allowed_list()) {
+        let missing = |what: &str| Outcome::Missing(format!("missing: {what}"));
         let outcome = match row.placement {
-            None => Outcome::Skipped("needs two CPUs"),
-            Some(_) if row.rival == Contestant::Copy && !is_there("cp") => Outcome::Skipped("needs cp"),
+            None => missing("a second CPU"),
+            Some(_) if row.rival == Contestant::Copy && !is_there("cp") => missing("cp"),
             Some(placement) => race(arena, &row, placement, args)?,
         };
-        results.push(RowResult { row, outcome });
+        reports.push(Report {
+            id: row.name.to_owned(),
+            what: format!("{} against {}", row.ours.name(), row.rival.name()),
+            must: None,
+            aim: None,
+            outcome,
+        });
     }
-    Ok(results)
+    Ok(Results {
+        machine: Machine::look(None),
+        bytes: args.size,
+        pairs: args.pairs,
+        reports,
+    })
 }
 
 fn is_there(program: &str) -> bool {
@@ -132,12 +179,21 @@ fn race(arena: &Arena<'_>, row: &Row, placement: Placement, args: &BenchArgs) ->
         },
     )?;
     let others_cpus = (others() - before) / start.elapsed().as_secs_f64();
-    let run = |samples, bytes, peak| Runs { samples, bytes, peak };
-    Ok(Outcome::Measured {
+    let entry = |contestant: Contestant, samples, bytes, peak| {
+        Box::new(Entry {
+            name: contestant.name(),
+            samples,
+            bytes,
+            peak,
+            has_server: matches!(contestant, Contestant::Ours { .. }),
+        })
+    };
+    Ok(Outcome::Raced {
+        measure: row.measure,
         ratio: ratio(&pairs),
         others_cpus,
-        ours: run(pairs.ours, bytes.0, ours_peak),
-        theirs: run(pairs.rival, bytes.1, theirs_peak),
+        ours: entry(row.ours, pairs.ours, bytes.0, ours_peak),
+        rival: entry(row.rival, pairs.rival, bytes.1, theirs_peak),
     })
 }
 

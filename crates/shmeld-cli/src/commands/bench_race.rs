@@ -29,6 +29,16 @@ pub enum Contestant {
 }
 
 impl Contestant {
+    #[must_use]
+    pub fn name(self) -> String {
+        match self {
+            Self::Ours { region_bytes: 4096 } => "shmeld get --region 4096".to_owned(),
+            Self::Ours { .. } => "shmeld get".to_owned(),
+            Self::LockStep => "lock-step semaphores".to_owned(),
+            Self::Copy => "cp".to_owned(),
+        }
+    }
+
     /// How many bytes a run of it moves.
     #[must_use]
     pub fn bytes(self, arena: &Arena<'_>) -> u64 {

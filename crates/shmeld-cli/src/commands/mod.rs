@@ -3,12 +3,16 @@
 pub mod bench;
 pub mod bench_arena;
 pub mod bench_cpu;
+pub mod bench_document;
 pub mod bench_lock_step;
+pub mod bench_machine;
 pub mod bench_memory;
 pub mod bench_numbers;
 pub mod bench_pairs;
+pub mod bench_plot;
 pub mod bench_race;
-mod bench_table;
+pub mod bench_report;
+pub mod bench_text;
 pub mod board;
 pub mod cp;
 pub mod demo;

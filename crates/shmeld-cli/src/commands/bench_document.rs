@@ -1,14 +1,53 @@
-//! The results as one JSON object, with every run.
+//! The results as one JSON object, with every run. docs/BENCHMARKS.md describes it.
+
+use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
-use shmeld_cli::commands::bench_numbers::{Measure, mean, median_seconds, quantile};
 
-use crate::judge::{Entry, Outcome, Report, Verdict};
-use crate::machine::Machine;
-use crate::options::CompareOptions;
+use super::bench_machine::Machine;
+use super::bench_numbers::{Measure, mean, median_seconds, quantile};
+use super::bench_plot::svg;
+use super::bench_report::{Entry, Outcome, Report, Verdict};
+
+/// Of one whole run.
+#[derive(Debug)]
+pub struct Results {
+    pub machine: Machine,
+    /// The length of the large file.
+    pub bytes: u64,
+    /// How many pairs of runs were asked for.
+    pub pairs: u32,
+    pub reports: Vec<Report>,
+}
+
+impl Results {
+    /// Writes `bench.json` and the picture `bench.svg` into a directory.
+    ///
+    /// # Errors
+    /// Which file, and what the kernel says.
+    pub fn write(&self, directory: &Path) -> Result<(), String> {
+        let write = |name: &str, content: String| {
+            let path = directory.join(name);
+            fs::write(&path, content).map_err(|error| format!("write {}: {error}", path.display()))
+        };
+        write("bench.json", format!("{}\n", json(self)))?;
+        write("bench.svg", svg(&self.machine, &self.reports))
+    }
+}
+
+/// Makes the directory for the files.
+///
+/// # Errors
+/// What the kernel says.
+pub fn prepare(directory: &Path) -> Result<(), String> {
+    fs::create_dir_all(directory).map_err(|error| format!("make {}: {error}", directory.display()))
+}
 
 /// See the module.
-pub fn json(machine: &Machine, options: &CompareOptions, reports: &[Report]) -> Value {
+#[must_use]
+pub fn json(results: &Results) -> Value {
+    let Results { machine, reports, .. } = results;
     let count = |verdict| {
         reports
             .iter()
@@ -16,15 +55,17 @@ pub fn json(machine: &Machine, options: &CompareOptions, reports: &[Report]) -> 
             .count()
     };
     json!({
+        "version": env!("CARGO_PKG_VERSION"),
         "machine": {
             "cpus": machine.cpus,
             "model": machine.model,
+            "virtual": machine.is_virtual,
             "kernel": machine.kernel,
             "memory_bytes": machine.memory_bytes,
             "disk": machine.disk,
         },
-        "size": options.size,
-        "pairs": options.pairs,
+        "size": results.bytes,
+        "pairs": results.pairs,
         "missed": count(Verdict::Missed),
         "missing": count(Verdict::Missing),
         "failed": count(Verdict::Failed),
@@ -61,6 +102,7 @@ fn row(report: &Report) -> Value {
             "first_quartile": ratio.first_quartile,
             "third_quartile": ratio.third_quartile,
             "steady": ratio.is_steady(),
+            "disturbed": report.disturbance().is_some(),
             "others_cpus": others_cpus,
             "ratios": ratio.pairs,
             "ours": side(ours),
@@ -91,7 +133,7 @@ fn side(entry: &Entry) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::samples::{other, raced};
+    use crate::commands::bench_report::samples::{other, raced};
 
     #[test]
     fn every_pair_and_every_run_is_in_it() {

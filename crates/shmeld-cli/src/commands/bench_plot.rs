@@ -4,10 +4,9 @@
 
 use std::fmt::Write;
 
-use shmeld_cli::commands::bench_numbers::Measure;
-
-use crate::judge::{Outcome, Report};
-use crate::machine::Machine;
+use super::bench_machine::Machine;
+use super::bench_numbers::Measure;
+use super::bench_report::{Outcome, Report};
 
 const WIDTH: f64 = 1000.0;
 /// Where the bars begin, and end.
@@ -85,6 +84,7 @@ fn escape(text: &str) -> String {
 }
 
 /// See the module.
+#[must_use]
 pub fn svg(machine: &Machine, reports: &[Report]) -> String {
     let bars: Vec<Bar<'_>> = reports.iter().filter_map(bar).collect();
     let bottom = TOP + ROW * bars.len() as f64;
@@ -94,8 +94,8 @@ pub fn svg(machine: &Machine, reports: &[Report]) -> String {
          <text x=\"12\" y=\"22\" font-size=\"15\">Our time by the rival's: shorter is better</text>\n"
     );
     let about = format!(
-        "{} CPUs ({}), Linux {}, disk {}; medians of paired runs, whiskers are quartiles",
-        machine.cpus, machine.model, machine.kernel, machine.disk
+        "{}; medians of paired runs, whiskers are quartiles",
+        machine.in_words()
     );
     let _ = writeln!(
         out,
@@ -174,7 +174,7 @@ fn draw(out: &mut String, bar: &Bar<'_>, middle: f64) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::judge::samples::{other, raced};
+    use crate::commands::bench_report::samples::{other, raced};
 
     fn machine() -> Machine {
         Machine {
@@ -182,7 +182,8 @@ mod tests {
             model: "A & B <3>".to_owned(),
             kernel: "6.1".to_owned(),
             memory_bytes: 1,
-            disk: "ext4".to_owned(),
+            is_virtual: false,
+            disk: None,
         }
     }
 

@@ -1,7 +1,7 @@
-//! What came of a row, and whether that is what we promised.
+//! What came of a row, and whether that is what we promised, if we did.
 
-use shmeld_cli::commands::bench_cpu::OTHERS_CPUS_MAX;
-use shmeld_cli::commands::bench_numbers::{Measure, Peak, Ratio, Sample, quantile};
+use super::bench_cpu::OTHERS_CPUS_MAX;
+use super::bench_numbers::{Measure, Peak, Ratio, Sample, quantile};
 
 /// One side of a race.
 #[derive(Debug, Clone)]
@@ -47,6 +47,7 @@ pub enum Verdict {
 }
 
 impl Verdict {
+    #[must_use]
     pub fn text(self) -> &'static str {
         match self {
             Self::Aim => "aim",
@@ -71,6 +72,7 @@ pub struct Report {
 
 impl Report {
     /// The figure that is compared with must and aim.
+    #[must_use]
     pub fn value(&self) -> Option<f64> {
         match &self.outcome {
             Outcome::Raced { ratio, .. } => Some(ratio.of_medians),
@@ -80,6 +82,7 @@ impl Report {
     }
 
     /// Whether a larger figure is the better one.
+    #[must_use]
     pub fn more_is_better(&self) -> bool {
         matches!(
             self.outcome,
@@ -90,6 +93,7 @@ impl Report {
         )
     }
 
+    #[must_use]
     pub fn verdict(&self) -> Verdict {
         let Some(value) = self.value() else {
             return match self.outcome {
@@ -113,6 +117,7 @@ impl Report {
     }
 
     /// How many CPUs others kept busy, if it was so much that the row should not be believed.
+    #[must_use]
     pub fn disturbance(&self) -> Option<f64> {
         match self.outcome {
             Outcome::Raced { others_cpus, .. } if others_cpus > OTHERS_CPUS_MAX => Some(others_cpus),
@@ -121,6 +126,7 @@ impl Report {
     }
 
     /// Whether the quartiles of a race do not agree.
+    #[must_use]
     pub fn is_unsteady(&self) -> bool {
         matches!(&self.outcome, Outcome::Raced { ratio, .. } if ratio.has_quartiles() && !ratio.is_steady())
     }
