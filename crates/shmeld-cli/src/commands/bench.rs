@@ -1,6 +1,7 @@
 //! `shmeld bench`: how fast it is on this machine, as ratios to what everybody has: lock-step semaphores and `cp`.
 
 use std::io::{IsTerminal, Write};
+use std::path::Path;
 use std::time::Instant;
 
 use shmeld::os::process;
@@ -36,17 +37,12 @@ pub fn run(program: &Program, args: &BenchArgs) -> u8 {
     }
     let interrupt = program.interrupt_and_clean_up();
     // Now, because nobody wants to hear after minutes that there is no room for the results.
-    let ready = args
-        .out
-        .as_ref()
-        .map_or(Ok(()), |out| bench_document::prepare(out));
-    let measured = ready
-        .map_err(Trouble::Failed)
+    let measured = save(program, args, bench_document::prepare)
         .and_then(|()| Arena::build(Site::of_ourselves(&interrupt), args.size))
         .and_then(|arena| measure(&arena, args));
     let shown = measured.and_then(|results| {
         let printed = print(args, &results);
-        args.out.as_ref().map_or(Ok(()), |out| results.write(out))?;
+        save(program, args, |directory| results.write(directory))?;
         Ok(printed)
     });
     match shown {
@@ -58,6 +54,22 @@ pub fn run(program: &Program, args: &BenchArgs) -> u8 {
             3
         }
     }
+}
+
+/// Does something with the directory of the results, if one was asked for. Its files have the modes of the user's other files;
+/// what is made for the runs is nobody else's.
+fn save(
+    program: &Program,
+    args: &BenchArgs,
+    work: impl FnOnce(&Path) -> Result<(), String>,
+) -> Result<(), Trouble> {
+    let Some(directory) = &args.out else {
+        return Ok(());
+    };
+    let own = process::set_umask(program.umask);
+    let done = work(directory);
+    process::set_umask(own);
+    done.map_err(Trouble::Failed)
 }
 
 fn print(args: &BenchArgs, results: &Results) -> std::io::Result<()> {

@@ -1,5 +1,7 @@
 //! `shmeld bench`: that it measures, says what it measured, and leaves nothing behind. How fast anything is is no test's business.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::world::World;
 
 #[test]
@@ -14,6 +16,16 @@ fn a_tiny_bench_measures_every_row_and_leaves_nothing_behind() {
     let object: serde_json::Value = serde_json::from_str(&outcome.stdout_text()).unwrap();
     let written = std::fs::read_to_string(world.root().join("results/of today/bench.json")).unwrap();
     assert_eq!(written, outcome.stdout_text());
+    let mode = |path| {
+        let found = std::fs::metadata(world.root().join(path)).unwrap();
+        found.permissions().mode()
+    };
+    std::fs::write(world.root().join("mine"), "").unwrap();
+    assert_eq!(
+        mode("results/of today/bench.json"),
+        mode("mine"),
+        "the user's umask"
+    );
     let picture = std::fs::read_to_string(world.root().join("results/of today/bench.svg")).unwrap();
     assert!(
         picture.starts_with("<svg ") && picture.trim_end().ends_with("</svg>"),
