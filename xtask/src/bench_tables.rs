@@ -23,6 +23,7 @@ const README_TABLE: &str = "\
 | one page, tmpfs; disk | `cp` | {page-cp-tmpfs}; {page-cp-disk} |
 | one file of 4 KiB, whole processes | `cp` | {small-cp} |
 | both processes on one CPU, tmpfs | `copy_file_range` there | {one-cpu-tmpfs} |
+| 16 clients at once; 64 | the same work of one client | {clients-16}; {clients-64} |
 ";
 
 /// What a whole run found.
