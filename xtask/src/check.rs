@@ -1,6 +1,6 @@
 //! All that CI runs, in the order in which a developer wants to hear about it: cheap complaints first.
 
-use crate::{bridge, chaos, command, leftovers, need, python, tidy};
+use crate::{bridge, chaos, command, leftovers, need, python, supply, tidy};
 use std::path::Path;
 use std::time::Instant;
 
@@ -52,6 +52,8 @@ fn run_all(root: &Path) -> Result<(), String> {
     bridge::run(root, &[])?;
     println!("$ cargo xtask chaos");
     chaos::run(root, &[])?;
+    println!("$ cargo metadata: the Rust that each dependency needs");
+    supply::declared(root)?;
     println!("$ cargo xtask tidy");
     tidy::run(root)?;
     println!("$ cargo xtask leftovers");

@@ -21,6 +21,7 @@ mod leftovers;
 mod need;
 mod picture;
 mod python;
+mod supply;
 mod system_v;
 mod teeth;
 mod teeth_pairs;
@@ -44,10 +45,10 @@ enum Run {
     With(fn(&Path, &[String]) -> Result<(), String>),
 }
 
-const TASKS: [Task; 11] = [
+const TASKS: [Task; 13] = [
     Task {
         name: "test",
-        about: "everything that CI runs: fmt, clippy, build, test, python, bridge, chaos, tidy, leftovers",
+        about: "everything that CI runs: fmt, clippy, build, test, python, bridge, chaos, rust-version, tidy, leftovers",
         run: Run::Alone(check::run),
     },
     Task {
@@ -79,6 +80,16 @@ const TASKS: [Task; 11] = [
         name: "tidy",
         about: "the house rules that rustfmt and clippy do not know",
         run: Run::Alone(tidy::run),
+    },
+    Task {
+        name: "msrv",
+        about: "no dependency needs a newer Rust than Cargo.toml states; builds with that Rust where rustup has it",
+        run: Run::Alone(supply::msrv),
+    },
+    Task {
+        name: "deny",
+        about: "licences, versions, sources and advisories of all dependencies, by cargo-deny and deny.toml",
+        run: Run::With(supply::deny),
     },
     Task {
         name: "leftovers",

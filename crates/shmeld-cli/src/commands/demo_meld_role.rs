@@ -271,8 +271,11 @@ impl Meeting<'_> {
                 } else {
                     "for A to make it"
                 };
-                let why = format_args!("{why}: {}", self.args.meld_command("a"));
-                explain!("wait", self.name, why);
+                explain!(
+                    "wait",
+                    self.name,
+                    format_args!("{why}: {}", self.args.meld_command("a"))
+                );
                 is_told = true;
             }
             self.check()?;

@@ -102,8 +102,11 @@ impl MessageQueue {
             descriptor,
             name: name.clone(),
         };
-        let why = format_args!("a new queue of {messages_max} messages of {message_bytes_max} bytes");
-        explain!("mq_open(O_CREAT|O_EXCL)", name, why);
+        explain!(
+            "mq_open(O_CREAT|O_EXCL)",
+            name,
+            format_args!("a new queue of {messages_max} messages of {message_bytes_max} bytes")
+        );
         if let Err(error) = queue.set_mode(mode) {
             // Ours, new, and of no use to anybody.
             let _ = Self::unlink(name);

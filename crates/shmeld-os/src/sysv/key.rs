@@ -48,8 +48,11 @@ impl Key {
         } else {
             ""
         };
-        let why = format_args!("the key {key} is made of this file's numbers and project {project}{warning}");
-        explain!("ftok", path.display(), why);
+        explain!(
+            "ftok",
+            path.display(),
+            format_args!("the key {key} is made of this file's numbers and project {project}{warning}")
+        );
         Ok(key)
     }
 

@@ -94,8 +94,11 @@ impl MessageQueue {
     #[doc(alias = "msgget")]
     pub fn create_new(key: Key, mode: u32) -> Result<Self> {
         let queue = Self::get(key, libc::IPC_CREAT | libc::IPC_EXCL | mode_bits(mode))?;
-        let why = format_args!("a new queue, mode {mode:04o}, number {}", queue.id);
-        explain!("msgget(IPC_CREAT|IPC_EXCL)", queue.label, why);
+        explain!(
+            "msgget(IPC_CREAT|IPC_EXCL)",
+            queue.label,
+            format_args!("a new queue, mode {mode:04o}, number {}", queue.id)
+        );
         Ok(queue)
     }
 
@@ -129,11 +132,14 @@ impl MessageQueue {
     #[doc(alias = "msgget")]
     pub fn open_or_create(key: Key, mode: u32) -> Result<Self> {
         let queue = Self::get(key, libc::IPC_CREAT | mode_bits(mode))?;
-        let why = format_args!(
-            "the queue, made with mode {mode:04o} if it was not there; number {}",
-            queue.id
+        explain!(
+            "msgget(IPC_CREAT)",
+            queue.label,
+            format_args!(
+                "the queue, made with mode {mode:04o} if it was not there; number {}",
+                queue.id
+            )
         );
-        explain!("msgget(IPC_CREAT)", queue.label, why);
         Ok(queue)
     }
 

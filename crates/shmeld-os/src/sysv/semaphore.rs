@@ -76,11 +76,14 @@ impl SemaphoreSet {
             semaphores,
             libc::IPC_CREAT | libc::IPC_EXCL | mode_bits(mode),
         )?;
-        let why = format_args!(
-            "a new set of {semaphores} semaphores, all zero, mode {mode:04o}, number {}",
-            set.id
+        explain!(
+            "semget(IPC_CREAT|IPC_EXCL)",
+            set.label,
+            format_args!(
+                "a new set of {semaphores} semaphores, all zero, mode {mode:04o}, number {}",
+                set.id
+            )
         );
-        explain!("semget(IPC_CREAT|IPC_EXCL)", set.label, why);
         Ok(set)
     }
 
@@ -114,11 +117,14 @@ impl SemaphoreSet {
     #[doc(alias = "semget")]
     pub fn open_or_create(key: Key, semaphores: u16, mode: u32) -> Result<Self> {
         let set = Self::get(key, semaphores, libc::IPC_CREAT | mode_bits(mode))?;
-        let why = format_args!(
-            "the set, made with mode {mode:04o} if it was not there; number {}",
-            set.id
+        explain!(
+            "semget(IPC_CREAT)",
+            set.label,
+            format_args!(
+                "the set, made with mode {mode:04o} if it was not there; number {}",
+                set.id
+            )
         );
-        explain!("semget(IPC_CREAT)", set.label, why);
         Ok(set)
     }
 

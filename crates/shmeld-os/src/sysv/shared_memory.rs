@@ -74,11 +74,14 @@ impl Segment {
     pub fn create_new(key: Key, bytes: usize, mode: u32) -> Result<Self> {
         let flags = libc::IPC_CREAT | libc::IPC_EXCL | mode_bits(mode);
         let segment = Self::get(key, bytes, flags)?;
-        let why = format_args!(
-            "a new segment of {bytes} bytes, mode {mode:04o}, number {}",
-            segment.id
+        explain!(
+            "shmget(IPC_CREAT|IPC_EXCL)",
+            segment.label,
+            format_args!(
+                "a new segment of {bytes} bytes, mode {mode:04o}, number {}",
+                segment.id
+            )
         );
-        explain!("shmget(IPC_CREAT|IPC_EXCL)", segment.label, why);
         Ok(segment)
     }
 
@@ -112,11 +115,14 @@ impl Segment {
     #[doc(alias = "shmget")]
     pub fn open_or_create(key: Key, bytes: usize, mode: u32) -> Result<Self> {
         let segment = Self::get(key, bytes, libc::IPC_CREAT | mode_bits(mode))?;
-        let why = format_args!(
-            "the segment, made with mode {mode:04o} if it was not there; number {}",
-            segment.id
+        explain!(
+            "shmget(IPC_CREAT)",
+            segment.label,
+            format_args!(
+                "the segment, made with mode {mode:04o} if it was not there; number {}",
+                segment.id
+            )
         );
-        explain!("shmget(IPC_CREAT)", segment.label, why);
         Ok(segment)
     }
 

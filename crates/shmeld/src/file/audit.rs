@@ -111,9 +111,11 @@ impl Audit {
 
     fn push(&self, line: Vec<u8>) {
         if self.queue.push(line) {
-            let why = format_args!("{QUEUE_LINES_MAX} lines wait for the disk");
             let path = escape(self.path.as_os_str().as_bytes());
-            tracing::warn!(target: "shmeld::audit", "write {path}: {why}; lines of the audit log are lost until it can be written again");
+            tracing::warn!(
+                target: "shmeld::audit",
+                "write {path}: {QUEUE_LINES_MAX} lines wait for the disk; lines of the audit log are lost until it can be written again"
+            );
         }
     }
 

@@ -57,10 +57,13 @@ impl Segment {
             }
             Ordering::Less => {
                 fs::set_size(memory, bytes)?;
-                let why = format_args!(
-                    "from {present} to {bytes} bytes; who has the rest mapped gets SIGBUS there"
+                explain!(
+                    "ftruncate",
+                    self.address,
+                    format_args!(
+                        "from {present} to {bytes} bytes; who has the rest mapped gets SIGBUS there"
+                    )
                 );
-                explain!("ftruncate", self.address, why);
             }
         }
         Ok(())
