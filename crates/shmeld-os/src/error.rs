@@ -49,6 +49,15 @@ impl Error {
         }
     }
 
+    /// As [`Error::new`], for what the standard library refused; EIO where that has no number.
+    pub fn of_io(operation: &'static str, object: impl Into<String>, error: &io::Error) -> Self {
+        Error::new(
+            operation,
+            object,
+            Errno::from_io_error(error).unwrap_or(Errno::IO),
+        )
+    }
+
     /// With a cure of its own, where one number stands for several reasons and the caller knows which.
     #[must_use]
     pub fn with_hint(self, hint: String) -> Self {

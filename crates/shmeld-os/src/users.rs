@@ -107,10 +107,7 @@ pub fn group_number(name: &str) -> Result<u32> {
             Ok(number)
         };
     }
-    let groups = std::fs::read(GROUPS).map_err(|error| {
-        let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-        Error::new("read", GROUPS, errno)
-    })?;
+    let groups = std::fs::read(GROUPS).map_err(|error| Error::of_io("read", GROUPS, &error))?;
     find_group(&groups, name).ok_or_else(|| Error::new("group", name, Errno::NOENT))
 }
 

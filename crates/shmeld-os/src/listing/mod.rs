@@ -43,12 +43,9 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
-use crate::Result;
-use crate::fs::label::fail_path;
 use crate::fs::{entries, open_directory};
 use crate::posix::shm;
+use crate::{Error, Result};
 
 /// `readdir("/dev/shm")`: the names there that begin with `prefix`, sorted.
 ///
@@ -73,8 +70,8 @@ pub fn shared_memory_names(prefix: &str) -> Result<Vec<Vec<u8>>> {
 /// # Errors
 /// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if /proc is missing.
 pub(crate) fn queue_mounts() -> Result<Vec<PathBuf>> {
-    let path = Path::new("/proc/self/mountinfo");
-    let mounts = fs::read(path).map_err(|error| fail_path("open", path, reason(&error)))?;
+    const MOUNTS: &str = "/proc/self/mountinfo";
+    let mounts = fs::read(MOUNTS).map_err(|error| Error::of_io("open", MOUNTS, &error))?;
     Ok(queue_directories(&mounts))
 }
 
@@ -85,10 +82,6 @@ pub(crate) fn sysv_count(kind: &str) -> Option<u64> {
     let text = fs::read_to_string(Path::new("/proc/sysvipc").join(kind)).ok()?;
     // The first line is the heading.
     text.lines().skip(1).count().try_into().ok()
-}
-
-fn reason(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 /// The mount points of type mqueue, `/dev/mqueue` first.

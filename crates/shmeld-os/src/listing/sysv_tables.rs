@@ -2,12 +2,9 @@
 //!
 //! A table begins with a line of headings; columns are found by them, because kernels have added some.
 
-use std::path::Path;
-
-use crate::Result;
 use crate::fs::Time;
-use crate::fs::label::fail_path;
 use crate::sysv::{Key, Permissions};
+use crate::{Error, Result};
 
 /// A System V segment, as a line of `/proc/sysvipc/shm` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,8 +102,8 @@ pub fn sysv_queues() -> Result<Vec<SysvQueueRow>> {
 }
 
 fn table(kind: &str) -> Result<String> {
-    let path = Path::new("/proc/sysvipc").join(kind);
-    std::fs::read_to_string(&path).map_err(|error| fail_path("open", &path, super::reason(&error)))
+    let path = format!("/proc/sysvipc/{kind}");
+    std::fs::read_to_string(&path).map_err(|error| Error::of_io("open", path, &error))
 }
 
 /// One line under the headings.
