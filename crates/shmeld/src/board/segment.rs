@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     /// Of two posters that began together, one looked at the number of attachments, the other attached and wrote, the first one saw the mark of
-    /// a dead poster and removed what was posted. (Second review of issue 6; strace can make either as slow as it takes.)
+    /// a dead poster and removed what was posted. (Strace can make either as slow as it takes.)
     #[test]
     fn segment_that_somebody_attached_meanwhile_is_not_that_of_a_dead_poster() {
         let key = Key::new(0x5400_0000 | process::pid() & 0xff_ffff);
