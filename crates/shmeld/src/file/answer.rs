@@ -22,7 +22,7 @@ pub(super) struct Tally {
     pub(super) items: u64,
     pub(super) refused: u64,
     /// A file came to no end because the client had cancelled.
-    pub(super) cancelled: bool,
+    pub(super) is_cancelled: bool,
 }
 
 /// Answers the requests of one session.

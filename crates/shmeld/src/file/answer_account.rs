@@ -12,7 +12,7 @@ impl Answerer<'_> {
             Err(refusal) if refusal.status != Status::Cancelled => {
                 self.account_refusal(request, &request.path, refusal);
             }
-            Ok(()) if !tally.cancelled => {}
+            Ok(()) if !tally.is_cancelled => {}
             _ => {
                 self.account.cancelled.add(1);
                 if let Some(audit) = &self.context.audit {

@@ -25,24 +25,24 @@ pub(super) enum Pushed {
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     requests: VecDeque<Request>,
-    answering: bool,
+    is_answering: bool,
     last_id: u64,
     end: Option<End>,
     /// CLOSE has come: nothing is taken after it.
-    closing: bool,
-    attached: bool,
+    is_closing: bool,
+    is_attached: bool,
     made_get: bool,
 }
 
 impl Inbox {
     /// Takes a request in. Ids strictly increase, so whatever is sent twice is answered once.
     pub(super) fn push(&mut self, request: Request) -> Pushed {
-        if request.request_id <= self.last_id || self.closing {
+        if request.request_id <= self.last_id || self.is_closing {
             return Pushed::Dropped;
         }
         self.last_id = request.request_id;
-        self.closing = request.op == Op::Close;
-        let unanswered = self.requests.len() + usize::from(self.answering);
+        self.is_closing = request.op == Op::Close;
+        let unanswered = self.requests.len() + usize::from(self.is_answering);
         if unanswered >= UNANSWERED_MAX && request.op != Op::Close {
             self.end(End::Misbehaved(Misbehaviour::Flood));
             return Pushed::Flooded;
@@ -62,9 +62,9 @@ impl Inbox {
     /// # Errors
     /// Nothing is left to answer, and the session shall end.
     pub(super) fn take_next(&mut self) -> Result<Option<Request>, End> {
-        self.answering = false;
+        self.is_answering = false;
         if let Some(request) = self.requests.pop_front() {
-            self.answering = true;
+            self.is_answering = true;
             return Ok(Some(request));
         }
         self.end.take().map_or(Ok(None), Err)
@@ -72,17 +72,17 @@ impl Inbox {
 
     /// The region has been joined.
     pub(super) fn set_attached(&mut self) {
-        self.attached = true;
+        self.is_attached = true;
     }
 
     /// Whether nothing is asked for at the moment.
     pub(super) fn is_idle(&self) -> bool {
-        self.attached && self.requests.is_empty() && !self.answering
+        self.is_attached && self.requests.is_empty() && !self.is_answering
     }
 
     /// Whether `--once` waits for such a session: it was attached and asked for a file.
     pub(super) fn counts_for_once(&self) -> bool {
-        self.attached && self.made_get
+        self.is_attached && self.made_get
     }
 }
 

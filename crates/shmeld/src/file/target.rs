@@ -56,7 +56,7 @@ pub(super) struct Active {
     /// What an earlier transfer of this file left, locked.
     pub(super) partial: Option<Partial>,
     /// The tree or file cannot be stored: its records are read and dropped.
-    pub(super) failed: bool,
+    pub(super) has_failed: bool,
 }
 
 /// The name that people see: what they asked for, or what was found below it.
@@ -145,7 +145,7 @@ impl Active {
             let tree = self
                 .tree_place(options)
                 .and_then(|(place, name)| Ok(TreeOutput::begin(place, name, entry, options)?));
-            self.tree = Some(tree.inspect_err(|_| self.failed = true)?);
+            self.tree = Some(tree.inspect_err(|_| self.has_failed = true)?);
             return Ok(());
         }
         check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
