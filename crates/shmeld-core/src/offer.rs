@@ -1,6 +1,7 @@
 //! Making a region and giving it a name: the client's side of [`attach`](crate::attach).
 
 use shmeld_os::posix::shm::SharedMemory;
+use shmeld_os::users::ROOT;
 use shmeld_os::{Errno, ErrorKind, fs, process};
 use zerocopy::IntoBytes;
 
@@ -12,7 +13,6 @@ use crate::session::{CLIENT_LEASE_BYTE, SERVER_LEASE_BYTE};
 
 /// How often a client tries another random name if one is taken.
 const NAME_TRIES: u32 = 4;
-const ROOT: u32 = 0;
 
 /// A client's region: complete, leased and published under its name.
 #[derive(Debug)]

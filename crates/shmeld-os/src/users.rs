@@ -12,6 +12,9 @@
 
 use crate::{Errno, Error, Result, process};
 
+/// The number of root.
+pub const ROOT: u32 = 0;
+
 /// Where the kernel tells which numbers a namespace knows, and which one stands for all others.
 struct Numbers {
     map: &'static str,

@@ -3,6 +3,7 @@
 //! A table begins with a line of headings; columns are found by them, because kernels have added some.
 
 use crate::fs::Time;
+use crate::sysv::shared_memory::MARKED;
 use crate::sysv::{Key, Permissions};
 use crate::{Error, Result};
 
@@ -170,7 +171,6 @@ fn rows<T>(table: &str, parse: impl Fn(&Row<'_>) -> Option<T>) -> Vec<T> {
     lines.filter_map(row).collect()
 }
 
-const MARKED: u32 = 0o1000;
 const LOCKED: u32 = 0o2000;
 
 fn segment(row: &Row<'_>) -> Option<SysvSegmentRow> {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shmeld_os::fs::{self, FileKind, Stat};
+use shmeld_os::users::ROOT;
 use shmeld_os::{Errno, process};
 
 use crate::{Error, Result};
@@ -119,7 +120,7 @@ fn unfit(stat: &Stat, uid: u32) -> Option<String> {
     if stat.kind != FileKind::File {
         return Some("it is not a regular file".to_owned());
     }
-    if stat.uid != uid && stat.uid != 0 {
+    if stat.uid != uid && stat.uid != ROOT {
         return Some(format!("it belongs to uid {}", stat.uid));
     }
     if stat.links != 1 {
