@@ -135,7 +135,7 @@ fn unfit(stat: &Stat, uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shmeld_os::fs::Time;
+    use crate::file::sample;
 
     /// A line that a killed server or a full disk has cut short costs itself and not the next one; nor does a hangup forget it.
     #[test]
@@ -160,22 +160,9 @@ mod tests {
 
     #[test]
     fn only_a_file_that_nobody_else_writes_is_fit() {
-        let never = Time {
-            seconds: 0,
-            nanoseconds: 0,
-        };
         let sound = Stat {
-            dev: 1,
-            ino: 2,
             mode: 0o640,
-            kind: FileKind::File,
-            uid: 1000,
-            gid: 1000,
-            links: 1,
-            bytes: 0,
-            blocks_512: 0,
-            modified: never,
-            changed: never,
+            ..sample::stat()
         };
         assert_eq!(unfit(&sound, 1000), None);
         assert_eq!(unfit(&Stat { uid: 0, ..sound }, 1000), None);

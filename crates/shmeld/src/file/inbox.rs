@@ -94,19 +94,12 @@ pub(super) fn must_flush(next: &Result<Option<Request>, End>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shmeld_core::attach::RegionId;
+    use crate::file::sample;
 
     fn request(op: Op, request_id: u64) -> Request {
         Request {
-            op,
             request_id,
-            region_id: RegionId([1; 16]),
-            nonce: [2; 16],
-            region_bytes: 4096,
-            offset: 0,
-            flags: 0,
-            prefix_digest: [0; 32],
-            path: Vec::new(),
+            ..sample::request(op, b"")
         }
     }
 

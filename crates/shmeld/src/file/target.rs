@@ -124,16 +124,16 @@ impl Active {
                 check_relative(&name).map_err(|error| unusable(&name, error))?;
                 OutputFile::create(&place, &name, entry, options)?
             }
-            Target::Tree(_) | Target::TreeUnder(_) => {
-                check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
-                let tree = self
-                    .tree
-                    .as_mut()
-                    .ok_or(Misbehaviour::Record("a tree without its own directory"))?;
-                tree.file(entry)?
-            }
+            Target::Tree(_) | Target::TreeUnder(_) => self.tree_for(entry)?.file(entry)?,
         };
         Ok(Sink::Output(output))
+    }
+
+    /// The tree that has begun, for an entry below it.
+    fn tree_for(&mut self, entry: &Entry) -> Result<&mut TreeOutput> {
+        check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
+        let tree = self.tree.as_mut();
+        Ok(tree.ok_or(Misbehaviour::Record("a tree without its own directory"))?)
     }
 
     /// A directory or link of a tree.
@@ -148,11 +148,7 @@ impl Active {
             self.tree = Some(tree.inspect_err(|_| self.has_failed = true)?);
             return Ok(());
         }
-        check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
-        let tree = self
-            .tree
-            .as_mut()
-            .ok_or(Misbehaviour::Record("a tree without its own directory"))?;
+        let tree = self.tree_for(entry)?;
         match entry.kind {
             EntryKind::Directory => Ok(tree.directory(entry)?),
             EntryKind::Symlink if link_stays_inside(&entry.name, &entry.text) => Ok(tree.symlink(entry)?),
