@@ -41,8 +41,7 @@ impl ServerName {
     }
 
     /// The server's name in the name of a gate; `None` if that is no gate.
-    #[must_use]
-    pub fn from_gate(gate: &[u8]) -> Option<Self> {
+    pub(crate) fn from_gate(gate: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(gate).ok()?;
         Self::new(text.strip_prefix(NAME_PREFIX)?.strip_suffix(".gate")?).ok()
     }

@@ -8,7 +8,7 @@ use super::session::End;
 use super::wire::{Op, Request};
 
 /// How many requests of a session may be unanswered.
-pub const UNANSWERED_MAX: usize = 8;
+pub(super) const UNANSWERED_MAX: usize = 8;
 
 /// What became of a request that the acceptor handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
