@@ -294,8 +294,10 @@ impl<'s> Answerer<'s> {
             Ok(json) => json,
             Err(error) => return Ok(Err(Refusal::new(Status::Io, error.to_string()))),
         };
-        let mut entry = Entry::refusal(b"status", &Refusal::new(Status::Ok, ""));
-        (entry.kind, entry.size) = (EntryKind::File, json.len() as u64);
+        let entry = Entry {
+            mode: 0,
+            ..Entry::file(b"status", json.len() as u64)
+        };
         tally.items += 1;
         let begin = Record {
             extent: entry.size,

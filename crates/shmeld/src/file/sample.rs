@@ -21,10 +21,6 @@ pub(super) fn request(op: Op, path: &[u8]) -> Request {
 
 /// A page of user 1000, and of nobody else.
 pub(super) fn stat() -> Stat {
-    let never = Time {
-        seconds: 0,
-        nanoseconds: 0,
-    };
     Stat {
         dev: 1,
         ino: 2,
@@ -35,7 +31,7 @@ pub(super) fn stat() -> Stat {
         links: 1,
         bytes: 4096,
         blocks_512: 8,
-        modified: never,
-        changed: never,
+        modified: Time::default(),
+        changed: Time::default(),
     }
 }
