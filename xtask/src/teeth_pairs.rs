@@ -102,8 +102,8 @@ pub const OF_FILES: &[Pair] = &[
         package: "shmeld-cli",
         test: "it::faults_session::one_region_has_one_session_and_one_answer_to_a_request",
         file: "crates/shmeld/src/file/inbox.rs",
-        sound: "if request.request_id <= self.last_id || self.closing {",
-        broken: "if self.closing {",
+        sound: "if request.request_id <= self.last_id || self.is_closing {",
+        broken: "if self.is_closing {",
     },
     Pair {
         protection: "capacity check of the peer's word",

@@ -168,10 +168,8 @@ impl Attached {
     /// What the kernel says when the descriptor is duplicated (the duplicate shares a description that holds no lock).
     pub fn client_probe(&self) -> Result<ClientProbe> {
         let file = self.candidate.memory.as_file().try_clone();
-        let file = file.map_err(|error| {
-            let errno = shmeld_os::Errno::from_raw_os_error(error.raw_os_error().unwrap_or_default());
-            shmeld_os::Error::new("fcntl(F_DUPFD_CLOEXEC)", "region", errno)
-        })?;
+        let file =
+            file.map_err(|error| shmeld_os::Error::of_io("fcntl(F_DUPFD_CLOEXEC)", "region", &error))?;
         Ok(ClientProbe(file))
     }
 }

@@ -38,6 +38,18 @@ pub enum Error {
     PeerGone,
 }
 
+/// Whether a type of `bytes_min` bytes fits an object.
+pub(crate) fn check_room(object: &str, bytes: usize, bytes_min: usize) -> Result<()> {
+    if bytes >= bytes_min {
+        return Ok(());
+    }
+    Err(Error::TooSmall {
+        object: object.to_owned(),
+        bytes,
+        bytes_min,
+    })
+}
+
 /// How a peer broke the protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]

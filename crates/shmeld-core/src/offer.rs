@@ -1,6 +1,7 @@
 //! Making a region and giving it a name: the client's side of [`attach`](crate::attach).
 
 use shmeld_os::posix::shm::SharedMemory;
+use shmeld_os::users::ROOT;
 use shmeld_os::{Errno, ErrorKind, fs, process};
 use zerocopy::IntoBytes;
 
@@ -12,7 +13,6 @@ use crate::session::{CLIENT_LEASE_BYTE, SERVER_LEASE_BYTE};
 
 /// How often a client tries another random name if one is taken.
 const NAME_TRIES: u32 = 4;
-const ROOT: u32 = 0;
 
 /// A client's region: complete, leased and published under its name.
 #[derive(Debug)]
@@ -22,7 +22,7 @@ pub struct Offer {
     id: RegionId,
     nonce: [u8; 16],
     other_uid: Option<u32>,
-    named: bool,
+    is_named: bool,
 }
 
 impl Offer {
@@ -77,7 +77,7 @@ impl Offer {
             id,
             nonce: header.nonce,
             other_uid,
-            named: true,
+            is_named: true,
         })
     }
 
@@ -121,7 +121,7 @@ impl Offer {
 
     /// `shm_unlink`: removes the name, so that from now on a crash of either side leaves nothing.
     pub fn remove_name(&mut self) {
-        if std::mem::take(&mut self.named) {
+        if std::mem::take(&mut self.is_named) {
             // Somebody else (a sweep, an administrator) may have removed it already, and then there is nothing left to do.
             let _ = SharedMemory::unlink(&self.id.name());
         }

@@ -121,6 +121,30 @@ impl Cursor {
         };
         self.mine
     }
+
+    /// Uses one slot, tells the peer in `word`, and posts `rung`; `awaited` is the semaphore on which this side waits.
+    #[inline]
+    fn hand_over(
+        &mut self,
+        words: &impl Words,
+        word: Word,
+        awaited: Semaphore,
+        rung: Semaphore,
+    ) -> Result<(), Faulted> {
+        let mine = self.advance();
+        words.count(Tick::Slot);
+        // The first slot has number 1, and comes with the answer to the first wait.
+        if mine % TELL_CPU_EVERY_SLOTS == 1 {
+            words.tell_cpu(awaited.cpus().0);
+        }
+        // Release: what this side wrote into the slot becomes visible, or its reads of the slot are over, before the new count.
+        // Pairs with the Acquire loads in `Consumer::filled_slots` and `Producer::free_slots`.
+        words.store(word, mine, Ordering::Release);
+        if mine.is_multiple_of(FORGET_UNITS_EVERY_SLOTS) {
+            wait::forget_units(words, awaited);
+        }
+        wait::post(words, rung)
+    }
 }
 
 /// The server's end of the ring.
@@ -173,30 +197,14 @@ impl Producer {
         Ok(self.cursor.ready > 0 || self.free_slots(words)? > 0)
     }
 
-    /// Whether everything published has been released again.
-    ///
-    /// # Errors
-    /// [`Misbehaviour::Sequence`] if the client's word is impossible.
-    pub fn is_drained(&mut self, words: &impl Words) -> Result<bool, Misbehaviour> {
-        Ok(self.free_slots(words)? == self.cursor.capacity)
-    }
-
     /// Waits for a free slot until `slice_end`.
     ///
     /// # Errors
     /// [`Misbehaviour::Sequence`] if the client's word is impossible.
     pub fn wait_free(&mut self, words: &impl Words, slice_end: Instant) -> Result<Waited, Misbehaviour> {
-        let cursor = &mut *self;
-        let mut verdict = Ok(0);
-        let waited = wait::wait(words, Semaphore::Free, slice_end, || {
-            verdict = cursor.free_slots(words);
-            verdict != Ok(0)
-        });
-        // Zeros in the place of a vanished region make an impossible word: the fault is the truth.
-        if waited == Waited::Faulted {
-            return Ok(waited);
-        }
-        verdict.map(|_| waited)
+        wait_until(words, Semaphore::Free, slice_end, || {
+            Ok(self.free_slots(words)? > 0)
+        })
     }
 
     /// Makes the slot at [`Producer::index`] visible to the client and rings.
@@ -205,18 +213,8 @@ impl Producer {
     /// [`Faulted`] if the peer took the memory away.
     #[inline]
     pub fn publish(&mut self, words: &impl Words) -> Result<(), Faulted> {
-        let written = self.cursor.advance();
-        words.count(Tick::Slot);
-        // The first slot has number 1, and comes with the answer to the first wait.
-        if written % TELL_CPU_EVERY_SLOTS == 1 {
-            words.tell_cpu(Word::ServerCpu);
-        }
-        // Release: the bytes of the slot become visible before the new count. Pairs with the Acquire load in `Consumer::filled_slots`.
-        words.store(Word::Written, written, Ordering::Release);
-        if written.is_multiple_of(FORGET_UNITS_EVERY_SLOTS) {
-            wait::forget_units(words, Semaphore::Free);
-        }
-        wait::post(words, Semaphore::Filled)
+        self.cursor
+            .hand_over(words, Word::Written, Semaphore::Free, Semaphore::Filled)
     }
 }
 
@@ -277,17 +275,8 @@ impl Consumer {
         slice_end: Instant,
         mut otherwise: impl FnMut() -> bool,
     ) -> Result<Waited, Misbehaviour> {
-        let cursor = &mut *self;
-        let mut verdict = Ok(0);
-        let waited = wait::wait(words, Semaphore::Filled, slice_end, || {
-            verdict = cursor.filled_slots(words);
-            verdict != Ok(0) || otherwise()
-        });
-        // Zeros in the place of a vanished region make an impossible word: the fault is the truth.
-        if waited == Waited::Faulted {
-            return Ok(waited);
-        }
-        verdict.map(|_| waited)
+        let look = || Ok(self.filled_slots(words)? > 0 || otherwise());
+        wait_until(words, Semaphore::Filled, slice_end, look)
     }
 
     /// Gives the slot at [`Consumer::index`] back to the server and rings.
@@ -296,18 +285,28 @@ impl Consumer {
     /// [`Faulted`] if the peer took the memory away.
     #[inline]
     pub fn release(&mut self, words: &impl Words) -> Result<(), Faulted> {
-        let read = self.cursor.advance();
-        words.count(Tick::Slot);
-        if read % TELL_CPU_EVERY_SLOTS == 1 {
-            words.tell_cpu(Word::ClientCpu);
-        }
-        // Release: our reads of the slot are over before the server may overwrite it. Pairs with the Acquire in `Producer::free_slots`.
-        words.store(Word::Read, read, Ordering::Release);
-        if read.is_multiple_of(FORGET_UNITS_EVERY_SLOTS) {
-            wait::forget_units(words, Semaphore::Filled);
-        }
-        wait::post(words, Semaphore::Free)
+        self.cursor
+            .hand_over(words, Word::Read, Semaphore::Filled, Semaphore::Free)
     }
+}
+
+/// Waits until `look` is true, or an impossible word.
+fn wait_until(
+    words: &impl Words,
+    semaphore: Semaphore,
+    slice_end: Instant,
+    mut look: impl FnMut() -> Result<bool, Misbehaviour>,
+) -> Result<Waited, Misbehaviour> {
+    let mut verdict = Ok(false);
+    let waited = wait::wait(words, semaphore, slice_end, || {
+        verdict = look();
+        verdict != Ok(false)
+    });
+    // Zeros in the place of a vanished region make an impossible word: the fault is the truth.
+    if waited == Waited::Faulted {
+        return Ok(waited);
+    }
+    verdict.map(|_| waited)
 }
 
 #[cfg(test)]

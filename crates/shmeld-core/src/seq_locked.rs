@@ -37,7 +37,7 @@ use std::time::{Duration, Instant};
 use shmeld_os::mapping::Mapping;
 use shmeld_os::posix::shm::SharedMemory;
 
-use crate::error::{Error, Result};
+use crate::error::{Result, check_room};
 use crate::memory::Memory;
 use crate::shared::Plain;
 use crate::sync::{Ordering, fence};
@@ -178,16 +178,10 @@ impl<T: Plain> SeqLocked<T> {
     /// Takes over memory of at least [`SeqLocked::BYTES`] bytes: a mapping, or an attached System V segment.
     ///
     /// # Errors
-    /// [`Error::TooSmall`].
+    /// [`Error::TooSmall`](crate::Error::TooSmall).
     pub fn new(memory: impl Into<Memory>) -> Result<Self> {
         let memory = memory.into();
-        if memory.len() < Self::BYTES {
-            return Err(Error::TooSmall {
-                object: memory.label().to_owned(),
-                bytes: memory.len(),
-                bytes_min: Self::BYTES,
-            });
-        }
+        check_room(memory.label(), memory.len(), Self::BYTES)?;
         Ok(Self {
             memory,
             of: PhantomData,
@@ -197,7 +191,7 @@ impl<T: Plain> SeqLocked<T> {
     /// Maps the first [`SeqLocked::BYTES`] bytes of a POSIX object.
     ///
     /// # Errors
-    /// [`Error::TooSmall`] if it is shorter; [`Error::Os`] if it cannot be mapped for reading and writing.
+    /// [`Error::TooSmall`](crate::Error::TooSmall) if it is shorter; [`Error::Os`](crate::Error::Os) if it cannot be mapped for reading and writing.
     pub fn map(object: &SharedMemory) -> Result<Self> {
         let bytes = usize::try_from(object.stat()?.bytes).unwrap_or(usize::MAX);
         Self::new(Mapping::new(object, bytes.clamp(1, Self::BYTES), object.label())?)

@@ -41,7 +41,7 @@ use shmeld_os::mapping::Mapping;
 use shmeld_os::posix::shm::SharedMemory;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
-use crate::error::{Error, Misbehaviour, Result};
+use crate::error::{Misbehaviour, Result, check_room};
 use crate::field::{Field, Scalar};
 use crate::memory::Memory;
 use crate::offset::Offset;
@@ -174,20 +174,14 @@ impl<T: Plain> Shared<T> {
     /// Takes over memory that is at least as long as a `T`: a mapping, or an attached System V segment.
     ///
     /// # Errors
-    /// [`Error::TooSmall`].
+    /// [`Error::TooSmall`](crate::Error::TooSmall).
     pub fn new(memory: impl Into<Memory>) -> Result<Self> {
         const {
             assert!(size_of::<T>() > 0, "a type without bytes shares nothing");
             assert!(align_of::<T>() <= ALIGNMENT_MAX, "memory begins at a page");
         }
         let memory = memory.into();
-        if memory.len() < size_of::<T>() {
-            return Err(Error::TooSmall {
-                object: memory.label().to_owned(),
-                bytes: memory.len(),
-                bytes_min: size_of::<T>(),
-            });
-        }
+        check_room(memory.label(), memory.len(), size_of::<T>())?;
         Ok(Self {
             memory,
             of: PhantomData,
@@ -197,17 +191,11 @@ impl<T: Plain> Shared<T> {
     /// Maps a POSIX object, all of it, as long as it is now; what comes behind the `T` is for [`Offset`]s.
     ///
     /// # Errors
-    /// [`Error::TooSmall`] if it is shorter than a `T`: whoever makes it has not got to its size yet, or it holds something else.
-    /// [`Error::Os`] if it cannot be mapped for reading and writing.
+    /// [`Error::TooSmall`](crate::Error::TooSmall) if it is shorter than a `T`: whoever makes it has not got to its size yet, or it holds something else.
+    /// [`Error::Os`](crate::Error::Os) if it cannot be mapped for reading and writing.
     pub fn map(object: &SharedMemory) -> Result<Self> {
         let bytes = usize::try_from(object.stat()?.bytes).unwrap_or(usize::MAX);
-        if bytes < size_of::<T>() {
-            return Err(Error::TooSmall {
-                object: object.label().to_owned(),
-                bytes,
-                bytes_min: size_of::<T>(),
-            });
-        }
+        check_room(object.label(), bytes, size_of::<T>())?;
         Self::new(Mapping::new(object, bytes, object.label())?)
     }
 

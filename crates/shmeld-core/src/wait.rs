@@ -132,7 +132,7 @@ impl Semaphore {
         }
     }
     /// The word in which the waiting side publishes its CPU, and the one in which its peer does.
-    fn cpus(self) -> (Word, Word) {
+    pub(crate) fn cpus(self) -> (Word, Word) {
         match self {
             Self::Filled => (Word::ClientCpu, Word::ServerCpu),
             Self::Free => (Word::ServerCpu, Word::ClientCpu),

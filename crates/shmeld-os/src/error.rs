@@ -49,6 +49,15 @@ impl Error {
         }
     }
 
+    /// As [`Error::new`], for what the standard library refused; EIO where that has no number.
+    pub fn of_io(operation: &'static str, object: impl Into<String>, error: &io::Error) -> Self {
+        Error::new(
+            operation,
+            object,
+            Errno::from_io_error(error).unwrap_or(Errno::IO),
+        )
+    }
+
     /// With a cure of its own, where one number stands for several reasons and the caller knows which.
     #[must_use]
     pub fn with_hint(self, hint: String) -> Self {
@@ -169,154 +178,84 @@ struct Known {
     kind: ErrorKind,
 }
 
-const fn known(errno: Errno, name: &'static str, kind: ErrorKind, text: &'static str) -> Known {
-    Known {
-        errno,
-        name,
-        text,
-        kind,
-    }
+/// `errno "name" kind, text;`
+macro_rules! known {
+    ($($errno:ident $name:literal $kind:ident, $text:literal;)*) => {
+        &[$(Known {
+            errno: Errno::$errno,
+            name: $name,
+            text: $text,
+            kind: ErrorKind::$kind,
+        }),*]
+    };
 }
 
 /// Every reason that the calls of this crate are documented to give. A table of our own, because the
 /// C library's texts depend on the locale and its `strerror` is not safe in every thread.
-static KNOWN: &[Known] = &{
-    use ErrorKind::*;
-    [
-        known(Errno::PERM, "EPERM", PermissionDenied, "operation not permitted"),
-        known(Errno::NOENT, "ENOENT", NotFound, "no such file or directory"),
-        known(Errno::SRCH, "ESRCH", NotFound, "no such process"),
-        known(Errno::INTR, "EINTR", Interrupted, "interrupted by a signal"),
-        known(Errno::IO, "EIO", Other, "input/output error"),
-        known(Errno::NXIO, "ENXIO", NotFound, "no such device or address"),
-        known(
-            Errno::TOOBIG,
-            "E2BIG",
-            Invalid,
-            "argument list or structure too large",
-        ),
-        known(Errno::NOEXEC, "ENOEXEC", Invalid, "not an executable format"),
-        known(Errno::BADF, "EBADF", Invalid, "bad file descriptor"),
-        known(Errno::CHILD, "ECHILD", NotFound, "no child process"),
-        known(Errno::AGAIN, "EAGAIN", WouldBlock, "not possible at once"),
-        known(Errno::NOMEM, "ENOMEM", NoSpace, "out of memory"),
-        known(Errno::ACCESS, "EACCES", PermissionDenied, "permission denied"),
-        known(Errno::FAULT, "EFAULT", Fault, "bad address"),
-        known(Errno::NOTBLK, "ENOTBLK", Invalid, "not a block device"),
-        known(Errno::BUSY, "EBUSY", WouldBlock, "device or resource busy"),
-        known(Errno::EXIST, "EEXIST", AlreadyExists, "it exists already"),
-        known(
-            Errno::XDEV,
-            "EXDEV",
-            Invalid,
-            "it leads to another file system or outside the directory",
-        ),
-        known(Errno::NODEV, "ENODEV", Unsupported, "no such device"),
-        known(Errno::NOTDIR, "ENOTDIR", Invalid, "not a directory"),
-        known(Errno::ISDIR, "EISDIR", Invalid, "is a directory"),
-        known(Errno::INVAL, "EINVAL", Invalid, "invalid argument"),
-        known(Errno::NFILE, "ENFILE", Limit, "too many open files in the system"),
-        known(Errno::MFILE, "EMFILE", Limit, "too many open files"),
-        known(
-            Errno::NOTTY,
-            "ENOTTY",
-            Unsupported,
-            "not a terminal, or not possible on this object",
-        ),
-        known(
-            Errno::TXTBSY,
-            "ETXTBSY",
-            WouldBlock,
-            "the program file is being executed",
-        ),
-        known(Errno::FBIG, "EFBIG", Limit, "file too large"),
-        known(Errno::NOSPC, "ENOSPC", NoSpace, "no space left"),
-        known(Errno::SPIPE, "ESPIPE", Invalid, "a pipe has no position"),
-        known(Errno::ROFS, "EROFS", PermissionDenied, "read-only file system"),
-        known(Errno::MLINK, "EMLINK", Limit, "too many links"),
-        known(
-            Errno::PIPE,
-            "EPIPE",
-            Other,
-            "nobody reads the other end of the pipe",
-        ),
-        known(Errno::DOM, "EDOM", Invalid, "argument out of domain"),
-        known(Errno::RANGE, "ERANGE", Limit, "result out of range"),
-        known(Errno::DEADLK, "EDEADLK", WouldBlock, "a deadlock was avoided"),
-        known(Errno::NAMETOOLONG, "ENAMETOOLONG", Invalid, "name too long"),
-        known(Errno::NOLCK, "ENOLCK", Limit, "no locks available"),
-        known(
-            Errno::NOSYS,
-            "ENOSYS",
-            Unsupported,
-            "this kernel does not have the call",
-        ),
-        known(Errno::NOTEMPTY, "ENOTEMPTY", AlreadyExists, "directory not empty"),
-        known(
-            Errno::LOOP,
-            "ELOOP",
-            Invalid,
-            "a symbolic link, or too many of them",
-        ),
-        known(Errno::NOMSG, "ENOMSG", WouldBlock, "no message of that type"),
-        known(Errno::IDRM, "EIDRM", Gone, "the object was removed"),
-        known(Errno::NODATA, "ENODATA", NotFound, "no data"),
-        known(Errno::TIME, "ETIME", TimedOut, "timer expired"),
-        known(Errno::NOLINK, "ENOLINK", Other, "the link is broken"),
-        known(Errno::PROTO, "EPROTO", Other, "protocol error"),
-        known(Errno::BADMSG, "EBADMSG", Invalid, "bad message"),
-        known(
-            Errno::OVERFLOW,
-            "EOVERFLOW",
-            Invalid,
-            "value too large for its type",
-        ),
-        known(Errno::ILSEQ, "EILSEQ", Invalid, "invalid sequence of bytes"),
-        known(Errno::USERS, "EUSERS", Limit, "too many users"),
-        known(Errno::NOTSOCK, "ENOTSOCK", Invalid, "not a socket"),
-        known(
-            Errno::MSGSIZE,
-            "EMSGSIZE",
-            Invalid,
-            "wrong message length for this queue",
-        ),
-        known(
-            Errno::OPNOTSUPP,
-            "EOPNOTSUPP",
-            Unsupported,
-            "operation not supported",
-        ),
-        known(Errno::ADDRINUSE, "EADDRINUSE", AlreadyExists, "address in use"),
-        known(
-            Errno::NOBUFS,
-            "ENOBUFS",
-            Limit,
-            "no room in a table of fixed size",
-        ),
-        known(Errno::TIMEDOUT, "ETIMEDOUT", TimedOut, "timed out"),
-        known(Errno::CONNREFUSED, "ECONNREFUSED", Other, "connection refused"),
-        known(Errno::STALE, "ESTALE", Gone, "stale file handle"),
-        known(Errno::DQUOT, "EDQUOT", NoSpace, "disk quota exceeded"),
-        known(Errno::CANCELED, "ECANCELED", Interrupted, "cancelled"),
-        known(
-            Errno::OWNERDEAD,
-            "EOWNERDEAD",
-            Other,
-            "the owner of the lock died",
-        ),
-        known(
-            Errno::NOTRECOVERABLE,
-            "ENOTRECOVERABLE",
-            Other,
-            "the state is not recoverable",
-        ),
-        known(
-            Errno::HWPOISON,
-            "EHWPOISON",
-            Other,
-            "the memory page has a hardware error",
-        ),
-    ]
+static KNOWN: &[Known] = known! {
+    PERM "EPERM" PermissionDenied, "operation not permitted";
+    NOENT "ENOENT" NotFound, "no such file or directory";
+    SRCH "ESRCH" NotFound, "no such process";
+    INTR "EINTR" Interrupted, "interrupted by a signal";
+    IO "EIO" Other, "input/output error";
+    NXIO "ENXIO" NotFound, "no such device or address";
+    TOOBIG "E2BIG" Invalid, "argument list or structure too large";
+    NOEXEC "ENOEXEC" Invalid, "not an executable format";
+    BADF "EBADF" Invalid, "bad file descriptor";
+    CHILD "ECHILD" NotFound, "no child process";
+    AGAIN "EAGAIN" WouldBlock, "not possible at once";
+    NOMEM "ENOMEM" NoSpace, "out of memory";
+    ACCESS "EACCES" PermissionDenied, "permission denied";
+    FAULT "EFAULT" Fault, "bad address";
+    NOTBLK "ENOTBLK" Invalid, "not a block device";
+    BUSY "EBUSY" WouldBlock, "device or resource busy";
+    EXIST "EEXIST" AlreadyExists, "it exists already";
+    XDEV "EXDEV" Invalid, "it leads to another file system or outside the directory";
+    NODEV "ENODEV" Unsupported, "no such device";
+    NOTDIR "ENOTDIR" Invalid, "not a directory";
+    ISDIR "EISDIR" Invalid, "is a directory";
+    INVAL "EINVAL" Invalid, "invalid argument";
+    NFILE "ENFILE" Limit, "too many open files in the system";
+    MFILE "EMFILE" Limit, "too many open files";
+    NOTTY "ENOTTY" Unsupported, "not a terminal, or not possible on this object";
+    TXTBSY "ETXTBSY" WouldBlock, "the program file is being executed";
+    FBIG "EFBIG" Limit, "file too large";
+    NOSPC "ENOSPC" NoSpace, "no space left";
+    SPIPE "ESPIPE" Invalid, "a pipe has no position";
+    ROFS "EROFS" PermissionDenied, "read-only file system";
+    MLINK "EMLINK" Limit, "too many links";
+    PIPE "EPIPE" Other, "nobody reads the other end of the pipe";
+    DOM "EDOM" Invalid, "argument out of domain";
+    RANGE "ERANGE" Limit, "result out of range";
+    DEADLK "EDEADLK" WouldBlock, "a deadlock was avoided";
+    NAMETOOLONG "ENAMETOOLONG" Invalid, "name too long";
+    NOLCK "ENOLCK" Limit, "no locks available";
+    NOSYS "ENOSYS" Unsupported, "this kernel does not have the call";
+    NOTEMPTY "ENOTEMPTY" AlreadyExists, "directory not empty";
+    LOOP "ELOOP" Invalid, "a symbolic link, or too many of them";
+    NOMSG "ENOMSG" WouldBlock, "no message of that type";
+    IDRM "EIDRM" Gone, "the object was removed";
+    NODATA "ENODATA" NotFound, "no data";
+    TIME "ETIME" TimedOut, "timer expired";
+    NOLINK "ENOLINK" Other, "the link is broken";
+    PROTO "EPROTO" Other, "protocol error";
+    BADMSG "EBADMSG" Invalid, "bad message";
+    OVERFLOW "EOVERFLOW" Invalid, "value too large for its type";
+    ILSEQ "EILSEQ" Invalid, "invalid sequence of bytes";
+    USERS "EUSERS" Limit, "too many users";
+    NOTSOCK "ENOTSOCK" Invalid, "not a socket";
+    MSGSIZE "EMSGSIZE" Invalid, "wrong message length for this queue";
+    OPNOTSUPP "EOPNOTSUPP" Unsupported, "operation not supported";
+    ADDRINUSE "EADDRINUSE" AlreadyExists, "address in use";
+    NOBUFS "ENOBUFS" Limit, "no room in a table of fixed size";
+    TIMEDOUT "ETIMEDOUT" TimedOut, "timed out";
+    CONNREFUSED "ECONNREFUSED" Other, "connection refused";
+    STALE "ESTALE" Gone, "stale file handle";
+    DQUOT "EDQUOT" NoSpace, "disk quota exceeded";
+    CANCELED "ECANCELED" Interrupted, "cancelled";
+    OWNERDEAD "EOWNERDEAD" Other, "the owner of the lock died";
+    NOTRECOVERABLE "ENOTRECOVERABLE" Other, "the state is not recoverable";
+    HWPOISON "EHWPOISON" Other, "the memory page has a hardware error";
 };
 
 #[cfg(test)]

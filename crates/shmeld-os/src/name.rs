@@ -5,23 +5,17 @@
 //!
 //! ```
 //! use shmeld_os::name::escape;
-//! use shmeld_os::{ErrorKind, ObjectName};
+//! use shmeld_os::ObjectName;
 //!
 //! for unsound in ["", "/", "..", "/a/b", "/a\n", "///a"] {
 //!     assert!(ObjectName::new(unsound).is_err(), "{unsound:?}");
 //! }
-//! let error = ObjectName::new("/..").map_err(|error| error.into_error("shm_open", "/..")).unwrap_err();
-//! assert_eq!(error.to_string(), "shm_open /..: invalid argument (EINVAL)");
 //! assert_eq!(escape(b"\x1b[2Jframes"), "\\x1b[2Jframes"); // what strangers call their files
 //! ```
 
 use std::ffi::CString;
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
-
-use rustix::io::Errno;
-
-use crate::Error;
 
 /// The longest name of a file on tmpfs.
 const KERNEL_BYTES_MAX: usize = 255;
@@ -133,17 +127,6 @@ pub enum NameError {
     /// More than [`ObjectName::BYTES_MAX`] bytes.
     #[error("an object name has at most {} bytes", ObjectName::BYTES_MAX)]
     TooLong,
-}
-
-impl NameError {
-    /// The same as an [`Error`] of `operation`, for callers that report both alike.
-    pub fn into_error(self, operation: &'static str, name: &str) -> Error {
-        let errno = match self {
-            NameError::TooLong => Errno::NAMETOOLONG,
-            _ => Errno::INVAL,
-        };
-        Error::new(operation, name, errno)
-    }
 }
 
 /// Makes any bytes printable in a message: text stays, everything else becomes an escape.

@@ -24,7 +24,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::Signal;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_getcpu, sched_setaffinity};
 
-use crate::{Error, Result};
+use crate::{Error, Result, sys};
 
 /// `umask(mask)`: sets the bits that new files never get, and returns the previous ones. It counts for
 /// every thread of the process.
@@ -130,12 +130,10 @@ pub fn stop_group() -> Result<()> {
 pub fn signal_main_thread(signal: i32) -> Result<()> {
     let pid = libc::c_long::from(std::process::id());
     // SAFETY: the call takes three numbers and no memory of ours.
-    if unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, libc::c_long::from(signal)) } == 0 {
-        return Ok(());
-    }
-    let errno = std::io::Error::last_os_error();
-    let errno = errno.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-    Err(Error::new("tgkill", format!("signal {signal}"), errno))
+    let outcome = unsafe { libc::syscall(libc::SYS_tgkill, pid, pid, libc::c_long::from(signal)) };
+    sys::check(outcome)
+        .map(drop)
+        .map_err(|errno| Error::new("tgkill", format!("signal {signal}"), errno))
 }
 
 /// `dup2(open("/dev/null"), 0)`, and the same for 1 and 2: standard input is at its end, and what is written to standard output and error

@@ -12,6 +12,9 @@
 
 use crate::{Errno, Error, Result, process};
 
+/// The number of root.
+pub const ROOT: u32 = 0;
+
 /// Where the kernel tells which numbers a namespace knows, and which one stands for all others.
 struct Numbers {
     map: &'static str,
@@ -107,10 +110,7 @@ pub fn group_number(name: &str) -> Result<u32> {
             Ok(number)
         };
     }
-    let groups = std::fs::read(GROUPS).map_err(|error| {
-        let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-        Error::new("read", GROUPS, errno)
-    })?;
+    let groups = std::fs::read(GROUPS).map_err(|error| Error::of_io("read", GROUPS, &error))?;
     find_group(&groups, name).ok_or_else(|| Error::new("group", name, Errno::NOENT))
 }
 

@@ -6,14 +6,13 @@ use std::sync::Arc;
 use std::{error::Error, iter, process, thread};
 
 use shmeld::ServerName;
-use shmeld::file::record::{Entry, EntryKind};
+use shmeld::file::record::Entry;
 use shmeld::file::source::{Source, SourceFile, Walk, WalkItem};
 use shmeld::file::wire::Op;
 use shmeld::file::{
     Client, ClientOptions, Event, Job, OutputOptions, Query, Refusal, Server, ServerOptions, Status, Target,
     Transfer,
 };
-use shmeld::os::fs::Time;
 
 /// Its files are tables: `7.txt` has the multiples of seven.
 struct Tables;
@@ -31,19 +30,7 @@ impl Source for Tables {
         let number = number.ok_or_else(|| Refusal::new(Status::Fnf, "there are tables of numbers only"))?;
         let lines = (1..=10_u64).map(|factor| format!("{}\n", number.saturating_mul(factor)));
         let text: String = lines.collect();
-        let entry = Entry {
-            kind: EntryKind::File,
-            mode: 0o644,
-            size: text.len() as u64,
-            modified: Time {
-                seconds: 0,
-                nanoseconds: 0,
-            },
-            uid: 0,
-            gid: 0,
-            name: path.to_vec(),
-            text: Vec::new(),
-        };
+        let entry = Entry::file(path, text.len() as u64);
         Ok(Box::new(Table { entry, text }))
     }
 

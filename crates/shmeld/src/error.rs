@@ -142,7 +142,8 @@ pub enum Error {
     Usage(String),
 }
 
-fn waited_text(waited: Duration) -> String {
+/// How long was waited, if at all.
+pub(crate) fn waited_text(waited: Duration) -> String {
     if waited.is_zero() {
         String::new()
     } else {
@@ -174,7 +175,7 @@ impl From<shmeld_core::Error> for Error {
 }
 
 impl Error {
-    /// The exit code of section 8 of the design: 2 usage, 3 system or server, 4 the peer died or broke the protocol, 130 interrupted.
+    /// The exit code of a program that ends with this: 2 usage, 3 system or server, 4 the peer died or broke the protocol, 130 interrupted.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use shmeld_core::attach::NAME_PREFIX;
 use shmeld_os::ObjectName;
 use shmeld_os::name::NameError;
 
@@ -23,7 +24,7 @@ impl ServerName {
     /// Says what is wrong with the name.
     pub fn new(name: &str) -> Result<Self, NameError> {
         let queue = ObjectName::new(name)?;
-        let gate = ObjectName::new(&format!("shmeld.{}.gate", queue.as_str()))?;
+        let gate = ObjectName::new(&format!("{NAME_PREFIX}{}.gate", queue.as_str()))?;
         Ok(Self { queue, gate })
     }
 
@@ -40,10 +41,9 @@ impl ServerName {
     }
 
     /// The server's name in the name of a gate; `None` if that is no gate.
-    #[must_use]
-    pub fn from_gate(gate: &[u8]) -> Option<Self> {
+    pub(crate) fn from_gate(gate: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(gate).ok()?;
-        Self::new(text.strip_prefix("shmeld.")?.strip_suffix(".gate")?).ok()
+        Self::new(text.strip_prefix(NAME_PREFIX)?.strip_suffix(".gate")?).ok()
     }
 }
 
@@ -61,8 +61,8 @@ impl FromStr for ServerName {
 }
 
 impl fmt::Display for ServerName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.queue.fmt(f)
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.queue.fmt(formatter)
     }
 }
 

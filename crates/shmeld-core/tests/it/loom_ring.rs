@@ -53,16 +53,16 @@ fn sleep_without_another_look(words: &ModelWords, semaphore: Semaphore, ready: &
     }
 }
 
-/// MUTANT of `wait::sleep`: zeroes the value first and says then that it waits. A post after the exchange need not see the waiter.
-fn sleep_that_announces_itself_too_late(
+/// `wait::sleep` but for its beginning, up to the look.
+fn sleep_that_begins_with(
+    begin: fn(&ModelWords, Word, Word),
     words: &ModelWords,
     semaphore: Semaphore,
     ready: &mut dyn FnMut() -> bool,
 ) {
     let (value, waiters) = words_of(semaphore);
     loop {
-        words.swap(value, 0, Ordering::AcqRel);
-        words.store(waiters, 1, Ordering::Relaxed);
+        begin(words, value, waiters);
         if ready() {
             words.store(waiters, 0, Ordering::Relaxed);
             return;
@@ -75,49 +75,27 @@ fn sleep_that_announces_itself_too_late(
     }
 }
 
-/// MUTANT of `wait::sleep`: a fence in the place of the exchange. The poster has none, so it pairs with nothing.
-fn sleep_that_stores_and_fences(words: &ModelWords, semaphore: Semaphore, ready: &mut dyn FnMut() -> bool) {
-    let (value, waiters) = words_of(semaphore);
-    loop {
-        words.store(waiters, 1, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        words.store(value, 0, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        if ready() {
-            words.store(waiters, 0, Ordering::Relaxed);
-            return;
-        }
-        words.futex_wait(value, 0, Duration::MAX);
-        words.store(waiters, 0, Ordering::Relaxed);
-        if ready() {
-            return;
-        }
-    }
+/// MUTANT: zeroes the value first and says then that it waits. A post after the exchange need not see the waiter.
+fn announces_itself_too_late(words: &ModelWords, value: Word, waiters: Word) {
+    words.swap(value, 0, Ordering::AcqRel);
+    words.store(waiters, 1, Ordering::Relaxed);
 }
 
-/// NO MUTANT: `wait::sleep` as another client may write it, whose exchange is Relaxed. Loom takes two SeqCst fences for more than
-/// they are, so here stands what they are at least.
-fn sleep_with_fences_around_a_relaxed_exchange(
-    words: &ModelWords,
-    semaphore: Semaphore,
-    ready: &mut dyn FnMut() -> bool,
-) {
-    let (value, waiters) = words_of(semaphore);
-    loop {
-        words.store(waiters, 1, Ordering::Relaxed);
-        fence(Ordering::Release);
-        words.swap(value, 0, Ordering::Relaxed);
-        fence(Ordering::Acquire);
-        if ready() {
-            words.store(waiters, 0, Ordering::Relaxed);
-            return;
-        }
-        words.futex_wait(value, 0, Duration::MAX);
-        words.store(waiters, 0, Ordering::Relaxed);
-        if ready() {
-            return;
-        }
-    }
+/// MUTANT: a fence in the place of the exchange. The poster has none, so it pairs with nothing.
+fn stores_and_fences(words: &ModelWords, value: Word, waiters: Word) {
+    words.store(waiters, 1, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+    words.store(value, 0, Ordering::Relaxed);
+    fence(Ordering::SeqCst);
+}
+
+/// NO MUTANT: as another client may write it, whose exchange is Relaxed. Loom takes two SeqCst fences for more than they are, so here
+/// stands what they are at least.
+fn fences_around_a_relaxed_exchange(words: &ModelWords, value: Word, waiters: Word) {
+    words.store(waiters, 1, Ordering::Relaxed);
+    fence(Ordering::Release);
+    words.swap(value, 0, Ordering::Relaxed);
+    fence(Ordering::Acquire);
 }
 
 fn words_of(semaphore: Semaphore) -> (Word, Word) {
@@ -171,7 +149,9 @@ fn wrapping_sequence_words_and_forgotten_units_lose_nothing() {
 #[test]
 fn fences_around_a_relaxed_exchange_lose_nothing() {
     ONE_SLOT
-        .with_sleep(sleep_with_fences_around_a_relaxed_exchange)
+        .with_sleep(|words, semaphore, ready| {
+            sleep_that_begins_with(fences_around_a_relaxed_exchange, words, semaphore, ready)
+        })
         .assert_right();
 }
 
@@ -224,7 +204,9 @@ fn a_swap_that_acquires_nothing_loses_a_wake() {
 #[test]
 fn a_store_in_the_place_of_the_swap_loses_a_wake() {
     assert_loses_a_wake(Mutant::StoreForSwap);
-    assert_sleep_loses_a_wake(sleep_that_stores_and_fences);
+    assert_sleep_loses_a_wake(|words, semaphore, ready| {
+        sleep_that_begins_with(stores_and_fences, words, semaphore, ready)
+    });
 }
 
 /// A post that finds units does not look at the waiters, so whoever takes units away must pass on what was published before them.
@@ -237,7 +219,9 @@ fn a_store_that_forgets_units_loses_a_wake() {
 
 #[test]
 fn a_sleep_that_announces_itself_after_its_swap_loses_a_wake() {
-    assert_sleep_loses_a_wake(sleep_that_announces_itself_too_late);
+    assert_sleep_loses_a_wake(|words, semaphore, ready| {
+        sleep_that_begins_with(announces_itself_too_late, words, semaphore, ready)
+    });
 }
 
 #[test]

@@ -63,10 +63,6 @@ mod tests {
     use crate::fs::{FileKind, Time};
 
     fn stat(mode: u32, gid: u32) -> Stat {
-        let never = Time {
-            seconds: 0,
-            nanoseconds: 0,
-        };
         Stat {
             dev: 1,
             ino: 2,
@@ -77,8 +73,8 @@ mod tests {
             links: 1,
             bytes: 0,
             blocks_512: 0,
-            modified: never,
-            changed: never,
+            modified: Time::default(),
+            changed: Time::default(),
         }
     }
 

@@ -46,8 +46,8 @@ impl From<FileType> for FileKind {
 }
 
 /// A moment as file systems record it: time since 1970 in UTC. Before 1970 the seconds are negative and
-/// the nanoseconds still count upwards.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// the nanoseconds still count upwards. The default is the beginning of 1970.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Time {
     /// Whole seconds.
     pub seconds: i64,

@@ -2,7 +2,7 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | here | names, for those who then open them |
+//! | here | names in `/dev/shm`, for those who then open them |
 //! | `files` | what is in `/dev/shm`: [`shared_memory_files`] |
 //! | `queues` | POSIX message queues, mounted or not: [`QueueDirectory`] |
 //! | `sysv_tables` | System V objects of all users: [`sysv_segments`], [`sysv_sets`], [`sysv_queues`] |
@@ -43,55 +43,35 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use rustix::io::Errno;
-
-use crate::fs::label::fail_path;
 use crate::fs::{entries, open_directory};
 use crate::posix::shm;
-use crate::{ErrorKind, Result};
+use crate::{Error, Result};
 
 /// `readdir("/dev/shm")`: the names there that begin with `prefix`, sorted.
 ///
 /// Semaphores are files there too, under `sem.` and their name.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] if there is no such directory.
+/// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if there is no such directory.
 ///
 /// See [shm_overview(7)](https://man7.org/linux/man-pages/man7/shm_overview.7.html).
 pub fn shared_memory_names(prefix: &str) -> Result<Vec<Vec<u8>>> {
-    let mut names = names_in(Path::new(shm::DIRECTORY))?;
+    // Not by the standard library, whose listing ends the process if the directory cannot be closed.
+    let found =
+        entries(open_directory(Path::new(shm::DIRECTORY))?)?.map(|entry| entry.map(|entry| entry.name));
+    let mut names = found.collect::<Result<Vec<_>>>()?;
     names.retain(|name| name.starts_with(prefix.as_bytes()));
+    names.sort_unstable();
     Ok(names)
-}
-
-/// `readdir` of a mounted message queue file system: the names of the queues of this IPC namespace, sorted;
-/// `None` if none is mounted anywhere that can be read (`mount -t mqueue none /dev/mqueue`).
-///
-/// A mount shows the namespace of the process that mounted it; the one in `/dev/mqueue` is preferred.
-///
-/// # Errors
-/// [`ErrorKind::NotFound`] if /proc is missing.
-///
-/// See [mq_overview(7)](https://man7.org/linux/man-pages/man7/mq_overview.7.html).
-pub fn queue_names() -> Result<Option<Vec<Vec<u8>>>> {
-    for directory in queue_mounts()? {
-        match names_in(&directory) {
-            Ok(names) => return Ok(Some(names)),
-            // Covered by another mount, or closed to this user: try the next one.
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::PermissionDenied) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(None)
 }
 
 /// `/proc/self/mountinfo`: where message queue file systems are mounted, `/dev/mqueue` first.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] if /proc is missing.
+/// [`ErrorKind::NotFound`](crate::ErrorKind::NotFound) if /proc is missing.
 pub(crate) fn queue_mounts() -> Result<Vec<PathBuf>> {
-    let path = Path::new("/proc/self/mountinfo");
-    let mounts = fs::read(path).map_err(|error| fail_path("open", path, reason(&error)))?;
+    const MOUNTS: &str = "/proc/self/mountinfo";
+    let mounts = fs::read(MOUNTS).map_err(|error| Error::of_io("open", MOUNTS, &error))?;
     Ok(queue_directories(&mounts))
 }
 
@@ -102,18 +82,6 @@ pub(crate) fn sysv_count(kind: &str) -> Option<u64> {
     let text = fs::read_to_string(Path::new("/proc/sysvipc").join(kind)).ok()?;
     // The first line is the heading.
     text.lines().skip(1).count().try_into().ok()
-}
-
-fn names_in(directory: &Path) -> Result<Vec<Vec<u8>>> {
-    // Not by the standard library, whose listing ends the process if the directory cannot be closed.
-    let found = entries(open_directory(directory)?)?.map(|entry| entry.map(|entry| entry.name));
-    let mut names = found.collect::<Result<Vec<_>>>()?;
-    names.sort_unstable();
-    Ok(names)
-}
-
-fn reason(error: &std::io::Error) -> Errno {
-    Errno::from_io_error(error).unwrap_or(Errno::IO)
 }
 
 /// The mount points of type mqueue, `/dev/mqueue` first.
@@ -176,10 +144,5 @@ mod tests {
     fn octal_escapes_are_undone_and_nothing_else() {
         assert_eq!(unescape(b"a\\040b\\134\\011"), b"a b\\\t");
         assert_eq!(unescape(b"\\9\\04\\400"), b"\\9\\04\\400");
-    }
-
-    #[test]
-    fn the_table_of_this_machine_can_be_read() {
-        queue_names().expect("mountinfo");
     }
 }

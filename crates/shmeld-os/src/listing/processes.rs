@@ -10,10 +10,9 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::identity::{Process, describe, has_memory};
 use super::maps::mapped;
-use super::reason;
 use crate::fs::{Entry, FileKind, Stat, entries, open_directory, read_link, stat, stat_path};
 use crate::posix::shm;
-use crate::{ErrorKind, Result};
+use crate::{Error, ErrorKind, Result};
 
 /// The file systems whose files are looked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -151,8 +150,8 @@ impl Pass {
 
     /// Whether it has memory at all.
     fn look_at_maps(&mut self, pid: u32, thread: u32) -> Result<bool, ErrorKind> {
-        let maps =
-            std::fs::read(format!("/proc/{thread}/maps")).map_err(|error| ErrorKind::of(reason(&error)))?;
+        let maps = std::fs::read(format!("/proc/{thread}/maps"))
+            .map_err(|error| Error::of_io("read", "", &error).kind())?;
         for line in mapped(&maps, &self.found.devices) {
             let identity = (line.dev, line.ino);
             // A name that is gone cannot be asked; the mapping can, by those who may.

@@ -2,12 +2,10 @@
 //!
 //! A table begins with a line of headings; columns are found by them, because kernels have added some.
 
-use std::path::Path;
-
-use crate::Result;
 use crate::fs::Time;
-use crate::fs::label::fail_path;
+use crate::sysv::shared_memory::MARKED;
 use crate::sysv::{Key, Permissions};
+use crate::{Error, Result};
 
 /// A System V segment, as a line of `/proc/sysvipc/shm` has it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -105,8 +103,8 @@ pub fn sysv_queues() -> Result<Vec<SysvQueueRow>> {
 }
 
 fn table(kind: &str) -> Result<String> {
-    let path = Path::new("/proc/sysvipc").join(kind);
-    std::fs::read_to_string(&path).map_err(|error| fail_path("open", &path, super::reason(&error)))
+    let path = format!("/proc/sysvipc/{kind}");
+    std::fs::read_to_string(&path).map_err(|error| Error::of_io("open", path, &error))
 }
 
 /// One line under the headings.
@@ -173,7 +171,6 @@ fn rows<T>(table: &str, parse: impl Fn(&Row<'_>) -> Option<T>) -> Vec<T> {
     lines.filter_map(row).collect()
 }
 
-const MARKED: u32 = 0o1000;
 const LOCKED: u32 = 0o2000;
 
 fn segment(row: &Row<'_>) -> Option<SysvSegmentRow> {

@@ -29,7 +29,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-mod find;
 pub mod kernel_semaphore;
 pub mod mqueue;
 mod notify;

@@ -162,7 +162,27 @@ impl SharedMemory {
         Ok(memory)
     }
 
-    pub(super) fn checked(descriptor: OwnedFd, label: String) -> Result<Self> {
+    /// `open("/dev/shm/name", O_PATH)`: finds an object whatever its mode is, to look at it and to change mode and owner. It cannot be read,
+    /// written or mapped: EBADF.
+    ///
+    /// # Errors
+    /// As for [`open`](SharedMemory::open), but for the mode.
+    ///
+    /// See [open(2)](https://man7.org/linux/man-pages/man2/open.2.html).
+    #[doc(alias = "O_PATH")]
+    pub fn find(name: &ObjectName) -> Result<Self> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let descriptor = open(name, flags, Mode::empty())?;
+        let memory = Self::checked(descriptor, name.to_string())?;
+        explain!(
+            "open(O_PATH)",
+            name,
+            "find shared memory, whatever its mode lets us do"
+        );
+        Ok(memory)
+    }
+
+    fn checked(descriptor: OwnedFd, label: String) -> Result<Self> {
         let memory = SharedMemory {
             file: File::from(descriptor),
             label,
@@ -321,7 +341,7 @@ pub(super) fn path_of(file_name: &str) -> PathBuf {
     PathBuf::from(DIRECTORY).join(file_name)
 }
 
-pub(super) fn open(name: &ObjectName, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
+fn open(name: &ObjectName, flags: OFlags, mode: Mode) -> Result<OwnedFd> {
     retry_on_intr(|| rustix::fs::open(path_of(name.as_str()), flags, mode))
         .map_err(|errno| Error::new("shm_open", name.to_string(), errno))
 }

@@ -27,7 +27,7 @@ use crate::mapping::Mapping;
 use crate::{Error, Result, explain, sys};
 
 /// The segment is marked for removal (`SHM_DEST`): it has lost its key and goes with its last attachment.
-const MARKED: u32 = 0o1000;
+pub(crate) const MARKED: u32 = 0o1000;
 
 /// `SHM_STAT_ANY`, which the libc crate does not name: of the segment at an index of the kernel's table, what /proc/sysvipc/shm shows to everybody.
 const SHM_STAT_ANY: libc::c_int = 15;

@@ -1,5 +1,5 @@
 //! Kernel facts that this crate and those above rely on, where no other test shows them: another kernel
-//! that behaves differently shall tell us here. FAULTS.md section 1 is the list.
+//! that behaves differently shall tell us here.
 
 use std::os::fd::{AsFd, AsRawFd};
 

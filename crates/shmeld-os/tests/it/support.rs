@@ -274,6 +274,19 @@ pub fn assert_kind<T: std::fmt::Debug>(outcome: shmeld_os::Result<T>, kind: Erro
     error
 }
 
+/// Insists that a wait ends at its deadline: not before, and not long after.
+#[track_caller]
+pub fn assert_times_out<T: std::fmt::Debug>(
+    milliseconds: u64,
+    wait: impl FnOnce(Option<Instant>) -> shmeld_os::Result<T>,
+) -> shmeld_os::Error {
+    let start = Instant::now();
+    let error = assert_kind(wait(within(milliseconds)), ErrorKind::TimedOut);
+    let late = start.elapsed().as_millis().checked_sub(milliseconds.into());
+    assert!(late.is_some_and(|late| late < 2000), "{late:?} ms late");
+    error
+}
+
 /// How many signals [`shower`] delivered, for handlers that do nothing else.
 static SIGNALS: AtomicU32 = AtomicU32::new(0);
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use shmeld_os::sysv::Key;
 
 use super::segment;
+use crate::error::waited_text;
 
 /// Why a message was not posted or not read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -82,7 +83,7 @@ pub enum BoardError {
         bytes: u64,
     },
     /// Readers of an earlier message did not leave in time.
-    #[error("board {key}: readers of an earlier message are still inside: {inside} (waited {:.1} s)", .waited.as_secs_f64())]
+    #[error("board {key}: readers of an earlier message are still inside: {inside}{}", waited_text(*.waited))]
     StillInside {
         /// The board.
         key: Key,
@@ -92,7 +93,7 @@ pub enum BoardError {
         waited: Duration,
     },
     /// Nobody posted within the time given.
-    #[error("board {key}: no message (waited {:.1} s)", .waited.as_secs_f64())]
+    #[error("board {key}: no message{}", waited_text(*.waited))]
     NoMessage {
         /// The board.
         key: Key,
@@ -239,7 +240,7 @@ fn of_user(uid: Option<u32>) -> String {
 mod tests {
     use super::*;
 
-    /// The kernel says 0 for a poster in another PID namespace, and the hint was: kill 0. (Review of issue 6.)
+    /// The kernel says 0 for a poster in another PID namespace, and the hint was: kill 0.
     #[test]
     fn nobody_is_told_to_kill_a_process_that_cannot_be_seen() {
         let key = Key::new(0x1234);

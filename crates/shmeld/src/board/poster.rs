@@ -273,8 +273,7 @@ mod tests {
     use crate::board::{ReadOptions, read, textbook};
     use crate::file::Interrupt;
 
-    /// Told to stop before it had begun, a poster gave a set back that it had just made, as if others were inside: the set stayed. (Second review
-    /// of issue 6.)
+    /// Told to stop before it had begun, a poster gave a set back that it had just made, as if others were inside: the set stayed.
     #[test]
     fn poster_that_is_stopped_early_leaves_no_set_that_it_has_made() {
         let options = options(1);
@@ -306,7 +305,7 @@ mod tests {
     }
 
     /// A program that forks while it has a board, as Python's multiprocessing does: when the child ended, it removed the board of its parent, or
-    /// took a reader's place away. (Review of issue 6.)
+    /// took a reader's place away.
     #[test]
     fn forked_child_that_drops_its_copy_changes_nothing() {
         let mut options = options(0);

@@ -7,7 +7,7 @@ use shmeld_core::Memory;
 use shmeld_os::ErrorKind;
 use shmeld_os::sysv::shared_memory::{Segment, SegmentStat};
 use shmeld_os::sysv::{How, Key, Permissions};
-use shmeld_os::users::is_own_uid;
+use shmeld_os::users::{ROOT, is_own_uid};
 
 use super::MODE;
 use super::error::{BoardError, SEGMENT};
@@ -96,7 +96,7 @@ pub(super) fn is_message(memory: &Memory) -> bool {
 
 /// Whether the key has a segment that a reader without semaphores could have been meant for. For a hint.
 pub(super) fn is_for_textbook(key: Key) -> bool {
-    let found = find(key, |uid| is_own_uid(uid) || uid == 0).ok().flatten();
+    let found = find(key, |uid| is_own_uid(uid) || uid == ROOT).ok().flatten();
     let memory = found.and_then(|(segment, _)| attach(&segment, true).ok().flatten());
     memory.is_some_and(|memory| !is_message(&memory))
 }
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     /// Of two posters that began together, one looked at the number of attachments, the other attached and wrote, the first one saw the mark of
-    /// a dead poster and removed what was posted. (Second review of issue 6; strace can make either as slow as it takes.)
+    /// a dead poster and removed what was posted. (Strace can make either as slow as it takes.)
     #[test]
     fn segment_that_somebody_attached_meanwhile_is_not_that_of_a_dead_poster() {
         let key = Key::new(0x5400_0000 | process::pid() & 0xff_ffff);

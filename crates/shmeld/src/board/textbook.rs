@@ -26,7 +26,7 @@ use shmeld_core::Memory;
 use shmeld_os::explain;
 use shmeld_os::sysv::Key;
 use shmeld_os::sysv::shared_memory::Segment;
-use shmeld_os::users::is_own_uid;
+use shmeld_os::users::{ROOT, is_own_uid};
 
 use super::error::{BoardError, SEGMENT};
 use super::layout::{self, MESSAGE_BYTES_MAX};
@@ -233,7 +233,7 @@ pub fn read(mark: u8, options: ReadOptions) -> Result<TextReading> {
 }
 
 fn attach(key: Key) -> Result<Option<(Segment, Memory)>> {
-    let Some((segment, _)) = segment::find(key, |uid| is_own_uid(uid) || uid == 0)? else {
+    let Some((segment, _)) = segment::find(key, |uid| is_own_uid(uid) || uid == ROOT)? else {
         return Ok(None);
     };
     Ok(segment::attach(&segment, false)?.map(|memory| (segment, memory)))

@@ -14,6 +14,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use shmeld_os::fs::Time;
+use shmeld_os::users::ROOT;
 
 use super::object::Object;
 use super::verdict::State;
@@ -54,7 +55,7 @@ impl Scope {
             State::Stale if matches!(object.belongs, Some(Belonging::Board(_) | Belonging::Trial)) => {
                 self.is_own(object)
             }
-            State::Stale => self.uid == 0 || self.is_own(object),
+            State::Stale => self.uid == ROOT || self.is_own(object),
             State::Unheld => self.any_stale && self.is_own(object) && self.is_old(object),
             State::Live | State::Unknown => false,
         }

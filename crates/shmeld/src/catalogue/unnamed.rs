@@ -3,7 +3,7 @@
 use shmeld_os::listing::{Devices, Use};
 
 use super::holders::Holders;
-use super::keeping::{self, UseEvidence};
+use super::keeping;
 use super::object::Object;
 use super::posix::{Gates, gate_of, kind_and_name, set_stat};
 use super::snapshot::View;
@@ -115,9 +115,7 @@ fn describe(
     }
     object.former_name = former_name;
     // It is here because somebody has it.
-    object.verdict = keeping::of_use(&UseEvidence {
-        ..view.evidence(&object.holders)
-    });
+    object.verdict = keeping::of_use(&view.evidence(&object.holders));
     object
 }
 

@@ -1,5 +1,7 @@
 //! What is wrong with the limits of this process, and around it: kernel, container, session manager. Pure.
 
+use shmeld_os::users::ROOT;
+
 use super::facts::{Facts, PAGE_BYTES, REGION_BYTES};
 use super::finding::{Cure, Finding, Severity};
 
@@ -20,7 +22,7 @@ pub(super) fn prlimit(name: &str, soft: u64, hard: Option<u64>) -> String {
 
 /// What to add where root itself may not raise a hard limit, as in most containers.
 pub(super) fn nobody_here(facts: &Facts) -> &'static str {
-    let is_powerless = facts.uid == 0
+    let is_powerless = facts.uid == ROOT
         && facts
             .privileges
             .is_some_and(|privileges| !privileges.exceeds_limits);

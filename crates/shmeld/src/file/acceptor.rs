@@ -191,8 +191,8 @@ pub(super) fn seat_to_take<K>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::sample;
     use crate::file::wire::Op;
-    use shmeld_core::attach::RegionId;
     use shmeld_core::layout::Geometry;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -206,19 +206,9 @@ mod tests {
 
     #[test]
     fn a_request_goes_to_the_session_of_its_region_only_with_its_nonce_and_size() {
-        let request = Request {
-            op: Op::Close,
-            request_id: 1,
-            region_id: RegionId([1; 16]),
-            nonce: [3; 16],
-            region_bytes: 4096,
-            offset: 0,
-            flags: 0,
-            prefix_digest: [0; 32],
-            path: Vec::new(),
-        };
+        let request = sample::request(Op::Close, b"");
         assert_eq!(route(&request, None), Route::Region);
-        assert_eq!(route(&request, Some((&[3; 16], 4096))), Route::Session);
+        assert_eq!(route(&request, Some((&request.nonce, 4096))), Route::Session);
         assert!(matches!(
             route(&request, Some((&[4; 16], 4096))),
             Route::Ignore(_)

@@ -97,9 +97,8 @@ fn unproven(request: &Request, facts: Facts<'_>) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shmeld_core::attach::RegionId;
+    use crate::file::sample;
     use shmeld_core::layout::Geometry;
-    use shmeld_os::fs::Time;
 
     const POLICY: Policy = Policy {
         users: Users {
@@ -111,39 +110,12 @@ mod tests {
     };
 
     fn sound() -> (Request, Stat, RawHeader) {
+        let request = sample::request(Op::Get, b"a");
         let header = Header {
-            nonce: [3; 16],
+            nonce: request.nonce,
             geometry: Geometry::for_region(4096).unwrap(),
         };
-        let request = Request {
-            op: Op::Get,
-            request_id: 1,
-            region_id: RegionId([1; 16]),
-            nonce: [3; 16],
-            region_bytes: 4096,
-            offset: 0,
-            flags: 0,
-            prefix_digest: [0; 32],
-            path: b"a".to_vec(),
-        };
-        let never = Time {
-            seconds: 0,
-            nanoseconds: 0,
-        };
-        let stat = Stat {
-            dev: 1,
-            ino: 2,
-            mode: 0o600,
-            kind: FileKind::File,
-            uid: 1000,
-            gid: 1000,
-            links: 1,
-            bytes: 4096,
-            blocks_512: 8,
-            modified: never,
-            changed: never,
-        };
-        (request, stat, header.to_raw())
+        (request, sample::stat(), header.to_raw())
     }
 
     fn decide(request: &Request, stat: &Stat, raw: &RawHeader, policy: &Policy) -> Verdict {

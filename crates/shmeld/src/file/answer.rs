@@ -22,7 +22,7 @@ pub(super) struct Tally {
     pub(super) items: u64,
     pub(super) refused: u64,
     /// A file came to no end because the client had cancelled.
-    pub(super) cancelled: bool,
+    pub(super) is_cancelled: bool,
 }
 
 /// Answers the requests of one session.
@@ -89,7 +89,7 @@ impl<'s> Answerer<'s> {
             Err(refusal) => {
                 let may_be_pattern = request.flags & FLAG_PATTERN != 0 && has_pattern(&request.path);
                 if refusal.status == Status::Fnf && may_be_pattern {
-                    return self.matching(request, tally);
+                    return self.get_matching(request, tally);
                 }
                 self.refuse(request, &request.path, &refusal, tally)?;
             }
@@ -131,58 +131,41 @@ impl<'s> Answerer<'s> {
         Ok(Ok(()))
     }
 
-    /// All files that match the pattern, with their names.
-    fn matching(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
+    /// Walks where the request's pattern can match, and hands each match and its name to `visit`. A pattern that matches nothing is a name
+    /// that does not exist.
+    fn walk_matching(
+        &mut self,
+        request: &Request,
+        tally: &mut Tally,
+        nothing: &str,
+        visit: impl Fn(&mut Self, &mut dyn Walk, WalkItem, Vec<u8>, &mut Tally) -> Result<(), End>,
+    ) -> Result<Result<(), Refusal>, End> {
         let pattern = Pattern::new(&request.path);
-        let outcome = self.walk(
-            request,
-            pattern.prefix(),
-            pattern.levels(),
-            |answerer, walk, item| {
-                let name = join(pattern.prefix(), &item.entry.name);
-                if !pattern.matches(&name) {
-                    return Ok(());
-                }
-                let opened = match item.entry.kind {
-                    _ if name.len() > NAME_BYTES_MAX => Err(Status::NameTooLong.into()),
-                    EntryKind::File => walk.open_last(),
-                    // As a plain GET would: a link is followed as far as it stays beneath the root.
-                    EntryKind::Symlink => match answerer.context.source.open(&name) {
-                        Err(refusal) if refusal.status == Status::NotAFile => return Ok(()),
-                        opened => opened,
-                    },
-                    _ => return Ok(()),
-                };
-                match opened {
-                    Ok(file) => answerer.file(request, &*file, &name, tally),
-                    Err(refusal) => answerer.refuse(request, &name, &refusal, tally),
-                }
-            },
-        )?;
-        self.nothing_matched(request, outcome, "no file matches the pattern", tally)
+        let (prefix, levels) = (pattern.prefix(), pattern.levels());
+        let outcome = self.walk(request, prefix, levels, |answerer, walk, item| {
+            let name = join(prefix, &item.entry.name);
+            // The place where the walk began has no name here.
+            if item.entry.name == b"." || !pattern.matches(&name) {
+                return Ok(());
+            }
+            visit(answerer, walk, item, name, tally)
+        })?;
+        let is_nothing = outcome.is_ok() && tally.items == 0;
+        let outcome = if is_nothing {
+            Err(Refusal::new(Status::Fnf, nothing))
+        } else {
+            outcome
+        };
+        self.refuse_whole(request, outcome, tally)
     }
 
-    /// A pattern that matched nothing is a name that does not exist.
-    fn nothing_matched(
+    /// The end of an answer of many items: that there are none is an item of its own, unless the client cancelled.
+    fn refuse_whole(
         &mut self,
         request: &Request,
         outcome: Result<(), Refusal>,
-        text: &str,
         tally: &mut Tally,
     ) -> Result<Result<(), Refusal>, End> {
-        let refusal = match outcome {
-            Ok(()) if tally.items == 0 => Refusal::new(Status::Fnf, text),
-            Err(refusal) if refusal.status != Status::Cancelled => refusal,
-            other => return Ok(other),
-        };
-        self.refuse(request, &request.path, &refusal, tally)?;
-        Ok(Ok(()))
-    }
-
-    fn tree(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
-        let outcome = self.walk(request, &request.path, LEVELS_MAX, |answerer, walk, item| {
-            answerer.tree_item(request, walk, item, tally)
-        })?;
         match outcome {
             Err(refusal) if refusal.status != Status::Cancelled => {
                 self.refuse(request, &request.path, &refusal, tally)?;
@@ -190,6 +173,34 @@ impl<'s> Answerer<'s> {
             }
             other => Ok(other),
         }
+    }
+
+    /// All files that match the pattern, with their names.
+    fn get_matching(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
+        let nothing = "no file matches the pattern";
+        self.walk_matching(request, tally, nothing, |answerer, walk, item, name, tally| {
+            let opened = match item.entry.kind {
+                _ if name.len() > NAME_BYTES_MAX => Err(Status::NameTooLong.into()),
+                EntryKind::File => walk.open_last(),
+                // As a plain GET would: a link is followed as far as it stays beneath the root.
+                EntryKind::Symlink => match answerer.context.source.open(&name) {
+                    Err(refusal) if refusal.status == Status::NotAFile => return Ok(()),
+                    opened => opened,
+                },
+                _ => return Ok(()),
+            };
+            match opened {
+                Ok(file) => answerer.file(request, &*file, &name, tally),
+                Err(refusal) => answerer.refuse(request, &name, &refusal, tally),
+            }
+        })
+    }
+
+    fn tree(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
+        let outcome = self.walk(request, &request.path, LEVELS_MAX, |answerer, walk, item| {
+            answerer.tree_item(request, walk, item, tally)
+        })?;
+        self.refuse_whole(request, outcome, tally)
     }
 
     fn tree_item(
@@ -239,31 +250,13 @@ impl<'s> Answerer<'s> {
         })?;
         match outcome {
             Err(refusal) if refusal.status == Status::Fnf && has_pattern(path) && !as_walk => {
-                self.list_matching(request, tally)
+                let nothing = "nothing matches the pattern";
+                self.walk_matching(request, tally, nothing, |answerer, _, item, name, tally| {
+                    answerer.listed(request, item, name, tally)
+                })
             }
-            Err(refusal) if refusal.status != Status::Cancelled => {
-                self.refuse(request, path, &refusal, tally)?;
-                Ok(Ok(()))
-            }
-            other => Ok(other),
+            outcome => self.refuse_whole(request, outcome, tally),
         }
-    }
-
-    fn list_matching(&mut self, request: &Request, tally: &mut Tally) -> Result<Result<(), Refusal>, End> {
-        let pattern = Pattern::new(&request.path);
-        let outcome = self.walk(
-            request,
-            pattern.prefix(),
-            pattern.levels(),
-            |answerer, _, item| {
-                let name = join(pattern.prefix(), &item.entry.name);
-                if item.entry.name == b"." || !pattern.matches(&name) {
-                    return Ok(());
-                }
-                answerer.listed(request, item, name, tally)
-            },
-        )?;
-        self.nothing_matched(request, outcome, "nothing matches the pattern", tally)
     }
 
     /// In a listing a FIFO or an unreadable directory is shown like everything else: nobody asked for its bytes.
@@ -301,8 +294,10 @@ impl<'s> Answerer<'s> {
             Ok(json) => json,
             Err(error) => return Ok(Err(Refusal::new(Status::Io, error.to_string()))),
         };
-        let mut entry = Entry::refusal(b"status", &Refusal::new(Status::Ok, ""));
-        (entry.kind, entry.size) = (EntryKind::File, json.len() as u64);
+        let entry = Entry {
+            mode: 0,
+            ..Entry::file(b"status", json.len() as u64)
+        };
         tally.items += 1;
         let begin = Record {
             extent: entry.size,

@@ -12,7 +12,7 @@ impl Answerer<'_> {
             Err(refusal) if refusal.status != Status::Cancelled => {
                 self.account_refusal(request, &request.path, refusal);
             }
-            Ok(()) if !tally.cancelled => {}
+            Ok(()) if !tally.is_cancelled => {}
             _ => {
                 self.account.cancelled.add(1);
                 if let Some(audit) = &self.context.audit {
@@ -46,21 +46,10 @@ pub(super) fn path_of_item(request: &Request, name: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shmeld_core::attach::RegionId;
+    use crate::file::sample::request;
 
     #[test]
     fn names_in_a_tree_are_below_what_was_asked_for() {
-        let request = |op, path: &[u8]| Request {
-            op,
-            request_id: 1,
-            region_id: RegionId([1; 16]),
-            nonce: [2; 16],
-            region_bytes: 4096,
-            offset: 0,
-            flags: 0,
-            prefix_digest: [0; 32],
-            path: path.to_vec(),
-        };
         let tree = request(Op::Tree, b"a/b");
         assert_eq!(path_of_item(&tree, b"c/d"), b"a/b/c/d");
         assert_eq!(path_of_item(&tree, b"."), b"a/b");

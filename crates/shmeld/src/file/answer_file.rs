@@ -95,7 +95,7 @@ impl Answerer<'_> {
             Err(refusal) => {
                 tally.refused += 1;
                 self.context.counters.refused_names.add(1);
-                tally.cancelled |= refusal.status == Status::Cancelled;
+                tally.is_cancelled |= refusal.status == Status::Cancelled;
                 self.account_refusal(request, &path_of_item(request, &entry.name), &refusal);
                 let end = Record {
                     status: refusal.status,

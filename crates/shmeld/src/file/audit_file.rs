@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use shmeld_os::fs::{self, FileKind, Stat};
+use shmeld_os::users::ROOT;
 use shmeld_os::{Errno, process};
 
 use crate::{Error, Result};
@@ -119,7 +120,7 @@ fn unfit(stat: &Stat, uid: u32) -> Option<String> {
     if stat.kind != FileKind::File {
         return Some("it is not a regular file".to_owned());
     }
-    if stat.uid != uid && stat.uid != 0 {
+    if stat.uid != uid && stat.uid != ROOT {
         return Some(format!("it belongs to uid {}", stat.uid));
     }
     if stat.links != 1 {
@@ -134,7 +135,7 @@ fn unfit(stat: &Stat, uid: u32) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shmeld_os::fs::Time;
+    use crate::file::sample;
 
     /// A line that a killed server or a full disk has cut short costs itself and not the next one; nor does a hangup forget it.
     #[test]
@@ -159,22 +160,9 @@ mod tests {
 
     #[test]
     fn only_a_file_that_nobody_else_writes_is_fit() {
-        let never = Time {
-            seconds: 0,
-            nanoseconds: 0,
-        };
         let sound = Stat {
-            dev: 1,
-            ino: 2,
             mode: 0o640,
-            kind: FileKind::File,
-            uid: 1000,
-            gid: 1000,
-            links: 1,
-            bytes: 0,
-            blocks_512: 0,
-            modified: never,
-            changed: never,
+            ..sample::stat()
         };
         assert_eq!(unfit(&sound, 1000), None);
         assert_eq!(unfit(&Stat { uid: 0, ..sound }, 1000), None);

@@ -9,7 +9,7 @@ use shmeld_os::name::escape;
 use super::audit_file::AuditFile;
 use super::audit_line;
 use super::audit_queue::{AuditQueue, Job};
-use crate::{Error, Result};
+use crate::Result;
 
 /// See the module.
 #[derive(Debug)]
@@ -36,12 +36,9 @@ impl AuditWriter {
     pub(super) fn begin(self) -> Result<()> {
         let thread = std::thread::Builder::new().name("audit".to_owned());
         let begun = thread.spawn(move || self.run());
-        begun.map(drop).map_err(|error| {
-            let errno = error
-                .raw_os_error()
-                .map_or(Errno::AGAIN, Errno::from_raw_os_error);
-            Error::Os(shmeld_os::Error::new("pthread_create", "audit log", errno))
-        })
+        begun
+            .map(drop)
+            .map_err(|error| shmeld_os::Error::of_io("pthread_create", "audit log", &error).into())
     }
 
     fn run(mut self) {

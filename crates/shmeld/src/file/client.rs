@@ -95,7 +95,7 @@ pub struct Client {
     pub(super) queue: u64,
     pub(super) offer: Offer,
     pub(super) reader: SlotReader,
-    pub(super) attached: bool,
+    pub(super) is_attached: bool,
     pub(super) outstanding: Outstanding,
     /// How long this client has waited for the server's next step. Not a difference of two clocks: time in which this process did not run
     /// is not the server's fault.
@@ -121,7 +121,7 @@ impl Client {
             queue: 0,
             offer,
             reader,
-            attached: false,
+            is_attached: false,
             outstanding: Outstanding::default(),
             owed_for: Duration::ZERO,
             has_told_waiting: false,
@@ -223,7 +223,7 @@ impl Client {
     pub fn next_record(&mut self) -> Result<Record> {
         loop {
             while let Some(record) = self.reader.next(self.offer.region())? {
-                if !self.attached {
+                if !self.is_attached {
                     self.confirm_attached()?;
                 }
                 self.owed_for = Duration::ZERO;

@@ -92,7 +92,7 @@ impl Client {
     /// Tries once to find the server again; the time that is left is counted from `lost`.
     fn reopen(&mut self, lost: Instant) -> Result<Reopened> {
         let options = &self.options;
-        if self.attached && !self.offer.server_leased()? {
+        if self.is_attached && !self.offer.server_leased()? {
             return Ok(Reopened::SessionOver);
         }
         let closed = match Connection::try_open(&options.name, &options.server_uids)? {
@@ -103,7 +103,7 @@ impl Client {
             Found::NotYet(closed) => closed,
         };
         let options = &self.options;
-        if gives_up_looking(self.attached, lost.elapsed(), self.wait_is_over()) {
+        if gives_up_looking(self.is_attached, lost.elapsed(), self.wait_is_over()) {
             return Err(Connection::none(
                 &options.name,
                 &options.server_uids,
@@ -122,7 +122,7 @@ impl Client {
     fn connect_to(&mut self, connection: Connection) -> Result<()> {
         self.connection = connection;
         self.queue += 1;
-        if !self.attached && self.connection.other_uid != self.offer.other_uid() {
+        if !self.is_attached && self.connection.other_uid != self.offer.other_uid() {
             self.make_another_region()?;
         }
         Ok(())
@@ -141,7 +141,7 @@ impl Client {
     /// Waits for one slice and looks at the world.
     pub(super) fn wait(&mut self) -> Result<()> {
         self.options.interrupt.check()?;
-        let (region, attached) = (self.offer.region(), self.attached);
+        let (region, attached) = (self.offer.region(), self.is_attached);
         let expected_state = if attached { State::Attached } else { State::Offered }.to_word();
         let state_changed = || region.load(Word::State, Ordering::Acquire) != expected_state;
         let start = Instant::now();
@@ -157,7 +157,7 @@ impl Client {
         self.owed_for += start.elapsed().min(2 * SLICE);
         match waited {
             Waited::Faulted => Err(Misbehaviour::Vanished.into()),
-            Waited::Ready | Waited::SliceOver if self.attached => self.look_at_session(),
+            Waited::Ready | Waited::SliceOver if self.is_attached => self.look_at_session(),
             Waited::Ready | Waited::SliceOver => self.look_at_offer(),
         }
     }
@@ -176,7 +176,7 @@ impl Client {
             "ATTACHED: the server answers; the name can go, so that a crash of either side leaves nothing";
         explain!("load", "state word of the region", why);
         self.offer.remove_name();
-        self.attached = true;
+        self.is_attached = true;
     }
 
     fn look_at_offer(&mut self) -> Result<()> {

@@ -113,21 +113,29 @@ impl Entry {
         }
     }
 
+    /// A file of which no more is known: root's, of 1970, for everybody to read.
+    #[must_use]
+    pub fn file(name: &[u8], size: u64) -> Self {
+        Self {
+            kind: EntryKind::File,
+            mode: 0o644,
+            size,
+            modified: Time::default(),
+            uid: 0,
+            gid: 0,
+            name: name.to_vec(),
+            text: Vec::new(),
+        }
+    }
+
     /// An entry that says why a name is refused.
     #[must_use]
     pub fn refusal(name: &[u8], refusal: &Refusal) -> Self {
         Self {
             kind: EntryKind::Unknown,
             mode: 0,
-            size: 0,
-            modified: Time {
-                seconds: 0,
-                nanoseconds: 0,
-            },
-            uid: 0,
-            gid: 0,
-            name: cut(name, NAME_BYTES_MAX).to_vec(),
             text: cut(refusal.text.as_bytes(), TEXT_BYTES_MAX).to_vec(),
+            ..Self::file(cut(name, NAME_BYTES_MAX), 0)
         }
     }
 

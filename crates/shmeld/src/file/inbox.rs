@@ -8,7 +8,7 @@ use super::session::End;
 use super::wire::{Op, Request};
 
 /// How many requests of a session may be unanswered.
-pub const UNANSWERED_MAX: usize = 8;
+pub(super) const UNANSWERED_MAX: usize = 8;
 
 /// What became of a request that the acceptor handed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,24 +25,24 @@ pub(super) enum Pushed {
 #[derive(Debug, Default)]
 pub(super) struct Inbox {
     requests: VecDeque<Request>,
-    answering: bool,
+    is_answering: bool,
     last_id: u64,
     end: Option<End>,
     /// CLOSE has come: nothing is taken after it.
-    closing: bool,
-    attached: bool,
+    is_closing: bool,
+    is_attached: bool,
     made_get: bool,
 }
 
 impl Inbox {
     /// Takes a request in. Ids strictly increase, so whatever is sent twice is answered once.
     pub(super) fn push(&mut self, request: Request) -> Pushed {
-        if request.request_id <= self.last_id || self.closing {
+        if request.request_id <= self.last_id || self.is_closing {
             return Pushed::Dropped;
         }
         self.last_id = request.request_id;
-        self.closing = request.op == Op::Close;
-        let unanswered = self.requests.len() + usize::from(self.answering);
+        self.is_closing = request.op == Op::Close;
+        let unanswered = self.requests.len() + usize::from(self.is_answering);
         if unanswered >= UNANSWERED_MAX && request.op != Op::Close {
             self.end(End::Misbehaved(Misbehaviour::Flood));
             return Pushed::Flooded;
@@ -62,9 +62,9 @@ impl Inbox {
     /// # Errors
     /// Nothing is left to answer, and the session shall end.
     pub(super) fn take_next(&mut self) -> Result<Option<Request>, End> {
-        self.answering = false;
+        self.is_answering = false;
         if let Some(request) = self.requests.pop_front() {
-            self.answering = true;
+            self.is_answering = true;
             return Ok(Some(request));
         }
         self.end.take().map_or(Ok(None), Err)
@@ -72,17 +72,17 @@ impl Inbox {
 
     /// The region has been joined.
     pub(super) fn set_attached(&mut self) {
-        self.attached = true;
+        self.is_attached = true;
     }
 
     /// Whether nothing is asked for at the moment.
     pub(super) fn is_idle(&self) -> bool {
-        self.attached && self.requests.is_empty() && !self.answering
+        self.is_attached && self.requests.is_empty() && !self.is_answering
     }
 
     /// Whether `--once` waits for such a session: it was attached and asked for a file.
     pub(super) fn counts_for_once(&self) -> bool {
-        self.attached && self.made_get
+        self.is_attached && self.made_get
     }
 }
 
@@ -94,19 +94,12 @@ pub(super) fn must_flush(next: &Result<Option<Request>, End>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use shmeld_core::attach::RegionId;
+    use crate::file::sample;
 
     fn request(op: Op, request_id: u64) -> Request {
         Request {
-            op,
             request_id,
-            region_id: RegionId([1; 16]),
-            nonce: [2; 16],
-            region_bytes: 4096,
-            offset: 0,
-            flags: 0,
-            prefix_digest: [0; 32],
-            path: Vec::new(),
+            ..sample::request(op, b"")
         }
     }
 

@@ -72,9 +72,9 @@ pub(super) struct Incoming {
     position: u64,
     hasher: Option<Box<blake3::Hasher>>,
     slot_bytes: usize,
-    direct: bool,
+    is_direct: bool,
     error: Option<Error>,
-    failed: bool,
+    has_failed: bool,
 }
 
 impl Incoming {
@@ -89,8 +89,8 @@ impl Incoming {
         let Start { position, hasher } = start;
         // Bytes that are to be hashed are hashed in private memory: in the region they could change afterwards.
         let is_file = !matches!(sink, Sink::Caller(_));
-        let direct = is_file && slot_bytes >= DIRECT_SLOT_BYTES_MIN && hasher.is_none();
-        let failed = matches!(sink, Sink::Failed) || error.is_some();
+        let is_direct = is_file && slot_bytes >= DIRECT_SLOT_BYTES_MIN && hasher.is_none();
+        let has_failed = matches!(sink, Sink::Failed) || error.is_some();
         Self {
             name,
             entry,
@@ -98,9 +98,9 @@ impl Incoming {
             position,
             hasher,
             slot_bytes,
-            direct,
+            is_direct,
             error,
-            failed,
+            has_failed,
         }
     }
 
@@ -111,7 +111,7 @@ impl Incoming {
         self.entry.size
     }
     pub(super) fn has_failed(&self) -> bool {
-        self.failed
+        self.has_failed
     }
     /// The failure, once.
     pub(super) fn take_error(&mut self) -> Option<Error> {
@@ -135,7 +135,7 @@ impl Incoming {
             _ => shmeld_os::name::escape(&self.name),
         };
         let error = OsError::new("write", object, errno);
-        (self.error, self.failed) = (Some(error.into()), true);
+        (self.error, self.has_failed) = (Some(error.into()), true);
         // Dropping the output removes what there is of it.
         self.sink = Sink::Nowhere;
     }
@@ -160,10 +160,10 @@ impl Incoming {
         record: &Record,
     ) -> Result<u64> {
         let start = self.advance(record, record.length as u64)?;
-        if self.failed || matches!(self.sink, Sink::Nowhere) && self.hasher.is_none() {
+        if self.has_failed || matches!(self.sink, Sink::Nowhere) && self.hasher.is_none() {
             return Ok(record.length as u64);
         }
-        if self.direct {
+        if self.is_direct {
             self.drain(supply, record, start)?;
             return Ok(record.length as u64);
         }

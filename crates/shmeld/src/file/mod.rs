@@ -95,6 +95,8 @@ mod prefix;
 pub mod record;
 mod reservation;
 mod running;
+#[cfg(test)]
+mod sample;
 mod server;
 mod server_options;
 mod session;

@@ -38,16 +38,10 @@ pub(super) fn open_node(path: &Path, kind: FileKind) -> Result<Option<OwnedFd>, 
     let file = OpenOptions::new()
         .write(true)
         .open(path)
-        .map_err(|error| os_error("open", path, &error))?;
+        .map_err(|error| Error::of_io("open", path.to_string_lossy(), &error))?;
     // Whoever may rename here could have put a link to another file in its place meanwhile, which would be written into.
     if !stands_for_descriptor(path) && fs::stat(&file)?.kind == FileKind::File {
         return Err(Error::new("open", path.to_string_lossy(), Errno::EXIST));
     }
     Ok(Some(file.into()))
-}
-
-/// An error of std with operation and object.
-fn os_error(operation: &'static str, path: &Path, error: &std::io::Error) -> Error {
-    let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-    Error::new(operation, path.to_string_lossy(), errno)
 }

@@ -84,12 +84,10 @@ pub(super) fn check_begin(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::file::record::{EntryKind, Kind};
-    use crate::file::status::{Refusal, Status};
+    use crate::file::record::Kind;
 
     fn begin(size: u64, offset: u64, prefix_bytes: u64) -> Option<u64> {
-        let mut entry = Entry::refusal(b"f", &Refusal::from(Status::Ok));
-        (entry.kind, entry.size) = (EntryKind::File, size);
+        let entry = Entry::file(b"f", size);
         let record = Record {
             offset,
             extent: size,

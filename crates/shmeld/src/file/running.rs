@@ -4,8 +4,8 @@ use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::listing;
 use shmeld_os::posix::shm::SharedMemory;
 use shmeld_os::process;
+use shmeld_os::users::ROOT;
 
-use super::users::ROOT;
 use crate::ServerName;
 use shmeld_core::attach::NAME_PREFIX;
 

@@ -5,12 +5,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use shmeld_os::Error as OsError;
-use shmeld_os::fs::Time;
 
 use super::output::{OutputFile, OutputOptions};
 #[cfg(feature = "codecs")]
 pub(crate) use super::place::Place;
-use super::record::{Entry, EntryKind};
+use super::record::Entry;
 use super::target::create_at;
 use crate::Result;
 
@@ -80,16 +79,7 @@ impl SingleOutput {
 
 fn entry_of(bytes: u64, mode: u32) -> Entry {
     Entry {
-        kind: EntryKind::File,
         mode: mode & 0o666,
-        size: bytes,
-        modified: Time {
-            seconds: 0,
-            nanoseconds: 0,
-        },
-        uid: 0,
-        gid: 0,
-        name: Vec::new(),
-        text: Vec::new(),
+        ..Entry::file(b"", bytes)
     }
 }

@@ -13,7 +13,7 @@ use super::slots::Slots;
 pub(super) struct SlotReader {
     pub(super) consumer: Consumer,
     /// Whether a slot is being read, and where its next record begins.
-    in_slot: bool,
+    is_in_slot: bool,
     at: usize,
     /// Whether a slot has been given back already: only the first one is narrated.
     has_released: bool,
@@ -23,7 +23,7 @@ impl SlotReader {
     pub(super) fn new(slots: &impl Slots) -> Self {
         Self {
             consumer: Consumer::new(slots.slot_count()),
-            in_slot: false,
+            is_in_slot: false,
             at: 0,
             has_released: false,
         }
@@ -31,7 +31,7 @@ impl SlotReader {
 
     /// Whether a record can be read without waiting.
     pub(super) fn is_ready(&mut self, slots: &impl Slots) -> Result<bool, Misbehaviour> {
-        Ok(self.in_slot || self.consumer.is_filled(slots)?)
+        Ok(self.is_in_slot || self.consumer.is_filled(slots)?)
     }
 
     /// The next record, if a slot is ready. [`SlotReader::finish`] must follow before the next one.
@@ -39,11 +39,11 @@ impl SlotReader {
     /// A slot without a record is given back and ends the look: a server could publish such slots without end, and the caller must get the
     /// chance to stop.
     pub(super) fn next(&mut self, slots: &impl Slots) -> Result<Option<Record>, Misbehaviour> {
-        if !self.in_slot {
+        if !self.is_in_slot {
             if !self.consumer.is_filled(slots)? {
                 return Ok(None);
             }
-            (self.in_slot, self.at) = (true, 0);
+            (self.is_in_slot, self.at) = (true, 0);
         }
         loop {
             match self.header(slots)? {
@@ -90,7 +90,7 @@ impl SlotReader {
     }
 
     fn release(&mut self, slots: &impl Slots) -> Result<(), Misbehaviour> {
-        self.in_slot = false;
+        self.is_in_slot = false;
         if !std::mem::replace(&mut self.has_released, true) {
             let why =
                 "read = 1, then a post: the first slot is empty again (told once; so it goes for every slot)";

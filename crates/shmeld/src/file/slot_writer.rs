@@ -34,7 +34,7 @@ pub(super) struct SlotWriter<'s, P: Peer = Attached> {
     pulse: &'s Pulse,
     /// Bytes used in the slot being filled; 0 if none has been claimed.
     used: usize,
-    claimed: bool,
+    has_slot: bool,
     /// Slots published so far, and what that was when [`SlotWriter::keep_alive`] last saw it change: no clock is read for each slot.
     published: u64,
     seen: (u64, Instant),
@@ -50,7 +50,7 @@ impl<'s, P: Peer> SlotWriter<'s, P> {
             producer: Producer::new(client.memory().slot_count()),
             pulse,
             used: 0,
-            claimed: false,
+            has_slot: false,
             published: 0,
             seen: (0, Instant::now()),
             looked: Instant::now(),
@@ -85,10 +85,10 @@ impl<'s, P: Peer> SlotWriter<'s, P> {
 
     /// Makes room for `bytes` in the current slot, or begins a new one.
     fn make_room(&mut self, bytes: usize) -> Result<(), End> {
-        if self.claimed && self.room() < bytes {
+        if self.has_slot && self.room() < bytes {
             self.publish()?;
         }
-        if !self.claimed {
+        if !self.has_slot {
             self.claim()?;
         }
         Ok(())
@@ -111,7 +111,7 @@ impl<'s, P: Peer> SlotWriter<'s, P> {
             }
         }
         self.pulse.set_waiting_for_client(false);
-        (self.claimed, self.used) = (true, 0);
+        (self.has_slot, self.used) = (true, 0);
         Ok(())
     }
 
@@ -143,7 +143,7 @@ impl<'s, P: Peer> SlotWriter<'s, P> {
         self.producer
             .publish(self.memory())
             .map_err(|_| Misbehaviour::Vanished)?;
-        self.claimed = false;
+        self.has_slot = false;
         self.published += 1;
         if self.published == 1 {
             let why =
@@ -156,7 +156,7 @@ impl<'s, P: Peer> SlotWriter<'s, P> {
 
     /// Publishes what has been written so far.
     pub(super) fn flush(&mut self) -> Result<(), End> {
-        if self.claimed && self.used > 0 {
+        if self.has_slot && self.used > 0 {
             self.publish()
         } else {
             Ok(())
@@ -222,7 +222,7 @@ impl<'s, P: Peer> SlotWriter<'s, P> {
 
     /// How many bytes of a file the current slot can take in one record.
     pub(super) fn fits_current_slot(&self, len: u64) -> bool {
-        let room = if self.claimed {
+        let room = if self.has_slot {
             self.room()
         } else {
             self.memory().slot_bytes()

@@ -56,7 +56,7 @@ pub(super) struct Active {
     /// What an earlier transfer of this file left, locked.
     pub(super) partial: Option<Partial>,
     /// The tree or file cannot be stored: its records are read and dropped.
-    pub(super) failed: bool,
+    pub(super) has_failed: bool,
 }
 
 /// The name that people see: what they asked for, or what was found below it.
@@ -124,16 +124,16 @@ impl Active {
                 check_relative(&name).map_err(|error| unusable(&name, error))?;
                 OutputFile::create(&place, &name, entry, options)?
             }
-            Target::Tree(_) | Target::TreeUnder(_) => {
-                check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
-                let tree = self
-                    .tree
-                    .as_mut()
-                    .ok_or(Misbehaviour::Record("a tree without its own directory"))?;
-                tree.file(entry)?
-            }
+            Target::Tree(_) | Target::TreeUnder(_) => self.tree_for(entry)?.file(entry)?,
         };
         Ok(Sink::Output(output))
+    }
+
+    /// The tree that has begun, for an entry below it.
+    fn tree_for(&mut self, entry: &Entry) -> Result<&mut TreeOutput> {
+        check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
+        let tree = self.tree.as_mut();
+        Ok(tree.ok_or(Misbehaviour::Record("a tree without its own directory"))?)
     }
 
     /// A directory or link of a tree.
@@ -145,14 +145,10 @@ impl Active {
             let tree = self
                 .tree_place(options)
                 .and_then(|(place, name)| Ok(TreeOutput::begin(place, name, entry, options)?));
-            self.tree = Some(tree.inspect_err(|_| self.failed = true)?);
+            self.tree = Some(tree.inspect_err(|_| self.has_failed = true)?);
             return Ok(());
         }
-        check_relative(&entry.name).map_err(|error| unusable(&entry.name, error))?;
-        let tree = self
-            .tree
-            .as_mut()
-            .ok_or(Misbehaviour::Record("a tree without its own directory"))?;
+        let tree = self.tree_for(entry)?;
         match entry.kind {
             EntryKind::Directory => Ok(tree.directory(entry)?),
             EntryKind::Symlink if link_stays_inside(&entry.name, &entry.text) => Ok(tree.symlink(entry)?),

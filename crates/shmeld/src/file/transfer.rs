@@ -27,7 +27,7 @@ struct Answered {
     /// Files, entries and refusals.
     items: u64,
     /// We asked the server to save itself the rest.
-    cancelled: bool,
+    is_cancelled: bool,
 }
 
 /// The client's work: [`Job`]s become files, and what happens is a stream of [`Event`]s that the caller pulls. See [`file`](super).
@@ -131,7 +131,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
                         job,
                         tree: None,
                         partial,
-                        failed: false,
+                        has_failed: false,
                     });
                 }
                 Ok(None) => {
@@ -221,7 +221,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
                 hasher: hashed.filter(|_| verify),
             },
         };
-        let sink = if active.failed {
+        let sink = if active.has_failed {
             Ok(Sink::Failed)
         } else {
             active.open_sink(&entry, position, options, &mut self.recent)
@@ -260,7 +260,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             && active.job.query.flags & FLAG_PATTERN == 0
         {
             self.client.cancel_up_to(active.id);
-            self.answered.cancelled = true;
+            self.answered.is_cancelled = true;
         }
     }
 
@@ -309,16 +309,16 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             self.events.push_back(Event::Refused { name, refusal });
             return Ok(());
         }
-        let stored = if active.failed || active.job.query.op != Op::Tree {
+        let stored = if active.has_failed || active.job.query.op != Op::Tree {
             Ok(())
         } else {
             active.store_entry(&entry, options)
         };
-        if active.failed {
+        if active.has_failed {
             // A tree that has no place: spare both sides the rest of it.
             let id = active.id;
             self.client.cancel_up_to(id);
-            self.answered.cancelled = true;
+            self.answered.is_cancelled = true;
         }
         self.events.push_back(match stored {
             Ok(()) => Event::Entry(Entry { name, ..entry }),
@@ -342,7 +342,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         }
         let name = active.job.query.path;
         let is_as_agreed =
-            record.status == Status::Ok || record.status == Status::Cancelled && answered.cancelled;
+            record.status == Status::Ok || record.status == Status::Cancelled && answered.is_cancelled;
         if !is_as_agreed {
             self.events.push_back(Event::Refused {
                 name: name.clone(),

@@ -1,9 +1,8 @@
 //! Who the users of this machine are to a process: itself, root, strangers, and those whom its user namespace cannot tell apart. Pure, but
 //! for one look at the process.
 
+use shmeld_os::users::ROOT;
 use shmeld_os::{process, users};
-
-pub(super) const ROOT: u32 = 0;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

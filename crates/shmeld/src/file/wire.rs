@@ -257,6 +257,7 @@ impl Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::file::sample;
     use proptest::prelude::*;
 
     fn any_request() -> impl Strategy<Value = Request> {
@@ -353,17 +354,7 @@ mod tests {
 
     #[test]
     fn the_message_of_the_document() {
-        let request = Request {
-            op: Op::Get,
-            request_id: 1,
-            region_id: RegionId([0x11; 16]),
-            nonce: [0x22; 16],
-            region_bytes: 4096,
-            offset: 0,
-            flags: 0,
-            prefix_digest: [0; 32],
-            path: b"hi.txt".to_vec(),
-        };
+        let request = sample::request(Op::Get, b"hi.txt");
         let mut expected = b"SHMR\x01\0\x01\0\x01\0\0\0\0\0\0\0".to_vec();
         expected.extend([0x11; 16]);
         expected.extend([0x22; 16]);

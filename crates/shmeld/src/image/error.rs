@@ -5,6 +5,8 @@ use std::time::Duration;
 use shmeld_os::ObjectName;
 use shmeld_os::name::escape;
 
+use crate::error::waited_text;
+
 /// Why an image did not come, or a channel cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -28,7 +30,7 @@ pub enum ImageError {
         uid: u32,
     },
     /// Nobody took the request.
-    #[error("channel {channel}: no provider (waited {:.1} s)", .waited.as_secs_f64())]
+    #[error("channel {channel}: no provider{}", waited_text(*.waited))]
     NoProvider {
         /// The channel.
         channel: String,
@@ -36,7 +38,7 @@ pub enum ImageError {
         waited: Duration,
     },
     /// Somebody took the request and did not answer.
-    #[error("channel {channel}: no answer, although a provider took the request (waited {:.1} s)", .waited.as_secs_f64())]
+    #[error("channel {channel}: no answer, although a provider took the request{}", waited_text(*.waited))]
     Silent {
         /// The channel.
         channel: String,
@@ -50,7 +52,7 @@ pub enum ImageError {
         channel: String,
     },
     /// Nobody asked for an image.
-    #[error("channel {channel}: no request (waited {:.1} s)", .waited.as_secs_f64())]
+    #[error("channel {channel}: no request{}", waited_text(*.waited))]
     NoRequest {
         /// The channel.
         channel: String,

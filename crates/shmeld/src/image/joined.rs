@@ -2,6 +2,7 @@
 
 use shmeld_os::posix::kernel_semaphore::KernelSemaphore;
 use shmeld_os::posix::shm::SharedMemory;
+use shmeld_os::users::ROOT;
 use shmeld_os::{ErrorKind, ObjectName, process};
 
 use super::hold::{self, Hold};
@@ -9,8 +10,6 @@ use super::objects::{Objects, out_of_reach_is_none};
 use super::segment::Segment;
 use super::{ChannelName, ImageError};
 use crate::{Error, Result};
-
-const ROOT: u32 = 0;
 
 /// See the module.
 #[derive(Debug)]

@@ -3,14 +3,13 @@
 use shmeld_os::fs::Stat;
 use shmeld_os::lease::{self, Kind, Range};
 use shmeld_os::posix::shm::SharedMemory;
+use shmeld_os::users::ROOT;
 use shmeld_os::{ErrorKind, ObjectName, explain, process};
 
 use super::ChannelName;
 use super::mark::Mark;
 use super::objects::Named;
 use crate::{Error, Result};
-
-const ROOT: u32 = 0;
 
 /// The objects of a channel, each open once: whoever removes them must be their only user.
 #[derive(Debug)]

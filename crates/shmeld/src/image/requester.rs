@@ -177,9 +177,9 @@ impl Exchange<'_> {
             }
             spin = Duration::ZERO;
             let seen = Seen {
-                named: self.objects.are_named()?,
+                is_named: self.objects.are_named()?,
                 providers: self.objects.providers(self.channel)?,
-                taken: self.objects.request.value().map_err(blame)? == 0,
+                is_taken: self.objects.request.value().map_err(blame)? == 0,
                 provider: self.objects.provider(self.channel)?,
                 is_over: self.patience.is_over(),
             };

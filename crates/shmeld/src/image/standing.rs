@@ -4,11 +4,11 @@
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Seen {
     /// All four objects still have names.
-    pub(super) named: bool,
+    pub(super) is_named: bool,
     /// How many providers of ours have come so far: looked at before the unit, because each of them counts itself before it takes one.
     pub(super) providers: u64,
     /// The unit that was posted for the request is gone.
-    pub(super) taken: bool,
+    pub(super) is_taken: bool,
     /// The provider of ours that serves the channel.
     pub(super) provider: Option<u64>,
     /// The time is up.
@@ -48,19 +48,19 @@ impl Waiting {
     /// Before anything but [`Next::Wait`] is believed, the caller looks for the answer once more: what was published before a death or a
     /// farewell is valid.
     pub(super) fn next(&mut self, seen: Seen) -> Next {
-        if !seen.named {
+        if !seen.is_named {
             return Next::AskAgain;
         }
-        if seen.taken && self.is_dead(seen) {
+        if seen.is_taken && self.is_dead(seen) {
             return Next::Died;
         }
-        if !seen.taken || self.provider.is_none() {
+        if !seen.is_taken || self.provider.is_none() {
             self.provider = seen.provider;
         }
-        if !seen.taken {
+        if !seen.is_taken {
             self.providers = seen.providers;
         }
-        match (seen.is_over, seen.taken) {
+        match (seen.is_over, seen.is_taken) {
             (false, _) => Next::Wait,
             (true, false) => Next::NoProvider,
             (true, true) => Next::Silent,
@@ -120,11 +120,11 @@ pub(super) fn plan(head: Head, has_data: bool, force: bool) -> Plan {
 mod tests {
     use super::*;
 
-    fn seen(taken: bool, provider: Option<u64>) -> Seen {
+    fn seen(is_taken: bool, provider: Option<u64>) -> Seen {
         Seen {
-            named: true,
+            is_named: true,
             providers: 5,
-            taken,
+            is_taken,
             provider,
             is_over: false,
         }
@@ -183,14 +183,14 @@ mod tests {
     fn naive_peer_without_lease_is_given_its_time() {
         let mut waiting = Waiting::new(None, 5);
         assert_eq!(waiting.next(seen(true, None)), Next::Wait);
-        let over = |taken| Seen {
+        let over = |is_taken| Seen {
             is_over: true,
-            ..seen(taken, None)
+            ..seen(is_taken, None)
         };
         assert_eq!(waiting.next(over(true)), Next::Silent);
         assert_eq!(waiting.next(over(false)), Next::NoProvider);
         let removed = Seen {
-            named: false,
+            is_named: false,
             ..over(true)
         };
         assert_eq!(waiting.next(removed), Next::AskAgain);

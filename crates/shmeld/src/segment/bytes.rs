@@ -6,9 +6,9 @@
 use std::fs::File;
 use std::io::{ErrorKind, Read, Seek};
 
+use shmeld_os::Error as OsError;
 use shmeld_os::fs::{self, FileKind};
 use shmeld_os::posix::shm::SharedMemory;
-use shmeld_os::{Errno, Error as OsError};
 
 use super::attached::{Attached, position};
 use super::open::Object;
@@ -275,10 +275,8 @@ fn read_some(input: &mut impl Read, buffer: &mut [u8], label: &str) -> Result<us
         match input.read(buffer) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             outcome => {
-                return outcome.map_err(|error| {
-                    let errno = error.raw_os_error().map_or(Errno::IO, Errno::from_raw_os_error);
-                    SegmentError::File(OsError::new("read", label, errno)).into()
-                });
+                return outcome
+                    .map_err(|error| SegmentError::File(OsError::of_io("read", label, &error)).into());
             }
         }
     }

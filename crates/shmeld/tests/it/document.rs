@@ -2,7 +2,7 @@
 //! library reads and writes.
 
 use shmeld::file::Status;
-use shmeld::file::record::{Entry, EntryKind, Kind, RECORD_BYTES, RawRecord, Record};
+use shmeld::file::record::{Entry, Kind, RECORD_BYTES, RawRecord, Record};
 use shmeld::file::wire::Request;
 use shmeld::os::fs::Time;
 use shmeld_core::layout::{Geometry, Header, RawSemaphore};
@@ -23,17 +23,13 @@ fn lay_down(slot: &mut Vec<u8>, record: Record, payload: &[u8]) {
 
 fn slot_of_the_example() -> Vec<u8> {
     let entry = Entry {
-        kind: EntryKind::File,
-        mode: 0o644,
-        size: 6,
         modified: Time {
             seconds: 1_700_000_000,
             nanoseconds: 5,
         },
         uid: 1000,
         gid: 1000,
-        name: b"hi.txt".to_vec(),
-        text: Vec::new(),
+        ..Entry::file(b"hi.txt", 6)
     };
     let mut payload = Vec::new();
     entry.encode_to(&mut payload);

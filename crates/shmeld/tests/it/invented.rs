@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use shmeld::file::record::{Entry, EntryKind};
+use shmeld::file::record::Entry;
 use shmeld::file::source::{Source, SourceFile, Walk};
 use shmeld::file::wire::Op;
 use shmeld::file::{
@@ -14,7 +14,6 @@ use shmeld::file::{
     ServerStatus, Status, Stopper, fetch_status,
 };
 use shmeld::os::ErrorKind;
-use shmeld::os::fs::Time;
 use shmeld::os::posix::mqueue::{Access, MessageQueue};
 use shmeld::os::posix::shm::SharedMemory;
 use shmeld::{Error, ServerName};
@@ -39,19 +38,7 @@ impl Source for Invented {
         if let Some((_, refusal)) = self.refusals.iter().find(|(name, _)| name.as_bytes() == path) {
             return Err(refusal.clone());
         }
-        let entry = Entry {
-            kind: EntryKind::File,
-            mode: 0o644,
-            size: self.size,
-            modified: Time {
-                seconds: 0,
-                nanoseconds: 0,
-            },
-            uid: 0,
-            gid: 0,
-            name: path.to_vec(),
-            text: Vec::new(),
-        };
+        let entry = Entry::file(path, self.size);
         let read = self.read.clone();
         Ok(Box::new(InventedFile { entry, read }))
     }
@@ -173,6 +160,11 @@ impl World {
     #[track_caller]
     pub fn status(&self) -> ServerStatus {
         self.try_status().unwrap()
+    }
+
+    pub fn stop(&mut self) -> Ending {
+        self.stopper.stop();
+        self.join()
     }
 
     /// Waits for a server that ends by itself.

@@ -1,110 +1,41 @@
 //! A server and a client in one process: the library as a program uses it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use shmeld::file::wire::{FLAG_VERIFY, Op};
 use shmeld::file::{
     Client, ClientOptions, Directory, DirectoryOptions, Ending, Event, Job, OutputOptions, Query, Server,
-    ServerOptions, Stopper, Target, Transfer, fetch_status,
+    ServerOptions, Target, Transfer,
 };
 use shmeld::{Error, ServerName};
 
-static COUNT: AtomicU32 = AtomicU32::new(0);
+use crate::invented::{World, query};
 
-/// A server on a thread, with a directory to serve and one to fetch into.
-struct World {
-    root: PathBuf,
-    name: ServerName,
-    stopper: Stopper,
-    thread: Option<JoinHandle<Ending>>,
+fn client(world: &World, region_bytes: u64) -> Client {
+    Client::connect(ClientOptions {
+        region_bytes,
+        ..world.options()
+    })
+    .unwrap()
 }
 
-impl World {
-    fn new(options: impl FnOnce(&mut ServerOptions)) -> Self {
-        let id = format!(
-            "shmeld-lib-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
-        let root = std::env::temp_dir().join(&id);
-        std::fs::create_dir_all(root.join("in")).unwrap();
-        std::fs::create_dir_all(root.join("out")).unwrap();
-        let name = ServerName::new(&id).unwrap();
-        let mut server_options = ServerOptions {
-            name: name.clone(),
-            ..ServerOptions::default()
-        };
-        options(&mut server_options);
-        let source = Directory::open(&root.join("in"), DirectoryOptions::default()).unwrap();
-        let server = Server::start(Arc::new(source), server_options).unwrap();
-        let stopper = server.stopper();
-        let thread = std::thread::spawn(move || server.run().unwrap());
-        Self {
-            root,
-            name,
-            stopper,
-            thread: Some(thread),
-        }
+/// Fetches a file of the server's directory to `out/` below it.
+fn get(world: &World, region_bytes: u64, name: &str, flags: u32) -> Vec<Event> {
+    let job = Job {
+        query: query(Op::Get, name, flags),
+        target: Target::File(world.path("out").join(name)),
+    };
+    std::fs::create_dir_all(world.path("out")).unwrap();
+    let client = client(world, region_bytes);
+    let mut transfer = Transfer::new(client, std::iter::once(job), OutputOptions::default());
+    let mut events = Vec::new();
+    while let Some(event) = transfer.next_event().unwrap() {
+        events.push(event);
     }
-
-    fn write(&self, name: &str, bytes: &[u8]) {
-        std::fs::write(self.root.join("in").join(name), bytes).unwrap();
-    }
-
-    fn options(&self, region_bytes: u64) -> ClientOptions {
-        ClientOptions {
-            name: self.name.clone(),
-            region_bytes,
-            wait: Some(Duration::from_secs(10)),
-            ..ClientOptions::default()
-        }
-    }
-
-    fn get(&self, region_bytes: u64, name: &str, flags: u32) -> Vec<Event> {
-        let client = Client::connect(self.options(region_bytes)).unwrap();
-        let query = Query {
-            op: Op::Get,
-            path: name.as_bytes().to_vec(),
-            flags,
-            resume: None,
-        };
-        let job = Job {
-            query,
-            target: Target::File(self.root.join("out").join(name)),
-        };
-        let mut transfer = Transfer::new(client, std::iter::once(job), OutputOptions::default());
-        let mut events = Vec::new();
-        while let Some(event) = transfer.next_event().unwrap() {
-            events.push(event);
-        }
-        transfer.close();
-        events
-    }
-
-    fn stop(&mut self) -> Ending {
-        self.stopper.stop();
-        self.thread.take().unwrap().join().unwrap()
-    }
-}
-
-impl Drop for World {
-    fn drop(&mut self) {
-        self.stopper.stop();
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
-        let _ = std::fs::remove_dir_all(&self.root);
-        let gate = Path::new("/dev/shm").join(self.name.gate().as_str());
-        assert!(
-            std::thread::panicking() || !gate.exists(),
-            "{} is left",
-            gate.display()
-        );
-    }
+    transfer.close();
+    events
 }
 
 fn bytes(len: usize) -> Vec<u8> {
@@ -117,16 +48,16 @@ fn bytes(len: usize) -> Vec<u8> {
 fn a_file_arrives_whole_through_regions_of_every_size() {
     let world = World::new(|_| {});
     let content = bytes(700_001);
-    world.write("file", &content);
+    world.put("file", &content);
     for region_bytes in [4096, 8192, 64 << 10, 1 << 20, 64 << 20] {
         for flags in [0, FLAG_VERIFY] {
-            let events = world.get(region_bytes, "file", flags);
+            let events = get(&world, region_bytes, "file", flags);
             assert!(
                 matches!(events.last(), Some(Event::Delivered { size: 700_001, .. })),
                 "{events:?}"
             );
             assert!(
-                std::fs::read(world.root.join("out/file")).unwrap() == content,
+                std::fs::read(world.path("out/file")).unwrap() == content,
                 "region {region_bytes}"
             );
         }
@@ -136,8 +67,8 @@ fn a_file_arrives_whole_through_regions_of_every_size() {
 #[test]
 fn many_requests_travel_in_one_session_and_status_counts_them() {
     let world = World::new(|_| {});
-    world.write("small", b"small");
-    let client = Client::connect(world.options(4096)).unwrap();
+    world.put("small", b"small");
+    let client = client(&world, 4096);
     let job = |_| Job {
         query: Query::new(Op::Get, b"small"),
         target: Target::Discard,
@@ -149,7 +80,7 @@ fn many_requests_travel_in_one_session_and_status_counts_them() {
     }
     transfer.close();
     assert_eq!(delivered, 500);
-    let status = fetch_status(Client::connect(world.options(4096)).unwrap()).unwrap();
+    let status = world.status();
     assert_eq!(
         (status.files_total, status.sessions_total, status.died_total),
         (500, 2, 0)
@@ -159,22 +90,22 @@ fn many_requests_travel_in_one_session_and_status_counts_them() {
 #[test]
 fn once_ends_the_server_after_the_first_client_that_fetched() {
     let mut world = World::new(|options| options.once = true);
-    world.write("file", b"once");
+    world.put("file", b"once");
     // A client that only asks for the status does not count.
-    fetch_status(Client::connect(world.options(4096)).unwrap()).unwrap();
-    world.get(4096, "file", 0);
-    assert_eq!(world.thread.take().unwrap().join().unwrap(), Ending::OnceClosed);
+    world.status();
+    get(&world, 4096, "file", 0);
+    assert_eq!(world.join(), Ending::OnceClosed);
 }
 
 #[test]
 fn a_dropped_client_counts_as_dead_for_once() {
     let mut world = World::new(|options| options.once = true);
-    world.write("file", &bytes(100_000));
-    let mut client = Client::connect(world.options(4096)).unwrap();
+    world.put("file", &bytes(100_000));
+    let mut client = client(&world, 4096);
     client.submit(&Query::new(Op::Get, b"file")).unwrap();
     client.next_record().unwrap();
     drop(client);
-    assert_eq!(world.thread.take().unwrap().join().unwrap(), Ending::OnceFailed);
+    assert_eq!(world.join(), Ending::OnceFailed);
 }
 
 #[test]
@@ -192,9 +123,9 @@ fn without_a_server_the_client_says_how_to_get_one() {
 #[test]
 fn a_second_server_of_the_same_name_is_refused() {
     let mut world = World::new(|_| {});
-    let source = Directory::open(&world.root, DirectoryOptions::default()).unwrap();
+    let source = Directory::open(&world.path(""), DirectoryOptions::default()).unwrap();
     let options = ServerOptions {
-        name: world.name.clone(),
+        name: world.name().clone(),
         ..ServerOptions::default()
     };
     let second = Server::start(Arc::new(source), options).err().unwrap();
@@ -205,9 +136,9 @@ fn a_second_server_of_the_same_name_is_refused() {
 #[test]
 fn a_cancelled_request_ends_early_and_the_session_goes_on() {
     let world = World::new(|_| {});
-    world.write("large", &bytes(8 << 20));
-    world.write("small", b"small");
-    let mut client = Client::connect(world.options(4096)).unwrap();
+    world.put("large", &bytes(8 << 20));
+    world.put("small", b"small");
+    let mut client = client(&world, 4096);
     let query = |name: &[u8]| Query::new(Op::Get, name);
     let large = client.submit(&query(b"large")).unwrap().unwrap();
     let small = client.submit(&query(b"small")).unwrap().unwrap();
@@ -240,8 +171,8 @@ fn a_cancelled_request_ends_early_and_the_session_goes_on() {
 fn a_close_right_behind_the_requests_loses_nothing_of_their_answers() {
     let world = World::new(|_| {});
     let content = bytes(10_000);
-    world.write("file", &content);
-    let mut client = Client::connect(world.options(4096)).unwrap();
+    world.put("file", &content);
+    let mut client = client(&world, 4096);
     let query = |op, path: &[u8]| Query::new(op, path);
     client.submit(&query(Op::Get, b"file")).unwrap().unwrap();
     client.submit(&query(Op::Close, b"")).unwrap().unwrap();
@@ -268,17 +199,9 @@ fn a_close_right_behind_the_requests_loses_nothing_of_their_answers() {
 #[test]
 fn an_op_or_flag_that_the_server_does_not_know_is_answered_with_unsupported() {
     let world = World::new(|_| {});
-    let mut client = Client::connect(world.options(4096)).unwrap();
+    let mut client = client(&world, 4096);
     for (op, flags) in [(Op::Unknown, 0), (Op::Get, 1 << 20)] {
-        client
-            .submit(&Query {
-                op,
-                path: b"file".to_vec(),
-                flags,
-                resume: None,
-            })
-            .unwrap()
-            .unwrap();
+        client.submit(&query(op, "file", flags)).unwrap().unwrap();
         let record = client.next_record().unwrap();
         assert_eq!(record.kind, shmeld::file::record::Kind::Done);
         assert_eq!(record.status, shmeld::file::Status::Unsupported);
@@ -291,7 +214,7 @@ fn an_op_or_flag_that_the_server_does_not_know_is_answered_with_unsupported() {
 #[test]
 fn directory_that_is_removed_between_two_files_is_made_again() {
     let world = fetch_two_while(|out| std::fs::remove_dir_all(out).unwrap());
-    assert_eq!(names_in(&world.root.join("out/list")), ["two"]);
+    assert_eq!(names_in(&world.path("out/list")), ["two"]);
 }
 
 /// Moved away, it gets the rest as well, as with `cp`, and a link in its place gets nothing. (For a while each file was stored where the path led
@@ -303,8 +226,8 @@ fn directory_that_becomes_a_link_between_two_files_gets_both() {
         std::fs::create_dir(out.with_file_name("elsewhere")).unwrap();
         std::os::unix::fs::symlink("elsewhere", out).unwrap();
     });
-    assert_eq!(names_in(&world.root.join("out/moved")), ["one", "two"]);
-    assert_eq!(names_in(&world.root.join("out/elsewhere")), [""; 0]);
+    assert_eq!(names_in(&world.path("out/moved")), ["one", "two"]);
+    assert_eq!(names_in(&world.path("out/elsewhere")), [""; 0]);
 }
 
 /// The names in a directory, sorted; the files are those of `fetch_two_while`.
@@ -321,15 +244,15 @@ fn names_in(directory: &Path) -> Vec<String> {
 /// Fetches `one` and `two` into a directory of which `between` makes something else when `one` has been delivered.
 fn fetch_two_while(between: impl Fn(&Path)) -> World {
     let world = World::new(|_| ());
-    let out = world.root.join("out/list");
+    let out = world.path("out/list");
     for name in ["one", "two"] {
-        world.write(name, &bytes(5000));
+        world.put(name, &bytes(5000));
     }
     let jobs = ["one", "two"].map(|name| Job {
         query: Query::new(Op::Get, name),
         target: Target::Under(out.clone()),
     });
-    let client = Client::connect(world.options(4096)).unwrap();
+    let client = client(&world, 4096);
     let mut transfer = Transfer::new(client, jobs.into_iter(), OutputOptions::default());
     let mut delivered = 0;
     while let Some(event) = transfer.next_event().unwrap() {

@@ -11,7 +11,6 @@ use shmeld::file::{
     Client, ClientOptions, Event, Job, OutputOptions, Query, Refusal, Server, ServerOptions, Status, Target,
     Transfer,
 };
-use shmeld::os::fs::Time;
 use shmeld::{Error, ServerName};
 
 /// Names that would put something outside, or nowhere.
@@ -41,15 +40,8 @@ fn entry(kind: EntryKind, name: &[u8], text: &[u8]) -> Entry {
     Entry {
         kind,
         mode: 0o755,
-        size: if kind == EntryKind::File { 4 } else { 0 },
-        modified: Time {
-            seconds: 0,
-            nanoseconds: 0,
-        },
-        uid: 0,
-        gid: 0,
-        name: name.to_vec(),
         text: text.to_vec(),
+        ..Entry::file(name, if kind == EntryKind::File { 4 } else { 0 })
     }
 }
 

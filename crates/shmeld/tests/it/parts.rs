@@ -244,18 +244,10 @@ struct Elsewhere;
 
 impl Source for Elsewhere {
     fn open(&self, path: &[u8]) -> Result<Box<dyn SourceFile>, Refusal> {
-        let entry = Entry {
-            kind: EntryKind::File,
-            size: 4,
-            ..Entry::refusal(path, &Status::Ok.into())
-        };
         let refusal = (path != b"f").then(|| Refusal::from(Status::Fnf));
         Ok(Box::new(Slow {
             looks: AtomicU32::new(0),
-            entry: Entry {
-                text: Vec::new(),
-                ..entry
-            },
+            entry: Entry::file(path, 4),
             refusal,
         }))
     }
@@ -299,7 +291,7 @@ fn client_that_goes_while_a_source_waits_is_noticed() {
                     Ok(true)
                 }
             }
-            Ok(Box::new(File(Entry::refusal(path, &Status::Ok.into()))))
+            Ok(Box::new(File(Entry::file(path, 0))))
         }
         fn walk(&self, _path: &[u8], _levels_max: usize) -> Result<Box<dyn Walk>, Refusal> {
             Err(Status::Fnf.into())

@@ -219,6 +219,21 @@ fn pattern_over_names_that_are_too_long_names_them_and_goes_on() {
     client.close();
 }
 
+/// A walk begins with the place where it begins, which is `.` there, and a pattern of dotfiles took that for a name: below a file the
+/// file itself was sent as `f/.`.
+#[test]
+fn pattern_below_a_file_matches_nothing() {
+    let world = World::new(|_| {});
+    world.put("f", b"content");
+    let mut client = world.client();
+    for op in [Op::Get, Op::List] {
+        let records = ask(&mut client, op, "f/.*", FLAG_PATTERN).unwrap();
+        let (kind, status) = (records[0].0.kind, records[0].0.status);
+        assert_eq!((kind, status), (Kind::Entry, Status::Fnf), "{op:?}");
+    }
+    client.close();
+}
+
 /// The links of the object behind our own descriptor on a region of this size, which no other test uses.
 fn links_of_region(region_bytes: u64) -> Vec<u64> {
     let descriptors = std::fs::read_dir("/proc/self/fd").unwrap();

@@ -1,7 +1,7 @@
 //! The seeds of the corpora: inputs written by hand, each with a name that tells what it tries. `corpus` writes them to `fuzz/corpus` and
 //! checks that they are there; the other files of a corpus were found by the fuzzer and are named by their hash.
 
-use shmeld_core::attach::RegionId;
+use super::super::sample;
 
 use super::super::wire::{
     FLAG_PATTERN, FLAG_RANGE, FLAG_RECURSIVE, FLAG_RESUME, FLAG_VERIFY, FLAG_WALK, Op, PATH_BYTES_MAX,
@@ -13,15 +13,8 @@ pub(super) type Seed = (&'static str, Vec<u8>);
 
 fn message(op: Op, flags: u32, path: &[u8]) -> Vec<u8> {
     let request = Request {
-        op,
-        request_id: 1,
-        region_id: RegionId([0x11; 16]),
-        nonce: [0x22; 16],
-        region_bytes: 4096,
-        offset: 0,
         flags,
-        prefix_digest: [0; 32],
-        path: path.to_vec(),
+        ..sample::request(op, path)
     };
     request.encode()
 }

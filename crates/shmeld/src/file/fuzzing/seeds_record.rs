@@ -15,13 +15,8 @@ fn entry(kind: EntryKind, name: &[u8], size: u64) -> Entry {
     };
     Entry {
         kind,
-        mode: 0o644,
-        size,
         modified,
-        uid: 0,
-        gid: 0,
-        name: name.to_vec(),
-        text: Vec::new(),
+        ..Entry::file(name, size)
     }
 }
 

@@ -19,6 +19,7 @@ use super::writer::{content, far_future};
 use crate::file::client::Query;
 use crate::file::client_state::{Outstanding, may_fill_slots};
 use crate::file::inbox::UNANSWERED_MAX;
+use crate::file::sample;
 use crate::file::wire::{Op, Request};
 
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -166,15 +167,12 @@ impl Client<'_> {
 
     pub(super) fn message(&self, request_id: u64, query: &Query) -> Vec<u8> {
         let request = Request {
-            op: query.op,
             request_id,
             region_id: self.id,
             nonce: self.header.nonce,
             region_bytes: self.header.geometry.region_bytes(),
-            offset: 0,
             flags: query.flags,
-            prefix_digest: [0; 32],
-            path: query.path.clone(),
+            ..sample::request(query.op, &query.path)
         };
         request.encode()
     }

@@ -10,6 +10,7 @@ use super::baton::{Key, Me, Wakeup};
 use super::client::{new_header, publish};
 use super::client_queue::send;
 use super::world::World;
+use crate::file::sample;
 use crate::file::wire::{Op, Request};
 
 const WORDS: [Word; 7] = [
@@ -109,15 +110,11 @@ impl Hostile<'_> {
 
     fn message_for(&self, id: RegionId, nonce: [u8; 16], op: Op, request_id: u64, values: u64) -> Vec<u8> {
         let request = Request {
-            op,
             request_id,
             region_id: id,
             nonce,
             region_bytes: self.header.geometry.region_bytes(),
-            offset: 0,
-            flags: 0,
-            prefix_digest: [0; 32],
-            path: format!("666:{request_id}:{values}").into_bytes(),
+            ..sample::request(op, format!("666:{request_id}:{values}").as_bytes())
         };
         request.encode()
     }

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use shmeld_core::layout::{Header, RawHeader, Word};
-use shmeld_os::fs::{FileKind, Stat, Time};
+use shmeld_os::fs::Stat;
 
 use super::baton::{ActorId, Pid};
+use crate::file::sample;
 use crate::file::wire::MESSAGES_MAX;
 
 /// One record of an answer.
@@ -122,27 +123,19 @@ impl Kernel {
     }
 
     pub fn stat(&self, object: usize) -> Stat {
-        let never = Time {
-            seconds: 0,
-            nanoseconds: 0,
-        };
         let bytes = if self.regions[object].has_vanished {
             0
         } else {
             self.regions[object].header.region_bytes.get()
         };
         Stat {
-            dev: 1,
             ino: object as u64,
-            mode: 0o600,
-            kind: FileKind::File,
             uid: SERVERS_UID,
             gid: SERVERS_UID,
             links: self.names.values().filter(|named| **named == object).count() as u64,
             bytes,
             blocks_512: bytes / 512,
-            modified: never,
-            changed: never,
+            ..sample::stat()
         }
     }
 
