@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use shmeld::ServerName;
 use shmeld::file::record::{Entry, EntryKind};
-use shmeld::file::wire::{FLAG_PATTERN, FLAG_RECURSIVE, FLAG_VERIFY, Op};
+use shmeld::file::wire::{FLAG_RECURSIVE, FLAG_VERIFY, Op};
 use shmeld::file::{Client, ClientOptions, Event, Job, OutputOptions, Query, Target, Transfer, fetch_status};
 use shmeld::os::name::escape;
 use shmeld::os::sigbus;
@@ -75,7 +75,7 @@ impl Session {
         silence: f64,
     ) -> PyResult<Self> {
         let context = Context::new("connect", format!("server {server}"));
-        sigbus::install().map_err(|error| os_error(&error, &context))?;
+        sigbus::install().map_err(os_error)?;
         let name = server_name(server)?;
         let ear = Ear::default();
         let default = ClientOptions::default();
@@ -117,7 +117,6 @@ impl Session {
     ) -> PyResult<()> {
         let (op, mut flags) = match kind {
             "get" => (Op::Get, 0),
-            "pattern" => (Op::Get, FLAG_PATTERN),
             "tree" => (Op::Tree, 0),
             "list" => (Op::List, 0),
             "list-all" => (Op::List, FLAG_RECURSIVE),
