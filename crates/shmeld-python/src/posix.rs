@@ -93,7 +93,7 @@ impl PosixSharedMemory {
         if end.is_none_or(|end| end > size) {
             let reason = format!("{} bytes at {offset} do not fit in {size}", data.len());
             let context = Context::new("write", self.name.to_string());
-            return Err(refuse(&context, &reason, Some("resize() makes it longer")));
+            return Err(refuse(&context, &reason, Some("grow() makes it longer")));
         }
         py.detach(|| write_all(memory, data, offset)).map_err(os_error)
     }

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use shmeld::os::sysv::message_queue::{MessageQueue as Queue, Which};
-use shmeld::os::sysv::semaphore::{Operation, SemaphoreSet as Set};
+use shmeld::os::sysv::semaphore::{Operation, SemaphoreSet as Set, VALUE_MAX};
 use shmeld::os::sysv::shared_memory::Segment;
 use shmeld::os::sysv::{How, Key, Permissions};
 use shmeld_core::Memory;
@@ -210,7 +210,9 @@ impl SysvSemaphoreSet {
     fn operate(&self, py: Python<'_>, steps: Vec<(u16, i32, bool)>, timeout: Option<f64>) -> PyResult<bool> {
         let context = Context::new("semtimedop", format!("set #{}", self.set.id()));
         let step = |(index, change, undone): (u16, i32, bool)| {
-            let units = u16::try_from(change.unsigned_abs()).ok()?;
+            let units = u16::try_from(change.unsigned_abs())
+                .ok()
+                .filter(|units| *units <= VALUE_MAX)?;
             let operation = match change {
                 0 => Operation::zero(index),
                 1.. => Operation::add(index, units),
@@ -220,7 +222,8 @@ impl SysvSemaphoreSet {
         };
         let steps: Option<Vec<Operation>> = steps.into_iter().map(step).collect();
         let Some(steps) = steps else {
-            return Err(refuse(&context, "a change is at most 32767", None));
+            let reason = format!("a change is at most {VALUE_MAX}");
+            return Err(refuse(&context, &reason, None));
         };
         let end = deadline(timeout)?;
         let done = in_slices(py, end, |end| self.set.operate(&steps, end))?;
