@@ -12,9 +12,7 @@ pub fn cargo() -> String {
 /// # Errors
 /// If it cannot be started or does not succeed.
 pub fn run_cargo(root: &Path, arguments: &[&str]) -> Result<(), String> {
-    let shown = format!("cargo {}", arguments.join(" "));
-    println!("$ {shown}");
-    run(&shown, Command::new(cargo()).args(arguments).current_dir(root))
+    run_program(root, Path::new(&cargo()), arguments)
 }
 
 /// Prints the name of a program that was installed with its arguments, runs it in `directory` and waits for it.
@@ -47,13 +45,16 @@ pub fn run(shown: &str, command: &mut Command) -> Result<(), String> {
 
 /// Whether `cargo SUBCOMMAND` is installed.
 pub fn has_cargo_subcommand(subcommand: &str) -> bool {
-    let mut command = Command::new(cargo());
-    command
-        .args([subcommand, "--version"])
+    succeeds(Command::new(cargo()).args([subcommand, "--version"]))
+}
+
+/// Whether a command succeeds, which reads nothing and whose words nobody wants.
+pub fn succeeds(command: &mut Command) -> bool {
+    let quiet = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+    quiet.status().is_ok_and(|status| status.success())
 }
 
 /// What `program` prints on its standard output, or why there is nothing to read.
@@ -91,28 +92,22 @@ pub fn show(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// What was not possible with a file.
+pub fn problem(path: &Path) -> impl Fn(std::io::Error) -> String {
+    move |error| format!("{}: {error}", path.display())
+}
+
 /// Runs a program that was built, in `root`, with both lots of arguments.
 /// # Errors
 /// If it cannot be started or does not succeed.
 pub fn start(root: &Path, program: &Path, first: &[String], others: &[String]) -> Result<(), String> {
-    let shown = program.display();
     let mut command = Command::new(program);
-    command
-        .args(first)
-        .args(others)
-        .current_dir(root)
-        .stdin(Stdio::null());
-    let status = command.status().map_err(|error| format!("{shown}: {error}"))?;
-    if status.success() {
-        Ok(())
-    } else {
-        Err(format!("{shown} ended with {status}"))
-    }
+    run(&show(program), command.args(first).args(others).current_dir(root))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{names_option, output, run};
+    use super::{names_option, output, run, succeeds};
     use std::path::Path;
     use std::process::Command;
 
@@ -130,6 +125,7 @@ mod tests {
     fn absent_program_is_an_error_and_not_a_panic() {
         let reason = run("nonesuch", &mut Command::new("/nonexistent/nonesuch")).expect_err("absent");
         assert!(reason.contains("nonesuch"), "{reason}");
+        assert!(!succeeds(&mut Command::new("/nonexistent/nonesuch")));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command::{output, run_cargo, run_program, show, target_folder};
+use crate::command::{output, problem, run_cargo, run_program, show, target_folder};
 use crate::need;
 
 const PROGRAMS: [&str; 3] = ["shmeld", "shm_server", "shm_client"];
@@ -120,7 +120,7 @@ fn add_completions(root: &Path, stage: &Path) -> Result<(), String> {
         write(&folder.join(&whole), &script(shell)?, 0o644)?;
         for name in &PROGRAMS[1..] {
             let link = folder.join(format!("{name}{ending}"));
-            symlink(&whole, &link).map_err(|error| format!("{}: {error}", link.display()))?;
+            symlink(&whole, &link).map_err(problem(&link))?;
         }
     }
     for part in script("zsh")?.split("#compdef ").skip(1) {
@@ -187,23 +187,22 @@ fn program(stage: &Path) -> String {
 }
 
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    let problem = |error: std::io::Error| format!("{}: {error}", folder.display());
     fs::read_dir(folder)
-        .map_err(problem)?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(problem))
+        .map_err(problem(folder))?
+        .map(|entry| entry.map(|entry| entry.path()).map_err(problem(folder)))
         .collect()
 }
 
 fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+    fs::read_to_string(path).map_err(problem(path))
 }
 
 fn make_folder(path: &Path) -> Result<(), String> {
-    fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))
+    fs::create_dir_all(path).map_err(problem(path))
 }
 
 fn copy(from: &Path, to: &Path, mode: u32) -> Result<(), String> {
-    let bytes = fs::read(from).map_err(|error| format!("{}: {error}", from.display()))?;
+    let bytes = fs::read(from).map_err(problem(from))?;
     write_bytes(to, &bytes, mode)
 }
 
@@ -213,7 +212,6 @@ fn write(to: &Path, text: &str, mode: u32) -> Result<(), String> {
 
 fn write_bytes(to: &Path, bytes: &[u8], mode: u32) -> Result<(), String> {
     make_folder(to.parent().unwrap_or(to))?;
-    let problem = |error| format!("{}: {error}", to.display());
-    fs::write(to, bytes).map_err(problem)?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(problem)
+    fs::write(to, bytes).map_err(problem(to))?;
+    fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(problem(to))
 }

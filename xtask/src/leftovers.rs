@@ -5,6 +5,7 @@
 //! mount namespace of its own, so that the machine stays as it was. System V objects have no names: [`crate::system_v`] compares
 //! them with what was there before.
 
+use crate::command::problem;
 use crate::system_v::View;
 use crate::{command, need};
 use std::fs;
@@ -20,15 +21,14 @@ const PREFIXES: [&str; 2] = ["shmeld", "sem.shmeld"];
 /// What is left, or why that cannot be told.
 pub fn run(root: &Path, arguments: &[String]) -> Result<(), String> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let explain = |file: &str, error| format!("{file}: {error}");
     match words[..] {
         [] => check(root, None),
         ["--save", file] => {
             let text = system_v()?.as_ref().map(View::save).unwrap_or_default();
-            fs::write(file, text).map_err(|error| explain(file, error))
+            fs::write(file, text).map_err(problem(Path::new(file)))
         }
         ["--since", file] => {
-            let text = fs::read_to_string(file).map_err(|error| explain(file, error))?;
+            let text = fs::read_to_string(file).map_err(problem(Path::new(file)))?;
             check(root, Some(&View::load(&text)))
         }
         _ => Err("usage: cargo xtask leftovers [--save FILE | --since FILE]".to_owned()),
@@ -89,15 +89,20 @@ fn ours(names: &[String]) -> impl Iterator<Item = &String> {
 
 /// The names in `folder`, sorted; none if it does not exist.
 fn list_folder(folder: &Path) -> Result<Vec<String>, String> {
-    let explain = |error| format!("{}: {error}", folder.display());
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(explain(error)),
+        Err(error) => return Err(problem(folder)(error)),
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.push(entry.map_err(explain)?.file_name().to_string_lossy().into_owned());
+        names.push(
+            entry
+                .map_err(problem(folder))?
+                .file_name()
+                .to_string_lossy()
+                .into_owned(),
+        );
     }
     names.sort();
     Ok(names)

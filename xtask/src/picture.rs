@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::command::{run_cargo, target_folder};
+use crate::command::{problem, run_cargo, target_folder};
 
 /// Where it goes.
 const PICTURE: &str = "docs/run.svg";
@@ -30,12 +30,11 @@ const HALF_CHARACTERS: usize = 17;
 pub fn run(root: &Path) -> Result<(), String> {
     run_cargo(root, &["build", "--release", "-p", "shmeld-cli"])?;
     let folder = std::env::temp_dir().join(format!("shmeld-picture-{}", std::process::id()));
-    let problem = |error: std::io::Error| format!("{}: {error}", folder.display());
-    std::fs::create_dir_all(&folder).map_err(problem)?;
+    std::fs::create_dir_all(&folder).map_err(problem(&folder))?;
     let lines = play(root, &folder);
-    std::fs::remove_dir_all(&folder).map_err(problem)?;
+    std::fs::remove_dir_all(&folder).map_err(problem(&folder))?;
     let to = root.join(PICTURE);
-    std::fs::write(&to, draw(&lines?)).map_err(|error| format!("{}: {error}", to.display()))?;
+    std::fs::write(&to, draw(&lines?)).map_err(problem(&to))?;
     println!("{}", to.display());
     Ok(())
 }

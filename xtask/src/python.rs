@@ -3,8 +3,9 @@
 //! The environment is made anew when what it shall hold changes. Not here: what is tested (`crates/shmeld-python/tests`).
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
+use crate::command::{problem, succeeds};
 use crate::{command, need};
 
 /// The crate, a workspace of its own.
@@ -94,7 +95,7 @@ fn build_wheel(root: &Path, environment: &Environment, wheels: &Path) -> Result<
         &out,
     ];
     environment.run(root, "maturin", &arguments)?;
-    let listing = std::fs::read_dir(wheels).map_err(|error| format!("{}: {error}", wheels.display()))?;
+    let listing = std::fs::read_dir(wheels).map_err(problem(wheels))?;
     listing
         .filter_map(|entry| Some(entry.ok()?.path()))
         .find(|path| path.extension().is_some_and(|ending| ending == "whl"))
@@ -151,7 +152,7 @@ impl Environment {
         let mut install = vec!["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
         install.extend(FOR_TESTS);
         self.run(root, "python", &install)?;
-        std::fs::write(&stamp, wanted).map_err(|error| format!("{}: {error}", stamp.display()))
+        std::fs::write(&stamp, wanted).map_err(problem(&stamp))
     }
 
     fn run(&self, directory: &Path, program: &str, arguments: &[&str]) -> Result<(), String> {
@@ -164,14 +165,6 @@ fn wanted(python: &str) -> String {
     format!("{python}\n{}\n", FOR_TESTS.join("\n"))
 }
 
-fn succeeds(command: &mut Command) -> bool {
-    let quiet = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null());
-    quiet.status().is_ok_and(|status| status.success())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,10 +173,5 @@ mod tests {
     fn another_interpreter_or_package_is_another_environment() {
         assert_ne!(wanted("python3"), wanted("python3.9"));
         assert!(wanted("python3").contains("numpy"));
-    }
-
-    #[test]
-    fn a_program_that_is_not_there_does_not_succeed() {
-        assert!(!succeeds(&mut Command::new("/nonexistent/python3")));
     }
 }

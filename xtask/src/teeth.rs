@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::command::{cargo, output, target_folder};
+use crate::command::{cargo, output, problem, target_folder};
 use crate::teeth_pairs::{self, Pair};
 
 /// What cargo prints when the tests ran and one failed; a mutant that does not compile prints it not.
@@ -60,11 +60,10 @@ fn copy_sources(root: &Path, copy: &Path) -> Result<(), String> {
         if std::fs::read(&to).is_ok_and(|there| there == bytes) {
             continue;
         }
-        let explain = |error| format!("{}: {error}", to.display());
         if let Some(parent) = to.parent() {
-            std::fs::create_dir_all(parent).map_err(explain)?;
+            std::fs::create_dir_all(parent).map_err(problem(parent))?;
         }
-        std::fs::write(&to, bytes).map_err(explain)?;
+        std::fs::write(&to, bytes).map_err(problem(&to))?;
     }
     Ok(())
 }
@@ -75,11 +74,10 @@ fn bite(copy: &Path, target: &Path, pair: &Pair) -> Result<Option<&'static str>,
         return Ok(Some("DOES NOT PASS AS IT IS"));
     }
     let path = copy.join(pair.file);
-    let explain = |error| format!("{}: {error}", path.display());
-    let sound = std::fs::read_to_string(&path).map_err(explain)?;
-    std::fs::write(&path, without(&sound, pair)?).map_err(explain)?;
+    let sound = std::fs::read_to_string(&path).map_err(problem(&path))?;
+    std::fs::write(&path, without(&sound, pair)?).map_err(problem(&path))?;
     let told = test(copy, target, pair);
-    std::fs::write(&path, sound).map_err(explain)?;
+    std::fs::write(&path, sound).map_err(problem(&path))?;
     let told = told?;
     Ok(if told.contains(FAILED) {
         None

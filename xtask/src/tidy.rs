@@ -114,7 +114,7 @@ fn list_files(root: &Path) -> Result<Vec<String>, String> {
     });
     if paths.is_empty() {
         // No git, or a copy without its repository.
-        walk(root, Path::new(""), &mut paths).map_err(|error| format!("{}: {error}", root.display()))?;
+        walk(root, Path::new(""), &mut paths).map_err(command::problem(root))?;
     }
     paths.sort();
     paths.dedup();

@@ -19,6 +19,10 @@ pub mod exit {
     pub const DONE: u8 = 0;
     /// Something asked for was not delivered.
     pub const NOT_DELIVERED: u8 = 1;
+    /// The command line, or what it names, makes no sense.
+    pub const USAGE: u8 = 2;
+    /// The system or the server refuses.
+    pub const SYSTEM: u8 = 3;
     /// The peer died or broke the protocol.
     pub const PEER: u8 = 4;
     /// Ended by SIGHUP.
@@ -81,6 +85,24 @@ impl Program {
         }
         self.complain(&error.to_string(), error.hint().as_deref());
         error.exit_code()
+    }
+
+    /// The exit code of what was printed on standard output; what could not be printed is told.
+    #[must_use]
+    pub fn printed(&self, outcome: std::io::Result<()>) -> u8 {
+        let Err(error) = outcome else { return exit::DONE };
+        let error = refused("write", "standard output", &error);
+        self.complain(&error.to_string(), error.hint().as_deref());
+        exit::NOT_DELIVERED
+    }
+
+    /// The same of a list: a reader that had enough (`ls | head`) is no error.
+    #[must_use]
+    pub fn listed(&self, outcome: std::io::Result<()>) -> u8 {
+        match outcome {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::DONE,
+            outcome => self.printed(outcome),
+        }
     }
 
     /// 128 + the signal that asked us to stop.

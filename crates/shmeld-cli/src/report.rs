@@ -210,8 +210,7 @@ impl<'p> Report<'p> {
             if missing > 0 {
                 line += &format!(", {missing} not delivered");
             }
-            // A standard error that cannot be written has no reader to tell.
-            let _ = writeln!(std::io::stderr(), "{}: {line}", self.program.name);
+            self.program.complain(&line, None);
         }
         let (code, ring) = (self.code, self.ring.take());
         self.json(|| {

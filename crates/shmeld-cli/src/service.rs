@@ -8,6 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::time::Duration;
 
+use shmeld::os::Errno;
+
+use crate::program::{Program, refused};
+
 /// How long a manager that does not read may hold us up.
 const SEND_TIME_MAX: Duration = Duration::from_secs(5);
 
@@ -16,11 +20,18 @@ const SEND_TIME_MAX: Duration = Duration::from_secs(5);
 pub struct Service(Option<UnixDatagram>);
 
 impl Service {
-    /// Connects to the manager's socket. To be called before a confinement, which knows no new sockets.
-    ///
-    /// # Errors
-    /// There is a variable, but no such socket.
-    pub fn from_environment() -> io::Result<Self> {
+    /// Connects to the manager's socket. To be called before a confinement, which knows no new sockets. A program that cannot tell its manager
+    /// says so and serves nevertheless; the manager will complain in its own time.
+    #[must_use]
+    pub fn connect(program: &Program) -> Self {
+        Self::from_environment().unwrap_or_else(|error| {
+            let error = refused("connect", "NOTIFY_SOCKET", &error);
+            program.complain(&error.to_string(), error.hint().as_deref());
+            Self::default()
+        })
+    }
+
+    fn from_environment() -> io::Result<Self> {
         let Some(name) = std::env::var_os("NOTIFY_SOCKET").filter(|name| !name.is_empty()) else {
             return Ok(Self::default());
         };
@@ -53,7 +64,7 @@ fn address(name: &OsStr) -> io::Result<SocketAddr> {
     match name.as_bytes() {
         [b'/', ..] => SocketAddr::from_pathname(name),
         [b'@', abstract_name @ ..] => SocketAddr::from_abstract_name(abstract_name),
-        _ => Err(io::ErrorKind::Unsupported.into()),
+        _ => Err(Errno::OPNOTSUPP.into()),
     }
 }
 

@@ -54,8 +54,8 @@ impl Draft<'_> {
 }
 
 /// What the kernel refused.
-pub fn os_error(error: &os::Error, _context: &Context) -> PyErr {
-    from_os(error, 3)
+pub fn os_error(error: os::Error) -> PyErr {
+    from_os(&error, 3)
 }
 
 fn from_os(error: &os::Error, exit_code: u8) -> PyErr {

@@ -18,10 +18,6 @@ fn object_name(name: &str) -> PyResult<ObjectName> {
     ObjectName::new(name).map_err(|error| refuse(&context, &error.to_string(), None))
 }
 
-fn context(name: &ObjectName) -> Context {
-    Context::new("use", name.to_string())
-}
-
 /// An open shared memory object.
 #[pyclass(frozen, module = "shmeld._native")]
 pub struct PosixSharedMemory {
@@ -43,22 +39,21 @@ impl PosixSharedMemory {
             memory.publish(&name)?;
             Ok(memory)
         });
-        let memory = Guarded::new(made.map_err(|error| ear.os_exception(&error, &context(&name)))?);
+        let memory = Guarded::new(made.map_err(|error| ear.os_exception(error))?);
         Ok(Self { memory, name })
     }
 
     #[staticmethod]
     fn open(name: &str, writable: bool) -> PyResult<Self> {
         let name = object_name(name)?;
-        let memory = Memory::open(&name, writable).map_err(|error| os_error(&error, &context(&name)))?;
-        let memory = Guarded::new(memory);
+        let memory = Guarded::new(Memory::open(&name, writable).map_err(os_error)?);
         Ok(Self { memory, name })
     }
 
     #[staticmethod]
     fn unlink(name: &str) -> PyResult<()> {
         let name = object_name(name)?;
-        Memory::unlink(&name).map_err(|error| os_error(&error, &context(&name)))
+        Memory::unlink(&name).map_err(os_error)
     }
 
     #[getter]
@@ -68,20 +63,20 @@ impl PosixSharedMemory {
 
     /// uid, gid, mode, bytes, names.
     fn stat(&self) -> PyResult<(u32, u32, u32, u64, u64)> {
-        let stat = self.memory.get()?.stat().map_err(|error| self.fail(&error))?;
+        let stat = self.memory.get()?.stat().map_err(os_error)?;
         Ok((stat.uid, stat.gid, stat.mode, stat.bytes, stat.links))
     }
 
     /// At most `bytes` bytes from `offset`; fewer at the end.
     fn read<'py>(&self, py: Python<'py>, offset: u64, bytes: usize) -> PyResult<Bound<'py, PyBytes>> {
         let memory = self.memory.get()?;
-        let size = memory.stat().map_err(|error| self.fail(&error))?.bytes;
+        let size = memory.stat().map_err(os_error)?.bytes;
         let there = usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX);
         // Whoever may write it may also say that it has exabytes: where there is no room for them, that is a MemoryError.
         let mut count = 0;
         let read = PyBytes::new_with(py, bytes.min(there), |buffer| {
             let outcome = py.detach(|| read_all(memory, buffer, offset));
-            count = outcome.map_err(|error| self.fail(&error))?;
+            count = outcome.map_err(os_error)?;
             Ok(())
         })?;
         if count == read.as_bytes().len() {
@@ -93,15 +88,14 @@ impl PosixSharedMemory {
     /// Writes all of `data`, which must fit: nothing grows by it.
     fn write(&self, py: Python<'_>, offset: u64, data: &[u8]) -> PyResult<()> {
         let memory = self.memory.get()?;
-        let size = memory.stat().map_err(|error| self.fail(&error))?.bytes;
+        let size = memory.stat().map_err(os_error)?.bytes;
         let end = offset.checked_add(data.len() as u64);
         if end.is_none_or(|end| end > size) {
             let reason = format!("{} bytes at {offset} do not fit in {size}", data.len());
             let context = Context::new("write", self.name.to_string());
-            return Err(refuse(&context, &reason, Some("resize() makes it longer")));
+            return Err(refuse(&context, &reason, Some("grow() makes it longer")));
         }
-        py.detach(|| write_all(memory, data, offset))
-            .map_err(|error| self.fail(&error))
+        py.detach(|| write_all(memory, data, offset)).map_err(os_error)
     }
 
     /// Makes it longer, with memory behind what is new.
@@ -109,13 +103,7 @@ impl PosixSharedMemory {
         let memory = self.memory.get()?;
         let (ear, wanted) = Ear::go_on();
         py.detach(|| memory.grow(bytes, wanted))
-            .map_err(|error| ear.os_exception(&error, &context(&self.name)))
-    }
-}
-
-impl PosixSharedMemory {
-    fn fail(&self, error: &shmeld::os::Error) -> PyErr {
-        os_error(error, &context(&self.name))
+            .map_err(|error| ear.os_exception(error))
     }
 }
 
@@ -152,22 +140,21 @@ impl PosixSemaphore {
     fn create(name: &str, value: u32, mode: u32) -> PyResult<Self> {
         let name = object_name(name)?;
         let semaphore = NamedSemaphore::create_new(&name, mode, value);
-        let semaphore = Guarded::new(semaphore.map_err(|error| os_error(&error, &context(&name)))?);
+        let semaphore = Guarded::new(semaphore.map_err(os_error)?);
         Ok(Self { semaphore, name })
     }
 
     #[staticmethod]
     fn open(name: &str) -> PyResult<Self> {
         let name = object_name(name)?;
-        let semaphore = NamedSemaphore::open(&name).map_err(|error| os_error(&error, &context(&name)))?;
-        let semaphore = Guarded::new(semaphore);
+        let semaphore = Guarded::new(NamedSemaphore::open(&name).map_err(os_error)?);
         Ok(Self { semaphore, name })
     }
 
     #[staticmethod]
     fn unlink(name: &str) -> PyResult<()> {
         let name = object_name(name)?;
-        NamedSemaphore::unlink(&name).map_err(|error| os_error(&error, &context(&name)))
+        NamedSemaphore::unlink(&name).map_err(os_error)
     }
 
     #[getter]
@@ -179,20 +166,18 @@ impl PosixSemaphore {
     fn acquire(&self, py: Python<'_>, timeout: Option<f64>) -> PyResult<bool> {
         let semaphore = self.semaphore.get()?;
         let end = deadline(timeout)?;
-        let taken = in_slices(py, end, &context(&self.name), |end| semaphore.wait_until(end))?;
+        let taken = in_slices(py, end, |end| semaphore.wait_until(end))?;
         Ok(taken.is_some())
     }
 
     /// Adds one unit.
     fn release(&self) -> PyResult<()> {
-        let outcome = self.semaphore.get()?.post();
-        outcome.map_err(|error| os_error(&error, &context(&self.name)))
+        self.semaphore.get()?.post().map_err(os_error)
     }
 
     #[getter]
     fn value(&self) -> PyResult<i32> {
-        let outcome = self.semaphore.get()?.value();
-        outcome.map_err(|error| os_error(&error, &context(&self.name)))
+        self.semaphore.get()?.value().map_err(os_error)
     }
 }
 
@@ -209,7 +194,7 @@ impl PosixMessageQueue {
     fn create(name: &str, messages_max: usize, message_bytes_max: usize, mode: u32) -> PyResult<Self> {
         let name = object_name(name)?;
         let queue = Queue::create_new(&name, messages_max, message_bytes_max, mode);
-        let queue = Guarded::new(queue.map_err(|error| os_error(&error, &context(&name)))?);
+        let queue = Guarded::new(queue.map_err(os_error)?);
         Ok(Self { queue, name })
     }
 
@@ -221,15 +206,14 @@ impl PosixMessageQueue {
             (false, true) => Access::Receive,
             _ => Access::Both,
         };
-        let queue = Queue::open(&name, access).map_err(|error| os_error(&error, &context(&name)))?;
-        let queue = Guarded::new(queue);
+        let queue = Guarded::new(Queue::open(&name, access).map_err(os_error)?);
         Ok(Self { queue, name })
     }
 
     #[staticmethod]
     fn unlink(name: &str) -> PyResult<()> {
         let name = object_name(name)?;
-        Queue::unlink(&name).map_err(|error| os_error(&error, &context(&name)))
+        Queue::unlink(&name).map_err(os_error)
     }
 
     #[getter]
@@ -239,8 +223,7 @@ impl PosixMessageQueue {
 
     /// The most messages, the longest message, how many wait.
     fn attributes(&self) -> PyResult<(usize, usize, usize)> {
-        let attributes = self.queue.get()?.attributes();
-        let attributes = attributes.map_err(|error| os_error(&error, &context(&self.name)))?;
+        let attributes = self.queue.get()?.attributes().map_err(os_error)?;
         Ok((
             attributes.messages_max,
             attributes.message_bytes_max,
@@ -252,7 +235,7 @@ impl PosixMessageQueue {
         let queue = self.queue.get()?;
         let context = Context::new("mq_timedsend", self.name.to_string());
         let end = deadline(timeout)?;
-        in_slices(py, end, &context, |end| queue.send(message, priority, end))?
+        in_slices(py, end, |end| queue.send(message, priority, end))?
             .ok_or_else(|| timed_out(&context, "the queue stayed full"))
     }
 
@@ -262,7 +245,7 @@ impl PosixMessageQueue {
         let end = deadline(timeout)?;
         let longest = self.attributes()?.1;
         let mut buffer = vec![0; longest];
-        let taken = in_slices(py, end, &context, |end| queue.receive(&mut buffer, end))?;
+        let taken = in_slices(py, end, |end| queue.receive(&mut buffer, end))?;
         let (length, priority) = taken.ok_or_else(|| timed_out(&context, "no message came"))?;
         Ok((PyBytes::new(py, &buffer[..length]), priority))
     }

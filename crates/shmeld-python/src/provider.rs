@@ -60,7 +60,7 @@ impl ImageProvider {
         let context = Context::new("provide", format!("channel {channel}"));
         let source = match (folder, function) {
             (Some(folder), None) => {
-                let folder = Folder::open(&folder).map_err(|error| os_error(&error, &context))?;
+                let folder = Folder::open(&folder).map_err(os_error)?;
                 Source::Folder(Box::new(folder))
             }
             (None, Some(function)) => Source::Function(Function {

@@ -22,7 +22,7 @@ const SLICE: Duration = Duration::from_millis(50);
 /// Guards mapped memory against peers that cut it off: for the whole process, so only where somebody asks.
 #[pyfunction]
 pub fn install_sigbus_guard() -> PyResult<()> {
-    sigbus::install().map_err(|error| os_error(&error, &Context::new("install", "the SIGBUS guard")))
+    sigbus::install().map_err(os_error)
 }
 
 type Ended = shmeld::Result<Ending>;
@@ -58,7 +58,7 @@ impl Server {
         region_bytes_max: u64,
     ) -> PyResult<Self> {
         let context = Context::new("serve", format!("server {name}"));
-        sigbus::install().map_err(|error| os_error(&error, &context))?;
+        sigbus::install().map_err(os_error)?;
         let audience = match group {
             Some(_) if public => {
                 return Err(refuse(&context, "group and public exclude each other", None));

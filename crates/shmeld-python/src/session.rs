@@ -1,7 +1,8 @@
-//! One session with a file server: jobs go in, events come out, as in `shmeld::file::Transfer`.
+//! One session with a file server: requests go in, events come out, as in `shmeld::file::Transfer`.
 //!
 //! What is made of the events (bytes, files, iterators, exceptions) is Python's: `shmeld/files.py`.
 
+use std::iter::{Once, once};
 use std::path::PathBuf;
 use std::sync::Mutex;
 
@@ -9,7 +10,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use shmeld::ServerName;
 use shmeld::file::record::{Entry, EntryKind};
-use shmeld::file::wire::{FLAG_PATTERN, FLAG_RECURSIVE, FLAG_VERIFY, Op};
+use shmeld::file::wire::{FLAG_RECURSIVE, FLAG_VERIFY, Op};
 use shmeld::file::{Client, ClientOptions, Event, Job, OutputOptions, Query, Target, Transfer, fetch_status};
 use shmeld::os::name::escape;
 use shmeld::os::sigbus;
@@ -21,11 +22,9 @@ use crate::waiting::{Ear, duration};
 /// Region that fits everything but a crowd of little clients; a page where there is no room.
 const REGION_BYTES: u64 = 1 << 20;
 
-type Jobs = std::vec::IntoIter<Job>;
-
 enum State {
     Idle(Box<Client>),
-    Busy(Box<Transfer<Jobs>>),
+    Busy(Box<Transfer<Once<Job>>>),
     Closed,
 }
 
@@ -75,7 +74,7 @@ impl Session {
         silence: f64,
     ) -> PyResult<Self> {
         let context = Context::new("connect", format!("server {server}"));
-        sigbus::install().map_err(|error| os_error(&error, &context))?;
+        sigbus::install().map_err(os_error)?;
         let name = server_name(server)?;
         let ear = Ear::default();
         let default = ClientOptions::default();
@@ -98,18 +97,18 @@ impl Session {
         })
     }
 
-    /// Whether jobs can be started.
+    /// Whether a request can be started.
     fn is_idle(&self) -> bool {
         let state = self.state.try_lock();
         state.is_ok_and(|state| matches!(state.get(), Ok(State::Idle(_))))
     }
 
-    /// Starts to work off names; their events come from `next`. To a path, below one, or (`None`) to the caller.
-    #[pyo3(signature = (kind, names, *, target, below, verify, outputs))]
+    /// Starts one request; its events come from `next`. To a path, below one, or (`None`) to the caller.
+    #[pyo3(signature = (kind, name, *, target, below, verify, outputs))]
     fn start(
         &self,
         kind: &str,
-        names: Vec<Vec<u8>>,
+        name: Vec<u8>,
         target: Option<PathBuf>,
         below: bool,
         verify: bool,
@@ -117,7 +116,6 @@ impl Session {
     ) -> PyResult<()> {
         let (op, mut flags) = match kind {
             "get" => (Op::Get, 0),
-            "pattern" => (Op::Get, FLAG_PATTERN),
             "tree" => (Op::Tree, 0),
             "list" => (Op::List, 0),
             "list-all" => (Op::List, FLAG_RECURSIVE),
@@ -134,19 +132,18 @@ impl Session {
             (_, Some(path), true) => Target::Under(path),
             (_, Some(path), false) => Target::File(path),
         };
-        let job = |path| Job {
+        let job = Job {
             query: Query {
                 op,
-                path,
+                path: name,
                 flags,
                 resume: None,
             },
-            target: target.clone(),
+            target,
         };
-        let jobs: Vec<Job> = names.into_iter().map(job).collect();
         self.with(|state| match std::mem::replace(state, State::Closed) {
             State::Idle(client) => {
-                let transfer = Transfer::new(*client, jobs.into_iter(), outputs.options);
+                let transfer = Transfer::new(*client, once(job), outputs.options);
                 *state = State::Busy(Box::new(transfer));
                 Ok(())
             }
@@ -157,7 +154,7 @@ impl Session {
         })
     }
 
-    /// The next event, or `None` when all jobs are done.
+    /// The next event, or `None` when the request is done.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         let event = self.with(|state| {
             let State::Busy(transfer) = state else {

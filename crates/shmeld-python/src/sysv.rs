@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use shmeld::os::sysv::message_queue::{MessageQueue as Queue, Which};
-use shmeld::os::sysv::semaphore::{Operation, SemaphoreSet as Set};
+use shmeld::os::sysv::semaphore::{Operation, SemaphoreSet as Set, VALUE_MAX};
 use shmeld::os::sysv::shared_memory::Segment;
 use shmeld::os::sysv::{How, Key, Permissions};
 use shmeld_core::Memory;
@@ -26,10 +26,6 @@ fn owner(permissions: &Permissions) -> Owner {
         permissions.creator_uid,
         permissions.mode,
     )
-}
-
-fn fail(error: shmeld::os::Error) -> PyErr {
-    os_error(&error, &Context::new("use", ""))
 }
 
 /// How an object is found or made, decided by which of the two numbers is given and by the flags.
@@ -56,7 +52,7 @@ fn found(key: Option<u32>, id: Option<i32>, create: bool, exclusive: bool) -> Py
 /// `ftok(path, project)`.
 #[pyfunction]
 pub fn ftok(path: PathBuf, project: u8) -> PyResult<u32> {
-    Key::of_file(&path, project).map(Key::bits).map_err(fail)
+    Key::of_file(&path, project).map(Key::bits).map_err(os_error)
 }
 
 /// An attached segment.
@@ -84,9 +80,9 @@ impl SysvSharedMemory {
         let how = found(key, id, create, exclusive)?;
         let segment = match how {
             Found::Id(id) => Segment::from_id(id),
-            Found::Make(key) => Segment::open_or_create(key, bytes, mode).map_err(fail)?,
-            Found::MakeNew(key) => Segment::create_new(key, bytes, mode).map_err(fail)?,
-            Found::Open(key) => Segment::open(key, bytes).map_err(fail)?,
+            Found::Make(key) => Segment::open_or_create(key, bytes, mode).map_err(os_error)?,
+            Found::MakeNew(key) => Segment::create_new(key, bytes, mode).map_err(os_error)?,
+            Found::Open(key) => Segment::open(key, bytes).map_err(os_error)?,
         };
         let attached = segment.attach(How {
             read_only: !writable,
@@ -96,7 +92,7 @@ impl SysvSharedMemory {
             // Ours, new, and of no use to anybody.
             let _ = segment.remove();
         }
-        let memory = Mutex::new(Guarded::new(Memory::from(attached.map_err(fail)?)));
+        let memory = Mutex::new(Guarded::new(Memory::from(attached.map_err(os_error)?)));
         Ok(Self { segment, memory })
     }
 
@@ -112,7 +108,7 @@ impl SysvSharedMemory {
 
     /// The owner, the attachments, the maker's process, whether it goes with its last attachment.
     fn stat(&self) -> PyResult<(Owner, u64, u32, bool)> {
-        let stat = self.segment.stat().map_err(fail)?;
+        let stat = self.segment.stat().map_err(os_error)?;
         Ok((
             owner(&stat.permissions),
             stat.attached,
@@ -152,7 +148,7 @@ impl SysvSharedMemory {
     }
 
     fn remove(&self) -> PyResult<()> {
-        self.segment.remove().map_err(fail)
+        self.segment.remove().map_err(os_error)
     }
 }
 
@@ -187,7 +183,7 @@ impl SysvSemaphoreSet {
             Found::Open(key) => Set::open(key, semaphores),
         };
         Ok(Self {
-            set: set.map_err(fail)?,
+            set: set.map_err(os_error)?,
         })
     }
 
@@ -198,23 +194,25 @@ impl SysvSemaphoreSet {
 
     /// The owner, and how many semaphores.
     fn stat(&self) -> PyResult<(Owner, u64)> {
-        let stat = self.set.stat().map_err(fail)?;
+        let stat = self.set.stat().map_err(os_error)?;
         Ok((owner(&stat.permissions), stat.semaphores))
     }
 
     fn values(&self) -> PyResult<Vec<u16>> {
-        self.set.values().map_err(fail)
+        self.set.values().map_err(os_error)
     }
 
     fn set_value(&self, index: u16, value: u16) -> PyResult<()> {
-        self.set.set_value(index, value).map_err(fail)
+        self.set.set_value(index, value).map_err(os_error)
     }
 
     /// All steps at once or none: each is an index, a change (0 waits for zero), and whether the kernel undoes it when this process ends.
     fn operate(&self, py: Python<'_>, steps: Vec<(u16, i32, bool)>, timeout: Option<f64>) -> PyResult<bool> {
         let context = Context::new("semtimedop", format!("set #{}", self.set.id()));
         let step = |(index, change, undone): (u16, i32, bool)| {
-            let units = u16::try_from(change.unsigned_abs()).ok()?;
+            let units = u16::try_from(change.unsigned_abs())
+                .ok()
+                .filter(|units| *units <= VALUE_MAX)?;
             let operation = match change {
                 0 => Operation::zero(index),
                 1.. => Operation::add(index, units),
@@ -224,15 +222,16 @@ impl SysvSemaphoreSet {
         };
         let steps: Option<Vec<Operation>> = steps.into_iter().map(step).collect();
         let Some(steps) = steps else {
-            return Err(refuse(&context, "a change is at most 32767", None));
+            let reason = format!("a change is at most {VALUE_MAX}");
+            return Err(refuse(&context, &reason, None));
         };
         let end = deadline(timeout)?;
-        let done = in_slices(py, end, &context, |end| self.set.operate(&steps, end))?;
+        let done = in_slices(py, end, |end| self.set.operate(&steps, end))?;
         Ok(done.is_some())
     }
 
     fn remove(&self) -> PyResult<()> {
-        self.set.remove().map_err(fail)
+        self.set.remove().map_err(os_error)
     }
 }
 
@@ -254,7 +253,7 @@ impl SysvMessageQueue {
             Found::Open(key) => Queue::open(key),
         };
         Ok(Self {
-            queue: queue.map_err(fail)?,
+            queue: queue.map_err(os_error)?,
         })
     }
 
@@ -265,14 +264,14 @@ impl SysvMessageQueue {
 
     /// The owner, how many messages wait, how many bytes they may have together.
     fn stat(&self) -> PyResult<(Owner, u64, u64)> {
-        let stat = self.queue.stat().map_err(fail)?;
+        let stat = self.queue.stat().map_err(os_error)?;
         Ok((owner(&stat.permissions), stat.messages, stat.bytes_max))
     }
 
     fn send(&self, py: Python<'_>, message: &[u8], kind: i64, timeout: Option<f64>) -> PyResult<()> {
         let context = Context::new("msgsnd", format!("queue #{}", self.queue.id()));
         let end = deadline(timeout)?;
-        in_slices(py, end, &context, |end| self.queue.send(kind, message, end))?
+        in_slices(py, end, |end| self.queue.send(kind, message, end))?
             .ok_or_else(|| timed_out(&context, "the queue stayed full"))
     }
 
@@ -291,16 +290,14 @@ impl SysvMessageQueue {
         };
         let end = deadline(timeout)?;
         // No message is longer than all together may be.
-        let longest = self.queue.stat().map_err(fail)?.bytes_max;
+        let longest = self.queue.stat().map_err(os_error)?.bytes_max;
         let mut buffer = vec![0; usize::try_from(longest).unwrap_or(0)];
-        let taken = in_slices(py, end, &context, |end| {
-            self.queue.receive(which, &mut buffer, end)
-        })?;
+        let taken = in_slices(py, end, |end| self.queue.receive(which, &mut buffer, end))?;
         let (length, kind) = taken.ok_or_else(|| timed_out(&context, "no message came"))?;
         Ok((PyBytes::new(py, &buffer[..length]), kind))
     }
 
     fn remove(&self) -> PyResult<()> {
-        self.queue.remove().map_err(fail)
+        self.queue.remove().map_err(os_error)
     }
 }

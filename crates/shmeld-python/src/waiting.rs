@@ -94,11 +94,11 @@ impl Ear {
     }
 
     /// The same for an error of the kernel's objects.
-    pub fn os_exception(&self, error: &shmeld::os::Error, context: &Context) -> PyErr {
+    pub fn os_exception(&self, error: shmeld::os::Error) -> PyErr {
         let heard = self.heard.lock().unwrap_or_else(PoisonError::into_inner).take();
         match (error.kind(), heard) {
             (ErrorKind::Interrupted, Some(heard)) => heard,
-            _ => os_error(error, context),
+            _ => os_error(error),
         }
     }
 }
@@ -126,7 +126,6 @@ pub fn duration(timeout: Option<f64>) -> PyResult<Option<Duration>> {
 pub fn in_slices<T: Send>(
     py: Python<'_>,
     deadline: Option<Instant>,
-    context: &Context,
     mut wait: impl FnMut(Option<Instant>) -> shmeld::os::Result<T> + Send,
 ) -> PyResult<Option<T>> {
     loop {
@@ -140,7 +139,7 @@ pub fn in_slices<T: Send>(
         match waited {
             Ok(value) => return Ok(Some(value)),
             Err(error) if error.kind() == ErrorKind::TimedOut => {}
-            Err(error) => return Err(os_error(&error, context)),
+            Err(error) => return Err(os_error(error)),
         }
         py.check_signals()?;
         if deadline.is_some_and(|deadline| deadline <= Instant::now()) {

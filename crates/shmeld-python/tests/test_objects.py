@@ -20,8 +20,10 @@ def test_posix_objects_are_what_another_handle_sees(name: str) -> None:
         assert (other.read(3, 4), other.read(), len(other)) == (b"3456", b"0123456789", 10)
         assert (other.read(8, 10), other.read(20)) == (b"89", b"")
         assert other.stat().mode == 0o640 and other.stat().uid == os.geteuid()
-        with pytest.raises(shmeld.Invalid, match="do not fit"):
+        with pytest.raises(shmeld.Invalid, match="do not fit") as short:
             memory.write(b"xx", 9)
+        # The cure is a method that there is: it was once called otherwise.
+        assert short.value.hint == "grow() makes it longer"
         memory.grow(20)
         assert len(other) == 20
         with pytest.raises(FileExistsError):
@@ -74,6 +76,9 @@ def test_sysv_objects_by_key_and_by_number() -> None:
     with sysv.SemaphoreSet(key, semaphores=2, create=True, remove_on_exit=True) as pair:
         assert pair.operate([(0, 2)]) and not pair.operate([(0, -1), (1, -1)], timeout=0.05)
         assert pair.values() == [2, 0] and len(pair) == 2
+        # More than a semaphore can hold was once cut down to what it can hold, and done.
+        with pytest.raises(shmeld.Invalid, match="at most 32767"):
+            pair.operate([(1, 32768)])
     with sysv.MessageQueue(key, create=True, remove_on_exit=True) as queue:
         queue.send(b"a", kind=3)
         queue.send(b"b", kind=1)

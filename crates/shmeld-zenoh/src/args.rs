@@ -8,17 +8,23 @@ use clap::{Args, Parser, Subcommand, ValueHint};
 use shmeld::ServerName;
 use shmeld_cli::values::parse_duration;
 
-use crate::config::Network;
+use crate::config::{Network, Options};
 use crate::key::Prefix;
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 2 usage; 3 system, zenoh, or the local server (already running, a limit); 130 ended at once by \
-a second signal. The first SIGINT, SIGTERM or SIGHUP ends it in order.";
+/// As wide as a help text becomes.
+const COLUMNS: usize = 80;
 
-const EXAMPLE: &str = "Example, machine A offers what its local server `films` offers, and machine B makes it a local server there:\n  \
-A$ shm_server /srv/films --name films &\n  \
-A$ shmeld-bridge export --name films --key shmeld/films --listen tcp/0.0.0.0:7447\n  \
-B$ shmeld-bridge import --name films --key shmeld/films --connect tcp/a.example:7447\n  \
-B$ shm_client --name films trailer.mp4";
+const EXAMPLES: &str = "Examples, from machine A to machine B:\n  \
+A$ shm_server /srv/films &\n  \
+A$ shmeld-bridge export --key shmeld/films --listen tcp/0.0.0.0:7447\n  \
+B$ shmeld-bridge import --key shmeld/films --connect tcp/a.example:7447\n  \
+B$ shm_client trailer.mp4";
+
+const EXIT_CODES: &str = "Exit codes:\n  \
+0    done, or asked to end by SIGINT, SIGTERM or SIGHUP\n  \
+2    usage\n  \
+3    system, zenoh, or the local server: already running, a limit\n  \
+129, 130, 143    ended by a second signal, or before it was ready";
 
 /// Joins shared-memory servers of several machines over zenoh.
 ///
@@ -26,7 +32,8 @@ B$ shm_client --name films trailer.mp4";
 /// `import` is a local server of those files elsewhere. Several exports of one key are replicas: load is shared among them, and where one
 /// ends another goes on.
 #[derive(Debug, Parser)]
-#[command(name = "shmeld-bridge", version, after_help = EXAMPLE, after_long_help = format!("{EXAMPLE}\n\n{EXIT_CODES}"), disable_help_subcommand = true)]
+#[command(name = "shmeld-bridge", version, max_term_width = COLUMNS, disable_help_subcommand = true)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
 pub struct Bridge {
     #[command(subcommand)]
     pub command: Command,
@@ -36,10 +43,10 @@ pub struct Bridge {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Offer the files of a local server to the network
-    #[command(after_long_help = format!("{EXAMPLE}\n\n{EXIT_CODES}"))]
+    #[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
     Export(BridgeArgs),
     /// Be a local server of files that the network offers
-    #[command(after_long_help = format!("{EXAMPLE}\n\n{EXIT_CODES}"))]
+    #[command(after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
     Import(BridgeArgs),
 }
 
@@ -84,6 +91,16 @@ impl BridgeArgs {
             listen: self.listen.clone(),
         }
     }
+
+    /// What is offered, or asked for, there.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options {
+            name: self.name.clone(),
+            key: self.key.clone(),
+            timeout: self.timeout,
+        }
+    }
 }
 
 fn parse_timeout(text: &str) -> Result<Duration, String> {
@@ -94,4 +111,27 @@ fn parse_timeout(text: &str) -> Result<Duration, String> {
         ));
     }
     Ok(timeout)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_help_fits_80_columns_and_has_examples_and_exit_codes() {
+        let mut command = Bridge::command().term_width(COLUMNS);
+        command.build();
+        for command in std::iter::once(&command).chain(command.get_subcommands()) {
+            let text = command.clone().render_long_help().to_string();
+            assert!(
+                text.contains("\nExamples, ") && text.contains("\nExit codes:\n  0    done"),
+                "{text}"
+            );
+            for line in text.lines() {
+                assert!(line.chars().count() <= COLUMNS, "{line}");
+            }
+        }
+    }
 }

@@ -14,27 +14,25 @@ use zenoh::Wait;
 
 use crate::Error;
 use crate::args::BridgeArgs;
-use crate::export::{Export, ExportOptions};
-use crate::import::{Import, ImportOptions};
+use crate::export::Export;
+use crate::import::Import;
 
-fn fail(program: &Program, error: &Error) -> u8 {
-    if let Error::Local(error) = error {
-        return program.fail(error);
-    }
-    program.complain(&error.to_string(), error.hint().as_deref());
-    error.exit_code()
-}
+type Work = fn(&Program, &BridgeArgs, &Service) -> Result<(), Error>;
 
-fn prepare(program: &Program, args: &BridgeArgs) -> Service {
+fn run(program: &Program, args: &BridgeArgs, work: Work) -> u8 {
     narrate::install(program.name, Loudness::from_options(args.quiet, false));
     // What cannot be given up stays as it is.
     let _ = shmeld::os::limits::raise_open_files_to_hard();
     let _ = shmeld::os::limits::forbid_core_dumps();
     let _ = shmeld::os::process::forbid_new_privileges();
-    Service::from_environment().unwrap_or_else(|error| {
-        program.complain(&format!("connect NOTIFY_SOCKET: {error}"), None);
-        Service::default()
-    })
+    match work(program, args, &Service::connect(program)) {
+        Ok(()) => exit::DONE,
+        Err(Error::Local(error)) => program.fail(&error),
+        Err(error) => {
+            program.complain(&error.to_string(), error.hint().as_deref());
+            error.exit_code()
+        }
+    }
 }
 
 /// Says that it can be used.
@@ -54,11 +52,7 @@ fn announce(program: &Program, args: &BridgeArgs, service: &Service, verb: &str)
 /// Runs `shmeld-bridge export`.
 #[must_use]
 pub fn export(program: &Program, args: &BridgeArgs) -> u8 {
-    let service = prepare(program, args);
-    match try_export(program, args, &service) {
-        Ok(()) => exit::DONE,
-        Err(error) => fail(program, &error),
-    }
+    run(program, args, try_export)
 }
 
 fn try_export(program: &Program, args: &BridgeArgs, service: &Service) -> Result<(), Error> {
@@ -66,12 +60,7 @@ fn try_export(program: &Program, args: &BridgeArgs, service: &Service) -> Result
     let session = args.network().join()?;
     let interrupt = program.interrupt();
     let mut bell = program.signal_bell()?;
-    let options = ExportOptions {
-        name: args.name.clone(),
-        key: args.key.clone(),
-        timeout: args.timeout,
-    };
-    let export = Export::start(&session, &options)?;
+    let export = Export::start(&session, &args.options())?;
     if !shmeld::file::running_servers(&[]).contains(&args.name) {
         tracing::info!(target: "shmeld::bridge", "no server {} runs here yet", args.name);
     }
@@ -91,21 +80,12 @@ fn try_export(program: &Program, args: &BridgeArgs, service: &Service) -> Result
 /// Runs `shmeld-bridge import`.
 #[must_use]
 pub fn import(program: &Program, args: &BridgeArgs) -> u8 {
-    let service = prepare(program, args);
-    match try_import(program, args, &service) {
-        Ok(()) => exit::DONE,
-        Err(error) => fail(program, &error),
-    }
+    run(program, args, try_import)
 }
 
 fn try_import(program: &Program, args: &BridgeArgs, service: &Service) -> Result<(), Error> {
     let session = args.network().join()?;
-    let options = ImportOptions {
-        name: args.name.clone(),
-        key: args.key.clone(),
-        timeout: args.timeout,
-    };
-    let mut import = Import::start(&session, &options)?;
+    let mut import = Import::start(&session, &args.options())?;
     program.stop_on_signals(import.stopper(), None, false)?;
     announce(program, args, service, "importing");
     let served = import.serve();

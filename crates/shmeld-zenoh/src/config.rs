@@ -1,11 +1,15 @@
-//! Zenoh's configuration: the user's file, passed through, and what a bridge needs otherwise than zenoh's defaults are.
+//! What a bridge is started with, and zenoh's configuration: the user's file, passed through, and what a bridge needs otherwise than zenoh's
+//! defaults are.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use shmeld::ServerName;
 use zenoh::{Config, Session, Wait};
 
 use crate::Error;
 use crate::error::words_of;
+use crate::key::Prefix;
 use crate::wire::{BODY_BYTES_MAX, HEAD_BYTES_MAX};
 
 /// The longest message that is taken from the network: an answer, and what zenoh puts around it.
@@ -16,11 +20,22 @@ const _: () = assert!(BODY_BYTES_MAX + HEAD_BYTES_MAX + (64 << 10) <= MESSAGE_BY
 #[derive(Debug, Clone, Default)]
 pub struct Network {
     /// `--config`.
-    pub file: Option<std::path::PathBuf>,
+    pub file: Option<PathBuf>,
     /// `--connect`.
     pub connect: Vec<String>,
     /// `--listen`.
     pub listen: Vec<String>,
+}
+
+/// What an export or an import is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The local server: whose files are exported, or which an import is.
+    pub name: ServerName,
+    /// The key under which the files are offered.
+    pub key: Prefix,
+    /// How long an export's local server may be silent, or how long anything may take that an import asks for, whoever is asked.
+    pub timeout: Duration,
 }
 
 /// Settings whose default is changed: (key, zenoh's default, ours). What the user's file sets otherwise stays.

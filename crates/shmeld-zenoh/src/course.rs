@@ -194,16 +194,15 @@ impl Course {
         if wanted != self.given.until() {
             self.given = Chain::new(wanted);
         }
-        if self.given.is_empty() || self.origin == Some(origin) {
-            if aim.entry.get_or_init(|| head.entry.clone()).size != head.entry.size {
-                self.differs(aim, export, wanted)?;
-                return Ok(true);
-            }
-            self.bind(origin, chunk);
-            return Ok(true);
+        let needs_no_proof = self.given.is_empty() || self.origin == Some(origin);
+        if needs_no_proof {
+            aim.entry.get_or_init(|| head.entry.clone());
         }
         if aim.entry.get().is_some_and(|entry| entry.size != head.entry.size) {
-            self.differs(aim, export, wanted)?;
+            return self.differs(aim, export, wanted);
+        }
+        if needs_no_proof {
+            self.bind(origin, chunk);
             return Ok(true);
         }
         tracing::info!(
@@ -233,15 +232,15 @@ impl Course {
         }
     }
 
-    /// This export has another file under the name.
-    fn differs(&mut self, aim: &Aim, export: ExportId, wanted: u64) -> Result<(), Refusal> {
+    /// This export has another file under the name: others are asked, if there are any.
+    fn differs(&mut self, aim: &Aim, export: ExportId, wanted: u64) -> Result<bool, Refusal> {
         self.excluded.push(export);
         if aim.remote.replicas().choose(&self.excluded, Instant::now()) == Choice::Nobody {
             let text = "the export that had it is gone, and the others have another file of this name";
             return Err(Refusal::new(Status::Changed, text));
         }
         self.seek_anew(aim, wanted);
-        Ok(())
+        Ok(true)
     }
 
     /// Gives the chunk, and goes on at its export.
@@ -268,8 +267,7 @@ impl Course {
         let (export, wanted) = (proof.origin.export, proof.chunk.offset());
         if proof.chain.until() >= self.given.until() {
             if proof.chain != self.given {
-                self.differs(aim, export, wanted)?;
-                return Ok(true);
+                return self.differs(aim, export, wanted);
             }
             let proof = std::mem::replace(
                 &mut self.phase,
@@ -302,10 +300,10 @@ impl Course {
                     proof.chain.push(&head.digest, u64::from(head.len));
                     self.since = Some(Instant::now());
                 }
-                Ok(()) => self.differs(aim, export, wanted)?,
+                Ok(()) => return self.differs(aim, export, wanted),
                 Err(error) => self.lost(aim, export, wanted, &unusable(error)),
             },
-            Outcome::Refused(_) => self.differs(aim, export, wanted)?,
+            Outcome::Refused(_) => return self.differs(aim, export, wanted),
             Outcome::Failed(reason) => self.lost(aim, export, wanted, &reason),
         }
         Ok(true)

@@ -5,7 +5,6 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use shmeld::ServerName;
 use shmeld::file::{Interrupt, Refusal, Status};
 use shmeld::os::name::escape;
 use zenoh::bytes::ZBytes;
@@ -14,6 +13,7 @@ use zenoh::query::{Query, Queryable};
 use zenoh::{Session, Wait};
 
 use crate::Error;
+use crate::config::Options;
 use crate::key::{ExportId, Prefix, Service};
 use crate::local::{Answer, Local, LocalOptions};
 use crate::wire::{Head, Malformed, REQUEST_BYTES, Request};
@@ -26,17 +26,6 @@ pub const QUERIES_MAX: usize = 1024;
 const QUERY_BYTES_MAX: usize = 8192;
 /// How long a session that nobody needs is kept.
 const IDLE_MAX: Duration = Duration::from_secs(10);
-
-/// What an export is started with.
-#[derive(Debug, Clone)]
-pub struct ExportOptions {
-    /// The local server.
-    pub name: ServerName,
-    /// The key under which it is offered.
-    pub key: Prefix,
-    /// How long the local server may be silent.
-    pub timeout: Duration,
-}
 
 /// A running export. Dropping it leaves the network.
 #[derive(Debug)]
@@ -137,12 +126,8 @@ impl Export {
     ///
     /// # Errors
     /// Zenoh refuses, or there are no threads.
-    pub fn start(session: &Session, options: &ExportOptions) -> Result<Self, Error> {
-        let id = ExportId::random().map_err(|error| Error::Zenoh {
-            operation: "getrandom",
-            object: "the id of this export".to_owned(),
-            reason: error.to_string(),
-        })?;
+    pub fn start(session: &Session, options: &Options) -> Result<Self, Error> {
+        let id = ExportId::random()?;
         let queue = Arc::<Queue>::default();
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let local = LocalOptions {

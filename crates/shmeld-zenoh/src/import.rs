@@ -1,15 +1,13 @@
 //! The importing side: a local server whose files are those of remote exports.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use shmeld::ServerName;
 use shmeld::file::{Ending, Server, ServerOptions, Stopper};
 use zenoh::Session;
 use zenoh::pubsub::Subscriber;
 
 use crate::Error;
-use crate::key::Prefix;
+use crate::config::Options;
 use crate::network::Queries;
 use crate::presence::watch;
 use crate::remote::Remote;
@@ -18,17 +16,6 @@ use crate::source::RemoteSource;
 
 /// The most clients at once: each keeps at most two chunks and what is asked for ahead of small files, besides the shelf.
 pub const SESSIONS_MAX: usize = 256;
-
-/// What an import is started with.
-#[derive(Debug, Clone)]
-pub struct ImportOptions {
-    /// The local server that it is.
-    pub name: ServerName,
-    /// The key under which exports offer the files.
-    pub key: Prefix,
-    /// How long anything may take until it is given up, whoever is asked.
-    pub timeout: Duration,
-}
 
 /// See the module.
 pub struct Import {
@@ -43,7 +30,7 @@ impl Import {
     ///
     /// # Errors
     /// A server of this name runs already, or the kernel or zenoh refuses.
-    pub fn start(session: &Session, options: &ImportOptions) -> Result<Self, Error> {
+    pub fn start(session: &Session, options: &Options) -> Result<Self, Error> {
         let replicas = Arc::<Mutex<Replicas>>::default();
         let watcher = watch(session, &options.key, &replicas)?;
         let network = Box::new(Queries(session.clone()));

@@ -78,10 +78,8 @@ impl ExportId {
     ///
     /// # Errors
     /// The kernel has no random bytes.
-    pub fn random() -> Result<Self, getrandom::Error> {
-        let mut bytes = [0; 16];
-        getrandom::fill(&mut bytes)?;
-        Ok(Self(bytes))
+    pub fn random() -> shmeld::os::Result<Self> {
+        shmeld::os::process::random_bytes().map(Self)
     }
 
     fn parse(text: &str) -> Option<Self> {

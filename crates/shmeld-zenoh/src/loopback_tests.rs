@@ -15,9 +15,10 @@ use shmeld::file::{
 use zenoh::{Session, Wait};
 
 use crate::config::Network;
-use crate::export::{Export, ExportOptions};
+use crate::config::Options;
+use crate::export::Export;
 use crate::fake::content;
-use crate::import::{Import, ImportOptions};
+use crate::import::Import;
 use crate::wire::{CHUNK_BYTES, Request};
 
 /// A server on a thread.
@@ -100,14 +101,14 @@ impl World {
         });
         let key: crate::key::Prefix = "loop/back".parse().unwrap();
         for _ in 0..exports {
-            let options = ExportOptions {
+            let options = Options {
                 name: server_name.clone(),
                 key: key.clone(),
                 timeout: Duration::from_secs(20),
             };
             world.exports.push(Export::start(&world.far, &options).unwrap());
         }
-        let options = ImportOptions {
+        let options = Options {
             name: name("near", number),
             key,
             timeout: Duration::from_secs(20),

@@ -71,18 +71,6 @@ impl Replicas {
         self.known.len() <= REPLICAS_MAX / 2 && std::mem::take(&mut self.was_full)
     }
 
-    /// How many are there.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.known.len()
-    }
-
-    /// Whether none is there.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
-
     /// Whether this one is there.
     #[must_use]
     pub fn has(&self, id: ExportId) -> bool {
@@ -213,7 +201,7 @@ mod tests {
             assert!(replicas.appeared(ExportId([number; 16])));
         }
         assert!(!replicas.appeared(ExportId([255; 16])) && replicas.appeared(ExportId([0; 16])));
-        assert_eq!(replicas.len(), REPLICAS_MAX);
+        assert_eq!(replicas.known.len(), REPLICAS_MAX);
     }
 
     #[test]
@@ -245,6 +233,6 @@ mod tests {
             replicas.failed(ExportId([7; 16]), now + failure * PENALTY.1);
         }
         assert!(replicas.appeared(ExportId([100; 16])) && !replicas.has(ExportId([7; 16])));
-        assert_eq!(replicas.len(), REPLICAS_MAX);
+        assert_eq!(replicas.known.len(), REPLICAS_MAX);
     }
 }

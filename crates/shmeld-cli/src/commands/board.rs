@@ -163,11 +163,7 @@ fn read(program: &Program, args: &ReadArgs, interrupt: Interrupt) -> Result<u8> 
 
 /// Whoever cannot write the message has not got it: then the poster is not told that it has.
 fn is_printed(program: &Program, key: Key, message: &[u8], json: bool) -> bool {
-    let written = print(key, message, json);
-    if let Err(error) = &written {
-        program.complain(&format!("write standard output: {error}"), None);
-    }
-    written.is_ok()
+    program.printed(print(key, message, json)) == exit::DONE
 }
 
 fn print(key: Key, message: &[u8], json: bool) -> std::io::Result<()> {

@@ -14,10 +14,10 @@ use shmeld::os::error::{errno_name, errno_text};
 use shmeld::os::process::random_bytes;
 
 use super::get::run_jobs;
-use super::{REGION_BYTES, output_options};
+use super::{REGION_BYTES, transfer_options};
 use crate::args::CpArgs;
 use crate::narrate::{self, Loudness};
-use crate::program::{Program, exit};
+use crate::program::{Program, exit, refused};
 use crate::report::{Report, Style};
 use crate::values::RegionSize;
 
@@ -198,7 +198,7 @@ fn copy(program: &Program, args: &CpArgs, sources: &[Source]) -> shmeld::Result<
         quiet: args.talk.quiet,
         summary: false,
     };
-    let transfer = Transfer::new(client, jobs, output_options(program, &args.outputs));
+    let transfer = Transfer::new(client, jobs, transfer_options(program, &args.outputs));
     let code = run_jobs(transfer, Report::new(program, "cp", style));
     server.stop();
     Ok(code)
@@ -268,8 +268,9 @@ impl PrivateServer {
             .stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| {
             // A standard error that cannot be written to has nobody who reads.
-            let _ = writeln!(std::io::stderr(), "shmeld: start of the server: {error}");
-            3
+            let error = refused("start", "the server", &error);
+            let _ = writeln!(std::io::stderr(), "shmeld: {error}");
+            exit::SYSTEM
         })?;
         let mut line = String::new();
         let ready = child
@@ -283,7 +284,7 @@ impl PrivateServer {
         Err(status
             .and_then(|code| u8::try_from(code).ok())
             .filter(|code| *code > 0)
-            .unwrap_or(3))
+            .unwrap_or(exit::SYSTEM))
     }
 
     /// Closes the server's standard input and waits for its end.

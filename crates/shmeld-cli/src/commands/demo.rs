@@ -27,7 +27,7 @@ pub fn run(program: &Program, args: &DemoArgs) -> u8 {
             &format!("demo {}: {option} is for demo {whose}", args.which),
             None,
         );
-        return 2;
+        return exit::USAGE;
     }
     match args.which.as_str() {
         "meld" => demo_meld::run(program, args),
@@ -42,21 +42,14 @@ fn transfer(program: &Program, args: &DemoArgs) -> u8 {
     let mut story = Story::new();
     match play(program, args, &mut story) {
         Ok(()) => conclude(program, args, &story, start),
-        Err(Trouble::Interrupted) => {
-            program.complain("interrupted; everything that was made is removed", None);
-            program.signal_code()
-        }
-        Err(Trouble::Failed(message)) => {
-            program.complain(&message, None);
-            3
-        }
+        Err(trouble) => trouble.tell(program),
     }
 }
 
 fn play(program: &Program, args: &DemoArgs, story: &mut Story) -> Result<(), Trouble> {
     let interrupt = program.interrupt_and_clean_up();
     let tag = random_tag();
-    let stage = TemporaryDirectory::create(&std::env::temp_dir(), &format!("shmeld-demo-{tag}"))?;
+    let stage = TemporaryDirectory::of_demo(&tag)?;
     let theatre = Theatre {
         stage: stage.path(),
         interrupt: &interrupt,

@@ -9,7 +9,7 @@ use super::board;
 use super::demo_board_cast::{Actor, Cast};
 use super::demo_process::{Trouble, show_status};
 use super::demo_stage::{TemporaryDirectory, random_tag};
-use super::demo_story::{Story, wrapped};
+use super::demo_story::Story;
 use crate::args_board::{BoardArgs, BoardCommand, HandshakeArgs, KeyArgs, PostArgs, ReadArgs};
 use crate::args_demo::{DemoArgs, DemoRole};
 use crate::args_talk::TalkArgs;
@@ -21,10 +21,6 @@ const MEETING_KEY: Key = Key::new(0x5368_6d65);
 const MESSAGE: &str = "The bridge is yours, number one.";
 /// More than a pipe holds: a reader whose output nobody takes stays inside.
 const LONG_BYTES: usize = 200_000;
-/// What a line of the story has room for.
-const COLUMNS: usize = 74;
-/// Where the words of a step begin.
-const INDENT: usize = 8;
 
 /// Runs the command.
 #[must_use]
@@ -36,14 +32,7 @@ pub fn run(program: &Program, args: &DemoArgs) -> u8 {
     let mut story = Story::new();
     match play(program, &mut story) {
         Ok(()) => story.end(program, start, "board", ["a", "b"]),
-        Err(Trouble::Interrupted) => {
-            program.complain("interrupted; everything that was made is removed", None);
-            program.signal_code()
-        }
-        Err(Trouble::Failed(message)) => {
-            program.complain(&message, None);
-            3
-        }
+        Err(trouble) => trouble.tell(program),
     }
 }
 
@@ -81,7 +70,7 @@ fn play_role(program: &Program, args: &DemoArgs, role: DemoRole) -> u8 {
 
 fn play(program: &Program, story: &mut Story) -> Result<(), Trouble> {
     let interrupt = program.interrupt_and_clean_up();
-    let stage = TemporaryDirectory::create(&std::env::temp_dir(), &format!("shmeld-demo-{}", random_tag()))?;
+    let stage = TemporaryDirectory::of_demo(&random_tag())?;
     let cast = Cast::new(stage.path(), &interrupt)?;
     let key = cast.key;
     story.title("shmeld demo board: a message for three readers, under a System V key");
@@ -197,9 +186,6 @@ fn tell_steps(story: &Story, who: &str, actor: &Actor<'_>) {
     story.tell("");
     story.tell(&format!("What the {who} told with --explain:"));
     for (call, why) in actor.steps() {
-        story.tell(&call);
-        for line in wrapped(&why, COLUMNS - INDENT) {
-            story.tell(&format!("{:INDENT$}{line}", ""));
-        }
+        story.tell_call(&call, &why);
     }
 }

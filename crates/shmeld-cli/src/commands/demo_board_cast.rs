@@ -6,13 +6,14 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use shmeld::file::Interrupt;
-use shmeld::os::ErrorKind;
 use shmeld::os::process::random_bytes;
 use shmeld::os::sysv::Key;
 use shmeld::os::sysv::semaphore::SemaphoreSet;
 use shmeld::os::sysv::shared_memory::Segment;
 
+use super::demo_leftovers::exists;
 use super::demo_process::{Owned, Trouble, ourselves, spawn};
+use super::demo_stage::explain;
 
 /// Nothing here takes a second; a machine that is busy with other things may take a while.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -84,7 +85,7 @@ impl<'c> Cast<'c> {
     /// It could not be started.
     pub fn start_poster(&self, name: &str, message: &[u8], readers: u32) -> Result<Actor<'c>, Trouble> {
         let input = self.stage.join("message");
-        std::fs::write(&input, message).map_err(|error| format!("write {}: {error}", input.display()))?;
+        std::fs::write(&input, message).map_err(explain("write", &input))?;
         self.start(
             name,
             &["post", "--readers", &readers.to_string()],
@@ -104,10 +105,7 @@ impl<'c> Cast<'c> {
         command.arg("board").args(arguments);
         command.args(["--explain", "--timeout", TIMEOUT, "--key", &self.key.to_string()]);
         command.stdin(match input {
-            Some(path) => {
-                let file = File::open(path);
-                Stdio::from(file.map_err(|error| format!("open {}: {error}", path.display()))?)
-            }
+            Some(path) => Stdio::from(File::open(path).map_err(explain("open", path))?),
             None => Stdio::null(),
         });
         Actor::start(name, command, self.stage, self.interrupt, is_held)
@@ -120,12 +118,9 @@ impl<'c> Cast<'c> {
     }
 }
 
-/// Anything but "not found" means that something has the key.
 fn leftovers(key: Key) -> Vec<&'static str> {
-    let is_there =
-        |looked: shmeld::os::Result<()>| !matches!(looked, Err(error) if error.kind() == ErrorKind::NotFound);
-    let set = is_there(SemaphoreSet::open(key, 0).map(drop));
-    let segment = is_there(Segment::open(key, 0).map(drop));
+    let set = exists(SemaphoreSet::open(key, 0).map(drop));
+    let segment = exists(Segment::open(key, 0).map(drop));
     let found = [(set, "a set"), (segment, "a segment")];
     found
         .into_iter()
@@ -154,8 +149,7 @@ impl<'c> Actor<'c> {
         is_held: bool,
     ) -> Result<Self, Trouble> {
         let path = |ending: &str| stage.join(format!("{name}.{ending}"));
-        let create =
-            |path: &Path| File::create(path).map_err(|error| format!("create {}: {error}", path.display()));
+        let create = |path: &Path| File::create(path).map_err(explain("create", path));
         let (log, output) = (path("log"), path("output"));
         command.stdout(if is_held {
             Stdio::piped()

@@ -10,8 +10,8 @@ use shmeld::os::posix::shm::SharedMemory;
 
 use super::demo_board_cast::Actor;
 use super::demo_process::{Trouble, ourselves, show_status};
-use super::demo_stage::{TemporaryDirectory, random_tag};
-use super::demo_story::{Story, wrapped};
+use super::demo_stage::{TemporaryDirectory, explain, random_tag};
+use super::demo_story::Story;
 use super::image;
 use crate::args_demo::{DemoArgs, DemoRole};
 use crate::args_image::{ImageArgs, ImageCommand, PictureFormat, ProvideArgs, RequestArgs};
@@ -26,10 +26,6 @@ const PICTURES: [(&str, &str, &str, usize); 3] = [
     ("colours", "ppm", "P6 320 200 255\n", 320 * 200 * 3),
     ("dot", "ppm", "P6 1 1 255\n", 3),
 ];
-/// What a line of the story has room for.
-const COLUMNS: usize = 74;
-/// Where the words of a step begin.
-const INDENT: usize = 8;
 
 /// Runs the command.
 #[must_use]
@@ -42,17 +38,7 @@ pub fn run(program: &Program, args: &DemoArgs) -> u8 {
             play(program, &mut story).map(|()| story.end(program, start, "image", ["requester", "provider"]))
         }
     };
-    match outcome {
-        Ok(code) => code,
-        Err(Trouble::Interrupted) => {
-            program.complain("interrupted; everything that was made is removed", None);
-            program.signal_code()
-        }
-        Err(Trouble::Failed(message)) => {
-            program.complain(&message, None);
-            3
-        }
-    }
+    outcome.unwrap_or_else(|trouble| trouble.tell(program))
 }
 
 /// One side in this terminal: the command that the user would type, with its steps told.
@@ -63,7 +49,7 @@ fn play_role(program: &Program, args: &DemoArgs, role: DemoRole) -> Result<u8, T
         quiet: false,
         explain: true,
     };
-    let stage = stage()?;
+    let stage = TemporaryDirectory::of_demo(&random_tag())?;
     let command = if role == DemoRole::Provider {
         ImageCommand::Provide(ProvideArgs {
             channel,
@@ -94,13 +80,6 @@ fn play_role(program: &Program, args: &DemoArgs, role: DemoRole) -> Result<u8, T
     Ok(code)
 }
 
-fn stage() -> Result<TemporaryDirectory, Trouble> {
-    Ok(TemporaryDirectory::create(
-        &std::env::temp_dir(),
-        &format!("shmeld-demo-{}", random_tag()),
-    )?)
-}
-
 fn channel(name: &str) -> Result<ChannelName, Trouble> {
     ChannelName::new(name).map_err(|error| Trouble::Failed(error.to_string()))
 }
@@ -108,11 +87,11 @@ fn channel(name: &str) -> Result<ChannelName, Trouble> {
 /// A directory with the pictures.
 fn make_pictures(stage: &Path) -> Result<PathBuf, Trouble> {
     let folder = stage.join("pictures");
-    std::fs::create_dir(&folder).map_err(|error| format!("mkdir {}: {error}", folder.display()))?;
+    std::fs::create_dir(&folder).map_err(explain("mkdir", &folder))?;
     for (name, ending, head, bytes) in PICTURES {
         let file = folder.join(format!("{name}.{ending}"));
         let content = [head.as_bytes(), &pixels(bytes)].concat();
-        std::fs::write(&file, content).map_err(|error| format!("write {}: {error}", file.display()))?;
+        std::fs::write(&file, content).map_err(explain("write", &file))?;
     }
     Ok(folder)
 }
@@ -191,7 +170,7 @@ impl Drop for Show<'_> {
 
 fn play(program: &Program, story: &mut Story) -> Result<(), Trouble> {
     let interrupt = program.interrupt_and_clean_up();
-    let stage = stage()?;
+    let stage = TemporaryDirectory::of_demo(&random_tag())?;
     let show = Show {
         stage: stage.path(),
         pictures: make_pictures(stage.path())?,
@@ -319,10 +298,7 @@ fn tell_steps(story: &mut Story, who: &str, actor: &Actor<'_>) {
         {
             continue;
         }
-        story.tell(&call);
-        for line in wrapped(&why, COLUMNS - INDENT) {
-            story.tell(&format!("{:INDENT$}{line}", ""));
-        }
+        story.tell_call(&call, &why);
         told.push((call, why));
     }
 }

@@ -64,7 +64,7 @@ impl Leftovers {
     }
 }
 
-/// Anything but "not found" means that something has the name.
-fn exists(outcome: shmeld::os::Result<()>) -> bool {
+/// Anything but "not found" means that something has the name, or the key.
+pub fn exists(outcome: shmeld::os::Result<()>) -> bool {
     !matches!(outcome, Err(error) if error.kind() == ErrorKind::NotFound)
 }

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Component, Path, PathBuf};
 
-use super::demo_stage::write_noise;
+use super::demo_stage::{explain, write_noise};
 
 /// The list of names, in the samples and in the copy of them.
 pub const LIST: &str = "filelist.txt";
@@ -183,8 +183,4 @@ fn make_tree(stage: &Path) -> std::io::Result<PathBuf> {
     fs::write(root.join("plain/.hidden"), "dotfiles are files\n")?;
     symlink("deep/file-01", root.join("plain/link"))?;
     Ok(root)
-}
-
-fn explain(operation: &'static str, path: &Path) -> impl Fn(std::io::Error) -> String {
-    move |error| format!("{operation} {}: {error}", path.display())
 }

@@ -12,10 +12,10 @@ use shmeld::os::{ObjectName, event};
 
 use super::demo_meld_object::remove_stale;
 use super::demo_meld_role;
-use super::demo_process::{Owned, ourselves, show_status, spawn};
+use super::demo_process::{Owned, Trouble, ourselves, show_status, spawn};
 use super::demo_story::Story;
 use crate::args_demo::DemoArgs;
-use crate::program::{Program, exit};
+use crate::program::{Program, exit, refused};
 
 /// How A's line begins when its memory has a name.
 const WAITS: &str = " wait ";
@@ -30,21 +30,16 @@ pub fn run(program: &Program, args: &DemoArgs) -> u8 {
     if let Some(role) = args.role {
         return demo_meld_role::run(program, role, args);
     }
-    match play(program, args) {
-        Ok(code) => code,
-        Err(message) => {
-            program.complain(&format!("demo: {message}"), None);
-            3
-        }
-    }
+    play(program, args).unwrap_or_else(|trouble| trouble.tell(program))
 }
 
 /// Both processes, started by this one, which is no part of their talk: it only shows what they say, in the order in which they say it.
-fn play(program: &Program, args: &DemoArgs) -> Result<u8, String> {
+fn play(program: &Program, args: &DemoArgs) -> Result<u8, Trouble> {
     let interrupt = program.interrupt_and_clean_up();
     let mut story = Story::new();
     story.title("shmeld demo meld: two unrelated processes, one memory of 1024 bytes");
-    let (reader, writer) = std::io::pipe().map_err(|error| format!("pipe: {error}"))?;
+    let (reader, writer) =
+        std::io::pipe().map_err(|error| refused("pipe", "standard error", &error).to_string())?;
     let mut talk = Talk {
         reader,
         said: Vec::new(),
@@ -100,7 +95,7 @@ fn start(role: &str, args: &DemoArgs, writer: &PipeWriter) -> Result<Owned, Stri
         .map_or_else(|| "forever".to_owned(), |wait| format!("{}ms", wait.as_millis()));
     let writer = writer
         .try_clone()
-        .map_err(|error| format!("fcntl(F_DUPFD_CLOEXEC): {error}"))?;
+        .map_err(|error| refused("fcntl(F_DUPFD_CLOEXEC)", "standard error", &error).to_string())?;
     let mut command = ourselves();
     command.args(["demo", "meld", "--role", role, "--wait", &wait]);
     command.args(["--object", &args.object.to_string()]);
@@ -185,7 +180,7 @@ impl Talk {
             let bytes = match self.reader.read(&mut buffer) {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(format!("read from a process: {error}")),
+                Err(error) => return Err(refused("read from", "a process", &error).to_string()),
             };
             self.said.extend_from_slice(&buffer[..bytes]);
             self.show();

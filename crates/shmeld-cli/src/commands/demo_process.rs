@@ -11,6 +11,8 @@ use shmeld::ServerName;
 use shmeld::file::Interrupt;
 use shmeld::os::{event, process};
 
+use crate::program::{Program, exit, refused};
+
 /// How often a wait looks at the wish to stop.
 const SLICE: Duration = Duration::from_millis(50);
 /// How long a server may take to end: it gives its sessions five seconds.
@@ -23,6 +25,23 @@ pub enum Trouble {
     Interrupted,
     /// What went wrong, for people.
     Failed(String),
+}
+
+impl Trouble {
+    /// Tells it; the exit code.
+    #[must_use]
+    pub fn tell(self, program: &Program) -> u8 {
+        match self {
+            Self::Interrupted => {
+                program.complain("interrupted; everything that was made is removed", None);
+                program.signal_code()
+            }
+            Self::Failed(message) => {
+                program.complain(&message, None);
+                exit::SYSTEM
+            }
+        }
+    }
 }
 
 impl From<String> for Trouble {
@@ -44,10 +63,9 @@ pub fn ourselves() -> Command {
 pub fn spawn(command: &mut Command, cpu: Option<u32>) -> Result<(Child, Instant), String> {
     let Some(cpu) = cpu else {
         let start = Instant::now();
-        return command
-            .spawn()
-            .map(|child| (child, start))
-            .map_err(|error| start_failed(command, &error));
+        return command.spawn().map(|child| (child, start)).map_err(|error| {
+            refused("start", &command.get_program().display().to_string(), &error).to_string()
+        });
     };
     // A child inherits the CPUs of the thread that starts it; this thread keeps its own.
     let pinned = std::thread::scope(|scope| {
@@ -60,8 +78,8 @@ pub fn spawn(command: &mut Command, cpu: Option<u32>) -> Result<(Child, Instant)
     pinned.unwrap_or_else(|_| Err("start of a process: the thread that does it panicked".to_owned()))
 }
 
-fn start_failed(command: &Command, error: &io::Error) -> String {
-    format!("start {}: {error}", command.get_program().display())
+fn wait_failed(child: &Child, error: &io::Error) -> String {
+    refused("wait for", &format!("pid {}", child.id()), error).to_string()
 }
 
 /// A process that is killed if its owner gives it up.
@@ -80,7 +98,7 @@ impl Owned {
                 Ok(Some(status)) => return Ok(status),
                 Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
                 Ok(None) => return Err(format!("pid {} did not end in {limit:?}", self.0.id())),
-                Err(error) => return Err(format!("wait for pid {}: {error}", self.0.id())),
+                Err(error) => return Err(wait_failed(&self.0, &error)),
             }
         }
     }
@@ -227,10 +245,7 @@ impl Watch<'_> {
                 return Err(Trouble::Interrupted);
             }
         }
-        let status = child
-            .0
-            .wait()
-            .map_err(|error| format!("wait for pid {}: {error}", child.0.id()))?;
+        let status = child.0.wait().map_err(|error| wait_failed(&child.0, &error))?;
         let elapsed = start.elapsed();
         self.interrupt.check().map_err(|_| Trouble::Interrupted)?;
         Ok(Finished {
@@ -267,7 +282,7 @@ impl Watch<'_> {
                 Ok(0) => return Ok(true),
                 Ok(bytes) => output.extend_from_slice(&buffer[..bytes]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Trouble::Failed(format!("read from a process: {error}"))),
+                Err(error) => return Err(refused("read from", "a process", &error).to_string().into()),
             }
         }
     }

@@ -13,6 +13,7 @@ use shmeld::file::Interrupt;
 use shmeld::os::process::set_umask;
 
 use super::demo_process::{Finished, ServerProcess, Trouble, Watch, ourselves, show_status};
+use super::demo_stage::explain;
 
 /// Nothing here takes a second; a machine that is busy with other things may take a while.
 const LIMIT: Duration = Duration::from_secs(100);
@@ -56,7 +57,7 @@ impl Theatre<'_> {
         options: &[&str],
     ) -> Result<ServerProcess, String> {
         let path = self.stage.join(format!("server-{}.log", name.queue().as_str()));
-        let log = File::create(&path).map_err(|error| format!("create {}: {error}", path.display()))?;
+        let log = File::create(&path).map_err(explain("create", &path))?;
         let options = [&["--explain"], options].concat();
         let started =
             self.with_users_umask(|| ServerProcess::start(directory, name, &options, Some(log), None));
@@ -83,7 +84,7 @@ impl Theatre<'_> {
         paths: &[PathBuf],
     ) -> Result<ClientRun, Trouble> {
         let log = self.stage.join(format!("client-{}.log", name.queue().as_str()));
-        let file = File::create(&log).map_err(|error| format!("create {}: {error}", log.display()))?;
+        let file = File::create(&log).map_err(explain("create", &log))?;
         let mut command = ourselves();
         command.args(["get", "--json", "--explain", "--name", &name.to_string()]);
         command.args(arguments).arg("--").args(paths).stderr(file);

@@ -7,6 +7,8 @@ use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use crate::program::refused;
+
 /// Digits that make the names of one run its own. No secret: what has to be one asks the kernel.
 #[must_use]
 pub fn random_tag() -> String {
@@ -16,21 +18,33 @@ pub fn random_tag() -> String {
     )
 }
 
+/// What was not possible with a file, for people.
+pub fn explain(operation: &'static str, path: &Path) -> impl Fn(io::Error) -> String {
+    move |error| refused(operation, &path.display().to_string(), &error).to_string()
+}
+
 /// A new directory for this user only, removed with all that is in it when this object goes.
 #[derive(Debug)]
 pub struct TemporaryDirectory(PathBuf);
 
 impl TemporaryDirectory {
+    /// Makes one for a demonstration, of a name that `tag` makes its own.
+    ///
+    /// # Errors
+    /// What the kernel says, with the path.
+    pub fn of_demo(tag: &str) -> Result<Self, String> {
+        Self::create(&std::env::temp_dir(), &format!("shmeld-demo-{tag}"))
+    }
+
     /// Makes `parent/name`, which must not exist.
     ///
     /// # Errors
     /// What the kernel says, with the path.
     pub fn create(parent: &Path, name: &str) -> Result<Self, String> {
         let path = parent.join(name);
-        match DirBuilder::new().mode(0o700).create(&path) {
-            Ok(()) => Ok(Self(path)),
-            Err(error) => Err(format!("mkdir {}: {error}", path.display())),
-        }
+        let made = DirBuilder::new().mode(0o700).create(&path);
+        made.map_err(explain("mkdir", &path))?;
+        Ok(Self(path))
     }
 
     #[must_use]
@@ -44,7 +58,7 @@ impl TemporaryDirectory {
     /// Names the directory that is left.
     pub fn remove(mut self) -> Result<(), String> {
         let path = std::mem::take(&mut self.0);
-        remove_tree(&path).map_err(|error| format!("remove {}: {error}", path.display()))
+        remove_tree(&path).map_err(explain("remove", &path))
     }
 }
 

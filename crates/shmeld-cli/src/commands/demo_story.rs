@@ -6,6 +6,9 @@ use std::time::Instant;
 
 use crate::program::{Program, exit};
 
+/// What a line of a step has room for.
+pub const COLUMNS: usize = 74;
+
 /// What is told, and what was found out.
 #[derive(Debug)]
 pub struct Story {
@@ -45,6 +48,15 @@ impl Story {
     pub fn tell(&self, text: &str) {
         let indent = if text.is_empty() { "" } else { "   " };
         self.write(&format!("{indent}{text}"));
+    }
+
+    /// A call that a process told of, and below it why.
+    pub fn tell_call(&self, call: &str, why: &str) {
+        const INDENT: usize = 8;
+        self.tell(call);
+        for line in wrapped(why, COLUMNS - INDENT) {
+            self.tell(&format!("{:INDENT$}{line}", ""));
+        }
     }
 
     pub fn conclude(&self, text: &str) {

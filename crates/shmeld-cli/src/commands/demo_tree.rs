@@ -9,13 +9,11 @@ use super::demo_leftovers::Leftovers;
 use super::demo_material::Tree;
 use super::demo_process::{Trouble, show_status};
 use super::demo_run::{ClientRun, Theatre};
-use super::demo_story::{Story, counted, grouped, wrapped};
+use super::demo_story::{COLUMNS, Story, counted, grouped, wrapped};
 use crate::program::exit;
 
 /// What is shown of many differences.
 const DIFFERENCES_SHOWN_MAX: usize = 10;
-/// What a line of the story has room for.
-const COLUMNS: usize = 74;
 
 /// Plays it.
 ///

@@ -1,22 +1,24 @@
 //! `shmeld completions` and `shmeld man`: made from the same definitions as the command line itself.
 
-use std::path::Path;
+use std::io::Write;
 
-use clap::{Command, CommandFactory};
+use clap::CommandFactory;
 use shmeld::file::{OutputOptions, make_directories};
 use shmeld::os::process;
 
 use crate::args::{CompletionsArgs, ManArgs, ShmClient, ShmServer, Shmeld};
-use crate::program::{Program, exit};
+use crate::program::{Program, exit, refused};
 
 /// Prints completions for all three commands.
 #[must_use]
-pub fn completions(args: &CompletionsArgs) -> u8 {
+pub fn completions(program: &Program, args: &CompletionsArgs) -> u8 {
+    // What makes them panics where it cannot write.
+    let mut scripts = Vec::new();
     for mut command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
         let name = command.get_name().to_owned();
-        clap_complete::generate(args.shell, &mut command, name, &mut std::io::stdout());
+        clap_complete::generate(args.shell, &mut command, name, &mut scripts);
     }
-    exit::DONE
+    program.listed(std::io::stdout().write_all(&scripts))
 }
 
 /// Writes a page for each command.
@@ -32,17 +34,10 @@ pub fn man(program: &Program, args: &ManArgs) -> u8 {
     // Pages are files as the user makes them; everything else that this program makes is its user's alone.
     process::set_umask(program.umask);
     for command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
-        if let Err(error) = write_pages(&command, &args.directory) {
-            program.complain(
-                &format!("write manual pages in {}: {error}", args.directory.display()),
-                None,
-            );
-            return 3;
+        if let Err(error) = clap_mangen::generate_to(command, &args.directory) {
+            let pages = format!("manual pages in {}", args.directory.display());
+            return program.fail(&refused("write", &pages, &error).into());
         }
     }
     exit::DONE
-}
-
-fn write_pages(command: &Command, directory: &Path) -> std::io::Result<()> {
-    clap_mangen::generate_to(command.clone(), directory)
 }

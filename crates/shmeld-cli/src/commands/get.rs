@@ -13,10 +13,10 @@ use shmeld::file::wire::{FLAG_PATTERN, FLAG_VERIFY, Op};
 use shmeld::file::{Client, Job, OutputOptions, Query, Target, Transfer, make_directories};
 use shmeld::os::name::escape;
 
-use super::{client_options, output_options};
+use super::{client_options, transfer_options};
 use crate::args::GetArgs;
 use crate::narrate::{self, Loudness};
-use crate::program::{Program, refused};
+use crate::program::{Program, exit, refused};
 use crate::report::{Report, Style};
 use crate::values::{RegionSize, Wait};
 
@@ -36,13 +36,13 @@ pub fn run(program: &Program, args: &GetArgs, region: RegionSize) -> u8 {
         Ok(names) => names,
         Err(message) => {
             program.complain(&message, None);
-            return 2;
+            return exit::USAGE;
         }
     };
     if let Some(error) = unresumable(args) {
         return program.fail(&error);
     }
-    let mut outputs = output_options(program, &args.outputs);
+    let mut outputs = transfer_options(program, &args.outputs);
     outputs.resume = args.resume;
     let place = match Place::choose(args, &names, outputs) {
         Ok(place) => place,
@@ -132,7 +132,7 @@ fn is_standard_output(path: &Path) -> bool {
 fn names(args: &GetArgs) -> Result<Vec<Vec<u8>>, String> {
     let mut names: Vec<Vec<u8>> = args.names.iter().cloned().map(OsString::into_vec).collect();
     if let Some(list) = &args.files_from {
-        let explain = |error: std::io::Error| format!("read {}: {error}", list.display());
+        let explain = |error| refused("read", &list.display().to_string(), &error).to_string();
         let reader: Box<dyn BufRead> = if list == Path::new("-") {
             Box::new(std::io::stdin().lock())
         } else {

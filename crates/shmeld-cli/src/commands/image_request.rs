@@ -7,13 +7,13 @@ use std::path::Path;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use shmeld::file::{Interrupt, OutputOptions};
+use shmeld::file::Interrupt;
 use shmeld::image::{Choice, Geometry, ImageError, PictureFolder, Requester, RequesterOptions, read_names};
 use shmeld::os::name::escape;
-use shmeld::os::process;
 use shmeld::{Error, Result};
 
 use super::image::Say;
+use super::output_options;
 use crate::args_image::RequestArgs;
 use crate::program::{Program, exit, refused};
 
@@ -171,18 +171,6 @@ fn print(name: &[u8], geometry: Geometry) -> Result<()> {
     );
     let printed = writeln!(std::io::stdout(), "{line}");
     printed.map_err(|error| refused("write", "standard output", &error).into())
-}
-
-/// From here on the process has the user's umask again: what is made now gets its mode at once.
-fn output_options(program: &Program) -> OutputOptions {
-    // Objects of the channel get their mode by fchmod, whatever the umask is.
-    let process_umask = program.umask & 0o077;
-    process::set_umask(process_umask);
-    OutputOptions {
-        umask: program.umask,
-        process_umask: Some(process_umask),
-        ..OutputOptions::default()
-    }
 }
 
 /// The names on the command line and in the list.

@@ -12,7 +12,7 @@ use super::{
 use crate::args_ipc::{IpcArgs, IpcCommand};
 use crate::args_talk::TalkArgs;
 use crate::narrate::{self, Loudness};
-use crate::program::{Program, exit, refused};
+use crate::program::{Program, exit};
 
 /// Runs the command.
 #[must_use]
@@ -58,14 +58,7 @@ impl<'p> Talk<'p> {
         } else {
             writeln!(out, "{text}")
         };
-        match written.and_then(|()| out.flush()) {
-            Err(error) => {
-                let error = refused("write", "standard output", &error);
-                self.program.complain(&error.to_string(), error.hint().as_deref());
-                exit::NOT_DELIVERED
-            }
-            Ok(()) => exit::DONE,
-        }
+        self.program.printed(written.and_then(|()| out.flush()))
     }
 
     /// News for people, which are data only as JSON.

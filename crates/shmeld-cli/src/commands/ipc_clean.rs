@@ -12,9 +12,6 @@ use super::ipc_object::{self as object, Reader};
 use crate::args_ipc_list::CleanArgs;
 use crate::program::exit;
 
-/// Without a terminal nobody can be asked.
-const USAGE: u8 = 2;
-
 /// Runs the command: all that can go goes, whatever happens to the others.
 pub(super) fn run(talk: &Talk<'_>, args: &CleanArgs) -> u8 {
     if args.any_stale && !args.dry_run && !can_ask() {
@@ -22,7 +19,7 @@ pub(super) fn run(talk: &Talk<'_>, args: &CleanArgs) -> u8 {
             "clean --any-stale asks before it removes what other programs left, and there is no terminal",
             Some("list them with --dry-run, and remove what you choose with shmeld ipc rm, ipcrm or rm"),
         );
-        return USAGE;
+        return exit::USAGE;
     }
     let look = Look {
         prove_alone: args.any_stale,

@@ -76,14 +76,8 @@ pub(super) fn run(talk: &Talk<'_>, args: &IpcLsArgs) -> u8 {
     if !args.talk.json && !args.talk.quiet {
         tell_sight(talk.program, &snapshot.sight);
     }
-    match printed {
-        // A reader that had enough (`ls | head`) is no error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            talk.program
-                .complain(&format!("write standard output: {error}"), None);
-            exit::NOT_DELIVERED
-        }
-        _ if snapshot.sight.failures.is_empty() => exit::DONE,
+    match talk.program.listed(printed) {
+        code if snapshot.sight.failures.is_empty() => code,
         _ => exit::NOT_DELIVERED,
     }
 }

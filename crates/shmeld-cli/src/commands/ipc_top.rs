@@ -20,10 +20,6 @@ use crate::screen::Screen;
 const PATIENCE: Duration = Duration::from_millis(100);
 /// How long the loop has to end by itself once its terminal is gone.
 const GONE_PATIENCE: Duration = Duration::from_secs(1);
-/// The command line was wrong for what is there.
-const USAGE: u8 = 2;
-/// The system refused something.
-const SYSTEM: u8 = 3;
 
 /// Runs the command.
 pub(super) fn run(program: &Program, args: &TopArgs) -> u8 {
@@ -31,7 +27,7 @@ pub(super) fn run(program: &Program, args: &TopArgs) -> u8 {
         let hint =
             "shmeld ipc ls prints the same once, also as --json; shmeld status --openmetrics is for machines";
         program.complain("this is no terminal to show a picture on", Some(hint));
-        return USAGE;
+        return exit::USAGE;
     }
     let signals = Signals::listen();
     let outcome = Sampler::start(args.interval).and_then(|sampler| {
@@ -72,7 +68,7 @@ pub(super) fn run(program: &Program, args: &TopArgs) -> u8 {
     // From here on the terminal is the shell's again.
     outcome.unwrap_or_else(|error| {
         program.complain(&format!("terminal: {error}"), None);
-        SYSTEM
+        exit::SYSTEM
     })
 }
 

@@ -88,16 +88,23 @@ fn client_options(program: &Program, args: &ClientArgs, region: RegionSize, wait
 }
 
 /// From here on the process has the user's umask again: what is made now gets its mode at once.
-fn output_options(program: &Program, args: &OutputArgs) -> OutputOptions {
+fn output_options(program: &Program) -> OutputOptions {
     // Directories are filled before they get their modes: the owner's bits must not be missing meanwhile.
     let process_umask = program.umask & 0o077;
     process::set_umask(process_umask);
     OutputOptions {
         umask: program.umask,
         process_umask: Some(process_umask),
+        ..OutputOptions::default()
+    }
+}
+
+/// The same for what a transfer makes.
+fn transfer_options(program: &Program, args: &OutputArgs) -> OutputOptions {
+    OutputOptions {
         preserve: args.preserve,
         no_clobber: args.no_clobber,
         sync: args.sync,
-        resume: false,
+        ..output_options(program)
     }
 }

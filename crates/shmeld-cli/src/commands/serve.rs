@@ -33,7 +33,7 @@ pub fn run(program: &Program, args: &ServeArgs) -> u8 {
     let service = if args.until_stdin_closes {
         Service::default()
     } else {
-        connect_to_service_manager(program)
+        Service::connect(program)
     };
     let (mut server, audit) = match start(args) {
         Ok(started) => started,
@@ -58,14 +58,6 @@ pub fn run(program: &Program, args: &ServeArgs) -> u8 {
         }
         (_, Err(error)) => program.fail(&error),
     }
-}
-
-/// A server that cannot tell its manager serves nevertheless; the manager will complain in its own time.
-fn connect_to_service_manager(program: &Program) -> Service {
-    Service::from_environment().unwrap_or_else(|error| {
-        program.complain(&format!("connect NOTIFY_SOCKET: {error}"), None);
-        Service::default()
-    })
 }
 
 /// Makes the server, and confines it.

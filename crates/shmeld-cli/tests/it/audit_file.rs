@@ -286,18 +286,9 @@ fn disk_that_hangs_stops_nobody_and_not_the_end_of_the_server() {
     let bytes = world.put_random("file", 5000);
     let log = books::log_of(&world);
     let hold = ["-e", "trace=write", "-e", "inject=write:delay_enter=300s"];
-    let strace = [
-        "strace",
-        "-D",
-        "-f",
-        "-qq",
-        "-o",
-        "/dev/null",
-        "-P",
-        log.to_str().unwrap(),
-    ];
+    let strace = ["-D", "-P", log.to_str().unwrap()];
     let server = books::server(&world).args(["--max-sessions", "2"]);
-    let server = server.wrapped(&hold).wrapped(&strace).start();
+    let server = server.wrapped(&hold).traced("/dev/null", &strace).start();
     server.wait_for_stderr("serving");
     let busy = [(); 2].map(|()| {
         let region = RawRegion::new(&world);

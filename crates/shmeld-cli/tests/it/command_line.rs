@@ -218,6 +218,11 @@ fn completions_are_scripts_that_their_shells_can_read() {
                 .expect_silence();
         }
     }
+    // What makes the scripts panics where it cannot write; so did the command.
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let lost = world.shmeld("completions").arg("bash").stdout(full).run();
+    lost.expect_code(1)
+        .expect_said("write standard output: no space left (ENOSPC)");
     let script = "source ./bash && complete -p shm_client shm_server shmeld";
     world
         .tool("bash")

@@ -82,12 +82,7 @@ fn killed_client_leaves_the_file_that_was_there_before() {
     let server = world.start_server();
     kill_client_at(&world, "4096", 30 * MIB);
     world.assert_output("large", b"what was there");
-    let client = world
-        .client()
-        .arg("-o")
-        .arg(world.output("large"))
-        .arg("large")
-        .start();
+    let client = world.fetching("large");
     wait_until_written(&client, MIB);
     server.kill();
     assert_death_told(&client, Instant::now());
@@ -107,12 +102,7 @@ fn client_killed_at_any_moment_of_its_start_leaves_nothing_that_the_next_start_d
     let small = world.put_random("small", 10_000);
     let server = world.start_server();
     for delay_micros in (0..40).map(|step| step * 150) {
-        let client = world
-            .client()
-            .arg("-o")
-            .arg(world.output("small"))
-            .arg("small")
-            .start();
+        let client = world.fetching("small");
         std::thread::sleep(Duration::from_micros(delay_micros));
         client.kill();
         // It may have been done already.
@@ -197,12 +187,7 @@ fn both_killed_the_next_start_removes_what_they_left() {
     let small = world.put_random("small", 10_000);
     for round in 0..4 {
         let server = world.start_server();
-        let client = world
-            .client()
-            .arg("-o")
-            .arg(world.output("large"))
-            .arg("large")
-            .start();
+        let client = world.fetching("large");
         if round > 0 {
             wait_until_written(&client, round * 10 * MIB);
         }

@@ -8,14 +8,7 @@ use crate::world::{World, has_or_skip, skip};
 #[test]
 fn demonstration_of_the_board_holds_what_it_claims_and_tells_each_step() {
     let world = World::new("demo-board");
-    let outcome = world
-        .shmeld("demo")
-        .arg("board")
-        .run()
-        .expect_code(0)
-        .expect_silence();
-    let story = outcome.stdout_text();
-    for told in [
+    let told = [
         "1. A poster and three readers",
         "POSTER from 0 to 1",
         "2. A reader dies inside",
@@ -24,13 +17,8 @@ fn demonstration_of_the_board_holds_what_it_claims_and_tells_each_step() {
         "Nothing: ipcs -m -s shows no key 0x",
         "checks held in",
         "demo board --role b",
-    ] {
-        assert!(story.contains(told), "{told} in\n{story}");
-    }
-    assert!(!story.contains("FAILED"), "{story}");
-    for line in story.lines() {
-        assert!(line.chars().count() <= 80, "{line}");
-    }
+    ];
+    world.assert_demo_tells("board", &told);
     world.finish();
 }
 

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use crate::content;
 use crate::fake_server::{FakeServer, NAME};
-use crate::midway::{MIB, assert_same, put_large, wait_until_written};
-use crate::peers::{assert_clean, example, put_all_sizes, python_or_skip};
+use crate::midway::{MIB, assert_same, put_large};
+use crate::peers::{assert_clean, assert_notices_signals_and_death, example, put_all_sizes, python_or_skip};
 use crate::processes::Program;
 use crate::users::{Users, serve};
 use crate::world::{World, has_or_skip};
@@ -145,18 +145,8 @@ fn c_example_leaves_nothing_when_it_or_the_server_dies() {
     };
     put_large(&world, "large", 256);
     let server = world.start_server();
-    for (signal, code) in [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)] {
-        let client = example_c(&world, &binary).arg("large").start();
-        wait_until_written(&client, MIB);
-        client.signal(signal);
-        assert_eq!(client.finish().code, code);
-        world.assert_no_output();
-    }
-    let client = example_c(&world, &binary).arg("large").start();
-    wait_until_written(&client, MIB);
-    server.kill();
-    client.finish().expect_code(4).expect_said("died");
-    world.assert_no_output();
+    let signals = [("INT", Some(130)), ("TERM", Some(143)), ("KILL", None)];
+    assert_notices_signals_and_death(&world, &server, || example_c(&world, &binary), &signals);
     let _next = world.start_server();
     world.finish();
 }

@@ -25,12 +25,7 @@ fn stopped_client_is_ended_when_its_time_is_up() {
     let small = world.put_random("small", 10_000);
     let server = world.server().args(["--stall", "2s"]).start();
     server.wait_for_stderr("serving");
-    let client = world
-        .client()
-        .arg("large")
-        .arg("-o")
-        .arg(world.output("large"))
-        .start();
+    let client = world.fetching("large");
     wait_until_written(&client, MIB);
     client.signal("STOP");
     let stopped = Instant::now();
@@ -286,12 +281,7 @@ fn second_signal_ends_a_server_at_once() {
     put_large(&world, "large", 256);
     for signal in ["TERM", "INT"] {
         let server = world.start_server();
-        let client = world
-            .client()
-            .arg("large")
-            .arg("-o")
-            .arg(world.output("large"))
-            .start();
+        let client = world.fetching("large");
         wait_until_written(&client, MIB);
         client.signal("STOP");
         server.signal(signal);

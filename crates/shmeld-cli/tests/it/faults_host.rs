@@ -268,22 +268,11 @@ fn neither_side_starts_a_program_or_opens_a_socket() {
         return;
     }
     let bytes = world.put_random("file", 100_000);
-    let strace = |trace| {
-        [
-            "strace",
-            "-D",
-            "-f",
-            "-qq",
-            "-e",
-            "trace=execve,socket,connect",
-            "-o",
-            trace,
-        ]
-    };
-    let server = world.server().wrapped(&strace("server-calls")).start();
+    let calls = ["-D", "-e", "trace=execve,socket,connect"];
+    let server = world.server().traced("server-calls", &calls).start();
     server.wait_for_stderr("serving");
     let client = world.client().args(["file", "-o"]).arg(world.output("file"));
-    client.wrapped(&strace("client-calls")).run().expect_code(0);
+    client.traced("client-calls", &calls).run().expect_code(0);
     world.assert_output("file", &bytes);
     server.signal("TERM");
     server.finish().expect_code(0);

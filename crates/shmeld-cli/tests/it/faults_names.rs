@@ -168,22 +168,13 @@ fn client_without_a_server_looks_ever_more_rarely_and_gives_up_when_told() {
     if !has_or_skip("strace") {
         return;
     }
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-ttt",
-        "-e",
-        "trace=mq_open",
-        "-o",
-        "trace",
-    ];
+    let strace = ["-ttt", "-e", "trace=mq_open"];
     let start = Instant::now();
     let client = world
         .client()
         .args(["--wait", "4s", "file", "-o"])
         .arg(world.output("file"));
-    let outcome = client.wrapped(&strace).run().expect_code(3);
+    let outcome = client.traced("trace", &strace).run().expect_code(3);
     assert!(start.elapsed().as_secs_f64() >= 4.0);
     let outcome = outcome.expect_said("not running (waited 4.");
     assert_eq!(outcome.stderr.matches("waiting").count(), 1, "{}", outcome.stderr);

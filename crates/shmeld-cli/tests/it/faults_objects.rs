@@ -55,17 +55,7 @@ fn taken_name_of_a_region_is_not_used() {
         let inject = format!("inject=linkat:error=EEXIST:when={calls}");
         let client = world.client().arg("file").arg("-o").arg(world.output("file"));
         client
-            .wrapped(&[
-                "strace",
-                "-f",
-                "-qq",
-                "-o",
-                "trace",
-                "-e",
-                "trace=linkat",
-                "-e",
-                &inject,
-            ])
+            .traced("trace", &["-e", "trace=linkat", "-e", &inject])
             .run()
     };
     client("1..3").expect_code(0);
@@ -288,12 +278,7 @@ fn region_that_loses_its_name_before_it_is_attached_is_offered_anew() {
     let bytes = world.put_random("file", 10_000);
     let server = world.start_server();
     server.signal("STOP");
-    let client = world
-        .client()
-        .arg("file")
-        .arg("-o")
-        .arg(world.output("file"))
-        .start();
+    let client = world.fetching("file");
     let mut name = None;
     eventually("the client has offered its region", || {
         name = region_name(&client);
@@ -323,15 +308,9 @@ fn names_that_are_none_reach_no_system_call() {
             world.tool(env!("CARGO_BIN_EXE_shm_server")),
             world.tool(env!("CARGO_BIN_EXE_shm_client")).arg("file"),
         ] {
-            let traced = program.args(["--name", name]).wrapped(&[
-                "strace",
-                "-f",
-                "-qq",
-                "-o",
-                "trace",
-                "-e",
-                "trace=mq_open,open",
-            ]);
+            let traced = program
+                .args(["--name", name])
+                .traced("trace", &["-e", "trace=mq_open,open"]);
             let outcome = traced.run().expect_code(2);
             assert!(!outcome.stderr.contains(['\x1b', '\x7f']), "{:?}", outcome.stderr);
             assert_eq!(

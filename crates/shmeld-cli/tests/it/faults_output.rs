@@ -346,18 +346,9 @@ fn client_that_is_stopped_and_continued_while_it_waits_goes_on_waiting() {
 
 /// Which of the client's closes is that of the descriptor it has duplicated for no other purpose.
 fn number_of_the_flushing_close(world: &World) -> usize {
-    let strace = [
-        "strace",
-        "-D",
-        "-f",
-        "-qq",
-        "-o",
-        "calls",
-        "-e",
-        "trace=close,fcntl,linkat",
-    ];
+    let strace = ["-D", "-e", "trace=close,fcntl,linkat"];
     let client = world.client().args(["bad", "good", "-o"]).arg(world.output(""));
-    client.wrapped(&strace).run().expect_code(0);
+    client.traced("calls", &strace).run().expect_code(0);
     content::remove_tree(&world.output(""));
     std::fs::create_dir(world.output("")).unwrap();
     let calls = std::fs::read_to_string(world.root().join("calls")).unwrap();

@@ -200,17 +200,8 @@ fn client_of_a_server_that_does_not_drain_its_queue_says_so_and_waits_in_short_s
     assert_eq!(fill(&queue), 10);
     let start = Instant::now();
     let client = world.client().arg("file").arg("-o").arg(world.output("file"));
-    let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-ttt",
-        "-e",
-        "trace=mq_timedsend,futex",
-        "-o",
-        "trace",
-    ];
-    let outcome = client.wrapped(&strace).run();
+    let strace = ["-ttt", "-e", "trace=mq_timedsend,futex"];
+    let outcome = client.traced("trace", &strace).run();
     assert!(start.elapsed() >= Duration::from_secs(29), "it gave up early");
     let outcome = outcome.expect_code(4);
     let said = format!(
@@ -244,12 +235,7 @@ fn request_is_sent_at_the_highest_priority_and_served_at_any() {
     for priority in [0, 1, 31_999] {
         server.signal("STOP");
         let queue = MessageQueue::open(&world.queue_name(), Access::Both).unwrap();
-        let client = world
-            .client()
-            .arg("file")
-            .arg("-o")
-            .arg(world.output("file"))
-            .start();
+        let client = world.fetching("file");
         let mut message = [0; 1024];
         let patience = Some(Instant::now() + Duration::from_secs(30));
         let (len, sent_at) = queue.receive(&mut message, patience).unwrap();

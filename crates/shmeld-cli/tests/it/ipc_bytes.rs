@@ -37,11 +37,7 @@ fn bytes_go_in_and_out_through_files_and_pipes() {
         content::assert_bytes(&address, &all[100..], &bytes);
         // Through a pipe, and a part of it.
         let swapped: Vec<u8> = bytes.iter().rev().copied().collect();
-        world
-            .ipc(&["write", &address])
-            .input(&swapped)
-            .run()
-            .expect_code(0);
+        world.ipc_written(&address, &swapped);
         let words = ["read", &address, "--offset", "1000", "--length", "512K"];
         let part = world.ipc(&words).run().expect_code(0).stdout;
         content::assert_bytes(&address, &part, &swapped[1000..1000 + PART]);
@@ -119,11 +115,7 @@ fn what_does_not_fit_is_refused_before_a_byte_is_written() {
     let file = file.to_str().unwrap();
     for address in places.both() {
         world.ipc_done(&["create", &address, "--size", "27"]);
-        world
-            .ipc(&["write", &address])
-            .input(&[b'-'; 27])
-            .run()
-            .expect_code(0);
+        world.ipc_written(&address, &[b'-'; 27]);
         let refused = world.ipc_refused(1, &["write", &address, file]);
         refused.expect_line(&format!(
             "shmeld: write {address}: 30 bytes at 0 lie beyond its end at 27 (BEYOND_END)"
@@ -166,11 +158,7 @@ fn segment_is_written_into_a_file_of_the_kernel() {
     let (world, places) = (World::new("kernel"), Places::new());
     for address in places.both() {
         world.ipc_done(&["create", &address, "--size", "10"]);
-        world
-            .ipc(&["write", &address])
-            .input(b"my thread")
-            .run()
-            .expect_code(0);
+        world.ipc_written(&address, b"my thread");
         // Its own name: that of no other process.
         let read = world.ipc(&["read", &address, "--length", "9", "-o", "/proc/self/comm"]);
         let line = format!("shmeld: read 9 bytes at 0 of {address} to /proc/self/comm");
@@ -275,11 +263,7 @@ fn segment_that_is_cut_off_while_it_is_read_is_not_delivered() {
     let address = places.posix();
     world.ipc_done(&["create", &address, "--size", "8M"]);
     // What nobody has written yet is a hole, and may be told as zeros at once.
-    world
-        .ipc(&["write", &address])
-        .input(&vec![b'x'; 8 << 20])
-        .run()
-        .expect_code(0);
+    world.ipc_written(&address, &vec![b'x'; 8 << 20]);
     let (mut reader, writer) = std::io::pipe().unwrap();
     let reading = world.ipc(&["read", &address]).stdout(writer).start();
     // Some has come: the rest waits for room in the pipe.

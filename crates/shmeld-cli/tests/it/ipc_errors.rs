@@ -117,11 +117,7 @@ fn segments_of_others_are_closed_where_their_mode_says_so() {
     let (world, places) = (World::new("foreign"), Places::new());
     for address in places.both() {
         world.ipc_done(&["create", &address, "--size", "10", "--mode", "600"]);
-        world
-            .ipc(&["write", &address])
-            .input(b"root's own")
-            .run()
-            .expect_code(0);
+        world.ipc_written(&address, b"root's own");
         let closed = |words: &[&str]| world.ipc(words).as_user(NOBODY).run().expect_code(3);
         for words in [
             &["open", &address][..],

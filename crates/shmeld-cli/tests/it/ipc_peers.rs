@@ -13,11 +13,7 @@ fn c_program_uses_segments_made_by_shmeld() {
     let peer = |words: &[&str]| world.tool(binary.to_str().unwrap()).args(words);
     let key = places.key.to_string();
     let lasting = world.ipc_done(&["create", &places.sysv(), "--size", "27"]);
-    world
-        .ipc(&["write", &lasting])
-        .input(b"from shmeld\0")
-        .run()
-        .expect_code(0);
+    world.ipc_written(&lasting, b"from shmeld\0");
     assert_eq!(
         peer(&["print", &key]).run().expect_code(0).stdout_text(),
         "from shmeld\n"
@@ -42,11 +38,7 @@ fn c_program_uses_segments_made_by_shmeld() {
     world.ipc_done(&["rm", &places.sysv()]);
     // The same with a POSIX segment.
     world.ipc_done(&["create", &places.posix(), "--size", "100"]);
-    world
-        .ipc(&["write", &places.posix()])
-        .input(b"from shmeld\0")
-        .run()
-        .expect_code(0);
+    world.ipc_written(&places.posix(), b"from shmeld\0");
     let printed = peer(&["posix-print", &places.name.to_string()])
         .run()
         .expect_code(0);
@@ -65,11 +57,7 @@ fn segment_that_a_c_program_holds_is_marked_and_its_number_still_leads_to_it() {
     let peer = |words: &[&str]| world.tool(binary.to_str().unwrap()).args(words);
     let key = places.key.to_string();
     let lasting = world.ipc_done(&["create", &places.sysv(), "--size", "27"]);
-    world
-        .ipc(&["write", &lasting])
-        .input(b"a text\0")
-        .run()
-        .expect_code(0);
+    world.ipc_written(&lasting, b"a text\0");
     let hold = peer(&["hold", &key]).after("exec 0< fifo");
     world.tool("mkfifo").arg("fifo").run().expect_code(0);
     let held = hold.start();

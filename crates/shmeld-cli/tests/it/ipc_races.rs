@@ -69,18 +69,9 @@ fn creation_that_is_stopped_takes_no_more_memory() {
     }
     let (world, places) = (World::new("uncreated"), Places::new());
     let calls = world.output("calls");
-    let strace = [
-        "strace",
-        "-D",
-        "-f",
-        "-qq",
-        "-o",
-        calls.to_str().unwrap(),
-        "-e",
-        "inject=fallocate:delay_enter=500000:when=2",
-    ];
+    let strace = ["-D", "-e", "inject=fallocate:delay_enter=500000:when=2"];
     let create = world.ipc(&["create", &places.posix(), "--size", "40M"]);
-    let creating = create.wrapped(&strace).start();
+    let creating = create.traced(calls.to_str().unwrap(), &strace).start();
     let reserved = || std::fs::read_to_string(&calls).unwrap_or_default();
     eventually("the first step is done", || reserved().contains("fallocate("));
     creating.signal("TERM");
@@ -104,20 +95,9 @@ fn file_that_shrinks_while_it_is_written_into_a_segment_is_an_error_that_says_wh
         world.ipc_done(&["create", &address, "--size", "2M"]);
         set_size(&file, 1 << 20);
         let inject = "inject=read:delay_enter=500000:when=2";
-        let strace = [
-            "strace",
-            "-D",
-            "-f",
-            "-qq",
-            "-o",
-            "/dev/null",
-            "-P",
-            path,
-            "-e",
-            inject,
-        ];
+        let strace = ["-D", "-P", path, "-e", inject];
         let write = world.ipc(&["write", &address, "--offset", "9", path]);
-        let writing = write.wrapped(&strace).start();
+        let writing = write.traced("/dev/null", &strace).start();
         let written = || {
             let words = ["read", &address, "--offset", "9", "--length", "1"];
             world.ipc(&words).run().stdout == b"x"

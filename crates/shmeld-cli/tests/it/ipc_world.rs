@@ -74,6 +74,12 @@ impl World {
         outcome.stdout_text().trim_end().to_owned()
     }
 
+    /// Bytes for the beginning of a segment.
+    #[track_caller]
+    pub fn ipc_written(&self, address: &str, bytes: &[u8]) {
+        self.ipc(&["write", address]).input(bytes).run().expect_code(0);
+    }
+
     /// `shmeld ipc WORDS`, which must fail with this code.
     #[track_caller]
     pub fn ipc_refused(&self, code: i32, words: &[&str]) -> Outcome {

@@ -218,12 +218,7 @@ fn client_beyond_the_maximum_of_sessions_waits_for_a_place() {
         .args(["--wait", "0", "-o", "output", "small"])
         .run();
     expect_refusal(impatient, &[world.name(), "BUSY"], &["--max-sessions"]);
-    let patient = world
-        .client()
-        .arg("-o")
-        .arg(world.output("small"))
-        .arg("small")
-        .start();
+    let patient = world.fetching("small");
     std::thread::sleep(Duration::from_secs(1));
     assert!(patient.is_running(), "{}", patient.stderr());
     let client = first.client.clone();

@@ -36,7 +36,8 @@ pub fn metrics_python_or_skip() -> Option<PathBuf> {
     )
 }
 
-fn python_with_or_skip(check: &str, needs: &str) -> Option<PathBuf> {
+/// `SHMELD_PYTHON`, or python3, if it passes a check; `needs` says what that wants.
+pub fn python_with_or_skip(check: &str, needs: &str) -> Option<PathBuf> {
     let python = PathBuf::from(std::env::var_os("SHMELD_PYTHON").unwrap_or("python3".into()));
     let mut command = Command::new(&python);
     let works = command
@@ -196,24 +197,44 @@ fn python_example_waits_for_a_server_and_gives_up_when_told() {
     world.finish();
 }
 
+/// Insists that a client of `large` ends with these codes for these signals, and with 4 when its server is killed; and leaves nothing.
+#[track_caller]
+pub fn assert_notices_signals_and_death(
+    world: &World,
+    server: &Running,
+    client: impl Fn() -> Program,
+    signals: &[(&str, Option<i32>)],
+) {
+    let start = || {
+        let client = client().arg("large").start();
+        wait_until_written(&client, MIB);
+        client
+    };
+    for (signal, code) in signals {
+        let client = start();
+        client.signal(signal);
+        assert_eq!(client.finish().code, *code);
+        world.assert_no_output();
+    }
+    let client = start();
+    server.kill();
+    client.finish().expect_code(4).expect_said("died");
+    world.assert_no_output();
+}
+
 #[test]
 fn python_example_notices_the_death_of_the_server_and_signals() {
     let Some(python) = python_or_skip() else { return };
     let world = World::new("python-dies");
     put_large(&world, "large", 256);
     let server = world.start_server();
-    for (signal, code) in [("INT", 130), ("TERM", 143)] {
-        let client = example(&world, &python, &world.output("")).arg("large").start();
-        wait_until_written(&client, MIB);
-        client.signal(signal);
-        client.finish().expect_code(code);
-        world.assert_no_output();
-    }
-    let client = example(&world, &python, &world.output("")).arg("large").start();
-    wait_until_written(&client, MIB);
-    server.kill();
-    client.finish().expect_code(4).expect_said("died");
-    world.assert_no_output();
+    let client = || example(&world, &python, &world.output(""));
+    assert_notices_signals_and_death(
+        &world,
+        &server,
+        client,
+        &[("INT", Some(130)), ("TERM", Some(143))],
+    );
     let _next = world.start_server();
     world.finish();
 }

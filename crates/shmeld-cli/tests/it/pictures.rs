@@ -1,28 +1,16 @@
 //! Real pictures through `image request` and `image provide`, compared pixel by pixel with what Pillow makes of the same files.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use crate::content;
-use crate::peers::PEERS;
+use crate::peers::{PEERS, python_with_or_skip};
 use crate::processes::{Outcome, Program};
-use crate::world::{World, skip};
+use crate::world::World;
 
 /// A Python with Pillow, and the photographs of scikit-image, of which nothing is imported.
 fn pillow_or_skip() -> Option<PathBuf> {
-    let python = PathBuf::from(std::env::var_os("SHMELD_PYTHON").unwrap_or("python3".into()));
     let check = "import PIL, importlib.util; importlib.util.find_spec('skimage').submodule_search_locations";
-    let mut check_it = Command::new(&python);
-    let works = check_it
-        .args(["-c", check])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    if works {
-        return Some(python);
-    }
-    skip("Python with pillow, and scikit-image (--no-deps will do; set SHMELD_PYTHON)");
-    None
+    python_with_or_skip(check, "pillow, and scikit-image (--no-deps will do)")
 }
 
 /// `pictures.py WHAT FOLDERS`

@@ -112,6 +112,11 @@ impl Program {
         self.wrapped(&["sh", "-c", &script])
     }
 
+    /// Under `strace -f OPTIONS`, whose trace goes to a file. Needs strace.
+    pub fn traced(self, trace: &str, options: &[&str]) -> Self {
+        self.wrapped(&[&["strace", "-f", "-qq", "-o", trace], options].concat())
+    }
+
     /// With the rights of another user and no capabilities. Needs root, and setpriv of util-linux.
     #[allow(clippy::wrong_self_convention)] // it reads as the sentence it is
     pub fn as_user(self, uid: u32) -> Self {

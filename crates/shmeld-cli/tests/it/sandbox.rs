@@ -105,18 +105,16 @@ fn server_without_its_confinement_says_so_and_serves() {
 /// strace answers in the kernel's place.
 fn with_answer(server: Program, answer: &str) -> Program {
     let inject = format!("inject={answer}");
-    server.wrapped(&[
-        "strace",
-        "-D",
-        "-f",
-        "-qq",
-        "-o",
+    server.traced(
         "/dev/null",
-        "-e",
-        "trace=landlock_create_ruleset,landlock_restrict_self",
-        "-e",
-        &inject,
-    ])
+        &[
+            "-D",
+            "-e",
+            "trace=landlock_create_ruleset,landlock_restrict_self",
+            "-e",
+            &inject,
+        ],
+    )
 }
 
 #[test]
@@ -262,12 +260,7 @@ fn confined_server_cannot_open_a_file_outside_even_if_a_debugger_makes_it_try() 
     for option in [None, Some("--no-sandbox")] {
         let server = world.server().args(option).start();
         server.wait_for_stderr("serving");
-        let client = world
-            .client()
-            .arg("-o")
-            .arg(world.output("large"))
-            .arg("large")
-            .start();
+        let client = world.fetching("large");
         wait_until_written(&client, MIB);
         client.signal("STOP");
         let Some(attempts) = told_by_a_debugger(&world, &server, &world.source("file")) else {

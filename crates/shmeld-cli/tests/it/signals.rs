@@ -21,12 +21,7 @@ fn stopped_client_hurts_nobody_and_completes_once_it_goes_on() {
     let large = put_large(&world, "large", LARGE_MEBIBYTES);
     let small = world.put_random("small", 100_000);
     let _server = world.start_server();
-    let client = world
-        .client()
-        .arg("-o")
-        .arg(world.output("large"))
-        .arg("large")
-        .start();
+    let client = world.fetching("large");
     wait_until_written(&client, MIB);
     client.signal("STOP");
     let stopped = Instant::now();
@@ -83,12 +78,7 @@ fn client_waiting_for_a_stopped_server_turns_to_the_one_that_replaces_it() {
     let bytes = world.put_random("file", 100_000);
     let server = world.start_server();
     server.signal("STOP");
-    let client = world
-        .client()
-        .arg("-o")
-        .arg(world.output("file"))
-        .arg("file")
-        .start();
+    let client = world.fetching("file");
     let queue = MessageQueue::open(&world.queue_name(), Access::Receive).unwrap();
     eventually("the request is sent", || {
         queue.attributes().unwrap().messages == 1
@@ -110,12 +100,7 @@ fn request_of_a_killed_client_has_no_effect_on_a_server_that_slept() {
     let bytes = world.put_random("file", 100_000);
     let server = world.start_server();
     server.signal("STOP");
-    let client = world
-        .client()
-        .arg("-o")
-        .arg(world.output("file"))
-        .arg("file")
-        .start();
+    let client = world.fetching("file");
     let queue = MessageQueue::open(&world.queue_name(), Access::Receive).unwrap();
     eventually("the request is sent", || {
         queue.attributes().unwrap().messages == 1
@@ -208,12 +193,7 @@ fn server_asked_to_end_does_not_wait_for_ever() {
     let world = World::new("stuck");
     put_large(&world, "large", LARGE_MEBIBYTES);
     let server = world.start_server();
-    let client = world
-        .client()
-        .arg("-o")
-        .arg(world.output("large"))
-        .arg("large")
-        .start();
+    let client = world.fetching("large");
     wait_until_written(&client, MIB);
     client.signal("STOP");
     server.signal("TERM");

@@ -334,18 +334,8 @@ fn client_without_access_control_lists_says_so_and_leaves_nothing() {
             .client()
             .args(["--server-uid", &trusted.to_string(), "-o", "-", "file"]);
         let inject = "inject=fsetxattr:error=EOPNOTSUPP";
-        let strace = [
-            "strace",
-            "-f",
-            "-qq",
-            "-o",
-            "trace",
-            "-e",
-            "trace=fsetxattr",
-            "-e",
-            inject,
-        ];
-        client.as_user(users.b).wrapped(&strace).run()
+        let strace = ["-e", "trace=fsetxattr", "-e", inject];
+        client.as_user(users.b).traced("trace", &strace).run()
     };
     let server = serve(&world, &users, users.a, &["--public"]);
     let refused = client(users.a).expect_said("fsetxattr /dev/shm");

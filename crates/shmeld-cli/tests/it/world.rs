@@ -137,11 +137,31 @@ impl World {
         self.client().arg("-o").arg(self.output("")).args(arguments).run()
     }
 
+    /// `shm_client -o OUTPUT/NAME NAME`, at work.
+    #[track_caller]
+    pub fn fetching(&self, name: &str) -> Running {
+        self.client().arg("-o").arg(self.output(name)).arg(name).start()
+    }
+
     /// What the server says about itself.
     #[track_caller]
     pub fn status(&self) -> serde_json::Value {
         let outcome = self.shmeld("status").args(["--json", "--name", &self.name]).run();
         outcome.expect_code(0).json_lines().remove(0)
+    }
+
+    /// Insists that `shmeld demo WHICH` ends well, claims nothing that does not hold, and tells all this in lines of 80 columns.
+    #[track_caller]
+    pub fn assert_demo_tells(&self, which: &str, words: &[&str]) {
+        let demo = self.shmeld("demo").arg(which).run();
+        let story = demo.expect_code(0).expect_silence().stdout_text();
+        for told in words {
+            assert!(story.contains(told), "{told} in\n{story}");
+        }
+        assert!(!story.contains("FAILED"), "{story}");
+        for line in story.lines() {
+            assert!(line.chars().count() <= 80, "{line}");
+        }
     }
 
     /// Stops what still runs (a server must end well when it is asked to), then insists that nothing is left.

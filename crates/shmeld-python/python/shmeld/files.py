@@ -7,10 +7,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Callable, Literal, Optional, Union, overload
 
 from . import _native
+from ._block import Block
 from .errors import Error, LimitReached
 
 Name = Union[str, bytes, "os.PathLike[str]"]
@@ -41,7 +41,7 @@ class Entry:
     """Where a symbolic link leads; else empty."""
 
 
-class Client:
+class Client(Block):
     """A session with a file server.
 
     ``server`` is its name. ``wait`` is how many seconds to wait for it to appear (``None``: for ever). ``region`` is the size of the piece of
@@ -77,15 +77,7 @@ class Client:
         }
         self._session: Optional[_native.Session] = None
 
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def _leave(self) -> None:
         self.close()
 
     def __repr__(self) -> str:
@@ -134,7 +126,7 @@ class Client:
         total = 0
         failure: Optional[Error] = None
         outputs = _outputs()
-        for event in self._run("get", [name], target=None, below=False, verify=verify, outputs=outputs):
+        for event in self._run("get", name, target=None, below=False, verify=verify, outputs=outputs):
             if event[0] == "begun":
                 if bytes_max is not None and event[2] > bytes_max:
                     reason = f"{event[2]} bytes, more than bytes_max={bytes_max}"
@@ -174,10 +166,7 @@ class Client:
         refuses to replace, ``sync`` waits for the disk, ``resume`` keeps what has arrived if it is interrupted and goes on from there.
         """
         outputs = _outputs(preserve=preserve, no_clobber=no_clobber, sync=sync, resume=resume)
-        target = Path(path)
-        below = target.is_dir()
-        self._save("get", [name], target, below, verify, progress, outputs)
-        return target / os.fsdecode(name) if below else target
+        return self._save("get", name, Path(path), verify, progress, outputs)
 
     def save_tree(
         self,
@@ -192,17 +181,14 @@ class Client:
     ) -> Path:
         """Puts a whole directory of the server onto the disk: below ``path`` if that is a directory, else as ``path`` itself."""
         outputs = _outputs(preserve=preserve, no_clobber=no_clobber, sync=sync)
-        target = Path(path)
-        below = target.is_dir()
-        self._save("tree", [name], target, below, verify, progress, outputs)
-        return target / os.fsdecode(name) if below else target
+        return self._save("tree", name, Path(path), verify, progress, outputs)
 
     def ls(self, pattern: Name = "", *, recursive: bool = False) -> list[Entry]:
         """The files that the server offers, sorted by name: all, those that match a pattern, or those of a directory."""
         found = []
         failure: Optional[Error] = None
         kind = "list-all" if recursive else "list"
-        for event in self._run(kind, [pattern], target=None, below=False, verify=False, outputs=_outputs()):
+        for event in self._run(kind, pattern, target=None, below=False, verify=False, outputs=_outputs()):
             if event[0] == "failed":
                 failure = event[2]
             if event[0] == "entry":
@@ -222,17 +208,17 @@ class Client:
     def _save(
         self,
         kind: str,
-        names: Sequence[Name],
+        name: Name,
         target: Path,
-        below: bool,
         verify: bool,
         progress: Optional[Progress],
         outputs: _native.Outputs,
-    ) -> None:
+    ) -> Path:
+        below = target.is_dir()
         total = size = 0
         shown = ""
         failure: Optional[Error] = None
-        for event in self._run(kind, names, target=target, below=below, verify=verify, outputs=outputs):
+        for event in self._run(kind, name, target=target, below=below, verify=verify, outputs=outputs):
             if event[0] == "begun":
                 total, size, shown = 0, event[2], _text(event[1])
                 if progress is not None:
@@ -247,11 +233,12 @@ class Client:
                 failure = event[2]
         if failure is not None:
             raise failure
+        return target / os.fsdecode(name) if below else target
 
     def _run(
         self,
         kind: str,
-        names: Sequence[Name],
+        name: Name,
         *,
         target: Optional[Path],
         below: bool,
@@ -259,8 +246,7 @@ class Client:
         outputs: _native.Outputs,
     ) -> Iterator[tuple[Any, ...]]:
         session = self._idle_session()
-        encoded = [os.fsencode(name) for name in names]
-        session.start(kind, encoded, target=target, below=below, verify=verify, outputs=outputs)
+        session.start(kind, os.fsencode(name), target=target, below=below, verify=verify, outputs=outputs)
         try:
             while (event := session.next()) is not None:
                 yield event

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 import numpy as np
 
 from . import _exit, _native
+from ._block import Block
 from .errors import Invalid, StillInUse
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ Name = Union[str, bytes]
 Source = Union[str, "os.PathLike[str]", "Mapping[str, Image]", Callable[[str], "Image"]]
 
 
-class ImageRequester:
+class ImageRequester(Block):
     """A channel that this process owns, to ask for images. Providers are found and lost at any time.
 
     ``public`` lets other users join; ``force`` takes the channel away from whoever uses it. ``timeout`` is how many seconds a request waits
@@ -98,6 +99,8 @@ class ImageRequester:
     def _at_exit(self) -> None:
         self.close()
 
+    _leave = _at_exit
+
     def _memory(self) -> Optional[NDArray[np.uint8]]:
         """For an image as large as the last one: that of an image which nobody has any more, or new memory, which costs more than the pixels."""
         if self._bytes == 0:
@@ -123,17 +126,6 @@ class ImageRequester:
 
     def _limit(self, timeout: Optional[float]) -> Optional[float]:
         return self.timeout if timeout is not None and timeout < 0 else timeout
-
-    def __enter__(self) -> ImageRequester:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<ImageRequester {self.channel}>"
@@ -265,7 +257,7 @@ class Served:
     """What the requester was told instead of getting an image; ``None`` if it got one."""
 
 
-class ImageProvider:
+class ImageProvider(Block):
     """Answers the requests of a channel: from a function of a name, from a dictionary of arrays, or from a folder of image files.
 
     A function or dictionary may give arrays of shape (height, width) too. A function that raises tells the requester so; ``KeyError`` means
@@ -331,15 +323,7 @@ class ImageProvider:
             self._thread.join(_EXIT_MAX)
         self._native.close()
 
-    def __enter__(self) -> ImageProvider:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def _leave(self) -> None:
         self.stop()
 
     def __repr__(self) -> str:

@@ -11,10 +11,10 @@ import sys
 import threading
 import weakref
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import TYPE_CHECKING, Optional, Union
 
 from . import _exit, _provide
+from ._block import Block
 from .errors import Error, Invalid, NotFound
 from .images import ImageRequester, Name
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     Outcome = Union[Image, BaseException]
 
 
-class ImageLoader:
+class ImageLoader(Block):
     """A sequence of images, fetched ahead of whoever goes through it, in the order of their names.
 
     With ``folder`` it starts a provider process for each of its channels, which decodes the files of that folder; their names begin with
@@ -107,15 +107,7 @@ class ImageLoader:
                 weakref.finalize(self, self._crew.close)
             return self._crew
 
-    def __enter__(self) -> ImageLoader:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def _leave(self) -> None:
         self.close()
 
     def __repr__(self) -> str:

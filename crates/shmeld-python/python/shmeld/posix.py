@@ -7,39 +7,34 @@ manager, which closes it, and unlinks what it created if it is told so with ``un
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Optional, TypeVar
+from typing import ClassVar, Optional, Union
 
 from . import _native
+from ._block import Block
 from .errors import Invalid
 
 PRIORITY_MAX = 32767
 """The highest priority of a message."""
 
-_Self = TypeVar("_Self", bound="_Handle")
+_Kind = Union[type[_native.PosixSharedMemory], type[_native.PosixSemaphore], type[_native.PosixMessageQueue]]
 
 
-class _Handle:
+class _Handle(Block):
     """What the three kinds have in common."""
 
+    _kind: ClassVar[_Kind]
     _unlink_on_exit = False
     name: str
     """The name, with its slash."""
 
-    def _unlink(self) -> None:
-        raise NotImplementedError
+    @classmethod
+    def unlink(cls, name: str) -> None:
+        """Removes the name. Those who have it open go on."""
+        cls._kind.unlink(name)
 
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def _leave(self) -> None:
         if self._unlink_on_exit:
-            self._unlink()
+            self.unlink(self.name)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"
@@ -70,6 +65,8 @@ class SharedMemory(_Handle):
     b'hello'
     """
 
+    _kind = _native.PosixSharedMemory
+
     def __init__(
         self,
         name: str,
@@ -80,9 +77,9 @@ class SharedMemory(_Handle):
         unlink_on_exit: bool = False,
     ) -> None:
         if size is None:
-            self._native = _native.PosixSharedMemory.open(name, writable)
+            self._native = self._kind.open(name, writable)
         else:
-            self._native = _native.PosixSharedMemory.create(name, size, mode)
+            self._native = self._kind.create(name, size, mode)
         self._unlink_on_exit = unlink_on_exit
         self.name = self._native.name
 
@@ -105,14 +102,6 @@ class SharedMemory(_Handle):
     def __len__(self) -> int:
         return self.stat().size
 
-    def _unlink(self) -> None:
-        _native.PosixSharedMemory.unlink(self.name)
-
-    @staticmethod
-    def unlink(name: str) -> None:
-        """Removes the name. Those who have it open go on."""
-        _native.PosixSharedMemory.unlink(name)
-
 
 class Semaphore(_Handle):
     """A named semaphore. With ``value`` it is created and must not exist yet; without, it is opened.
@@ -127,13 +116,15 @@ class Semaphore(_Handle):
     (True, False)
     """
 
+    _kind = _native.PosixSemaphore
+
     def __init__(
         self, name: str, value: Optional[int] = None, *, mode: int = 0o600, unlink_on_exit: bool = False
     ) -> None:
         if value is None:
-            self._native = _native.PosixSemaphore.open(name)
+            self._native = self._kind.open(name)
         else:
-            self._native = _native.PosixSemaphore.create(name, value, mode)
+            self._native = self._kind.create(name, value, mode)
         self._unlink_on_exit = unlink_on_exit
         self.name = self._native.name
 
@@ -149,14 +140,6 @@ class Semaphore(_Handle):
     def value(self) -> int:
         """How many units there are just now."""
         return self._native.value
-
-    def _unlink(self) -> None:
-        _native.PosixSemaphore.unlink(self.name)
-
-    @staticmethod
-    def unlink(name: str) -> None:
-        """Removes the name. Those who have it open go on."""
-        _native.PosixSemaphore.unlink(name)
 
 
 @dataclass(frozen=True)
@@ -180,6 +163,8 @@ class MessageQueue(_Handle):
     ((b'first', 5), (b'later', 0))
     """
 
+    _kind = _native.PosixMessageQueue
+
     def __init__(
         self,
         name: str,
@@ -194,9 +179,9 @@ class MessageQueue(_Handle):
         if not (send or receive):
             raise Invalid("mq_open", name, "a queue is opened to send, to receive, or both", exit_code=2)
         if messages_max is None:
-            self._native = _native.PosixMessageQueue.open(name, send, receive)
+            self._native = self._kind.open(name, send, receive)
         else:
-            self._native = _native.PosixMessageQueue.create(name, messages_max, message_bytes_max, mode)
+            self._native = self._kind.create(name, messages_max, message_bytes_max, mode)
         self._unlink_on_exit = unlink_on_exit
         self.name = self._native.name
 
@@ -212,11 +197,3 @@ class MessageQueue(_Handle):
     def attributes(self) -> QueueAttributes:
         """What it is like, and how many messages wait."""
         return QueueAttributes(*self._native.attributes())
-
-    def _unlink(self) -> None:
-        _native.PosixMessageQueue.unlink(self.name)
-
-    @staticmethod
-    def unlink(name: str) -> None:
-        """Removes the name. Those who have it open go on."""
-        _native.PosixMessageQueue.unlink(name)

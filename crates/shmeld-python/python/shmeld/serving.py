@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from types import TracebackType
 from typing import Optional, Union
 
 from . import _exit, _forks, _native
+from ._block import Block
 
 
-class Server:
+class Server(Block):
     """Offers a directory to other processes, on a thread of its own.
 
     It can be used when the constructor returns. ``name`` is what clients call it. Other users are admitted by ``group`` (a gid) or
@@ -68,16 +68,7 @@ class Server:
     def _at_exit(self) -> None:
         self.stop()
 
-    def __enter__(self) -> Server:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
-        self.stop()
+    _leave = _at_exit
 
     def __repr__(self) -> str:
         return f"<Server {self.name} {'running' if self.is_running else 'ended'}>"

@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Optional, TypeVar, Union
+from typing import Optional, Union
 
 from . import _native
+from ._block import Block
 
 PRIVATE = 0
 """No key at all (``IPC_PRIVATE``)."""
-
-_Self = TypeVar("_Self", bound="_Handle")
 
 
 def ftok(path: Union[str, os.PathLike[str]], project: int) -> int:
@@ -40,7 +38,7 @@ class Owner:
     mode: int
 
 
-class _Handle:
+class _Handle(Block):
     """What the three kinds have in common."""
 
     _remove_on_exit = False
@@ -50,15 +48,7 @@ class _Handle:
     def remove(self) -> None:
         raise NotImplementedError
 
-    def __enter__(self: _Self) -> _Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: Optional[type[BaseException]],
-        value: Optional[BaseException],
-        traceback: Optional[TracebackType],
-    ) -> None:
+    def _leave(self) -> None:
         if self._remove_on_exit:
             self.remove()
 
