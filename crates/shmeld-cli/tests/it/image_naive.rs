@@ -161,11 +161,16 @@ fn lies_of_a_provider_are_errors() {
     gallery.finish();
 }
 
-/// Row R10: libc would abort or hang on some of these.
+/// Row R10: libc would abort or hang on some of these. Where the forged words say that an answer is there, it is, and the image arrives; a
+/// post that comes behind a forged one can be taken for the answer to the next request, which is then seen to be none.
 #[test]
 fn forged_semaphores_cost_time_at_most() {
     let gallery = Gallery::new("image-forged");
-    for lie in ["forge-shared", "forge-value", "forge-units"] {
+    for (lie, codes) in [
+        ("forge-shared", &[0][..]),
+        ("forge-value", &[0, 4]),
+        ("forge-units", &[0]),
+    ] {
         let Some(provider) = gallery.start_naive_provider(&["--lie", lie]) else {
             return;
         };
@@ -174,24 +179,27 @@ fn forged_semaphores_cost_time_at_most() {
             .request()
             .args(["--timeout", "2s", NAMES[1], NAMES[2]])
             .run();
-        assert!(
-            matches!(outcome.code, Some(0 | 3 | 4)),
-            "{lie}: {}",
-            outcome.story
-        );
+        let code = outcome.code.unwrap_or(-1);
+        assert!(codes.contains(&code), "{lie}: {code}\n{}", outcome.story);
         assert!(
             start.elapsed() < Duration::from_secs(6),
             "{lie}: {:?}",
             start.elapsed()
         );
-        for name in NAMES {
-            let path = gallery.world().output(&format!("{name}.raw"));
-            if path.exists() {
-                gallery.assert_got(name);
-            }
+        gallery.assert_got(NAMES[1]);
+        if code == 0 {
+            gallery.assert_got(NAMES[2]);
         }
         gallery.assert_nothing_left();
         provider.kill();
+        // Its lies end with it.
+        let honest = gallery.start_naive_provider(&["-n", "1"]).unwrap();
+        gallery.request().arg(NAMES[0]).run().expect_code(0);
+        gallery.assert_got(NAMES[0]);
+        honest.finish();
+        for name in NAMES {
+            let _ = std::fs::remove_file(gallery.world().output(&format!("{name}.raw")));
+        }
     }
     gallery.finish();
 }
