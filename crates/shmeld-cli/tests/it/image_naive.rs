@@ -161,45 +161,41 @@ fn lies_of_a_provider_are_errors() {
     gallery.finish();
 }
 
-/// Row R10: libc would abort or hang on some of these. Where the forged words say that an answer is there, it is, and the image arrives; a
-/// post that comes behind a forged one can be taken for the answer to the next request, which is then seen to be none.
+/// Row R10: libc would abort or hang on some of these, and the provider's own does: the first one costs it its life after its first answer.
+/// The second one makes its own post wrap to 0, so that the answer is not heard of, unless we looked in between. Takes its time:
+/// both silences are waited out.
 #[test]
 fn forged_semaphores_cost_time_at_most() {
     let gallery = Gallery::new("image-forged");
-    for (lie, codes) in [
-        ("forge-shared", &[0][..]),
-        ("forge-value", &[0, 4]),
-        ("forge-units", &[0]),
+    for (lie, codes, is_answered) in [
+        ("forge-shared", &[0, 3][..], true),
+        ("forge-value", &[0, 3, 4], false),
+        ("forge-units", &[0], true),
     ] {
         let Some(provider) = gallery.start_naive_provider(&["--lie", lie]) else {
             return;
         };
         let start = Instant::now();
-        let outcome = gallery
-            .request()
-            .args(["--timeout", "2s", NAMES[1], NAMES[2]])
-            .run();
+        let requester = gallery.request().args(["--timeout", "2s", NAMES[1], NAMES[2]]);
+        let outcome = requester.run();
         let code = outcome.code.unwrap_or(-1);
         assert!(codes.contains(&code), "{lie}: {code}\n{}", outcome.story);
-        assert!(
-            start.elapsed() < Duration::from_secs(6),
-            "{lie}: {:?}",
-            start.elapsed()
-        );
-        gallery.assert_got(NAMES[1]);
-        if code == 0 {
-            gallery.assert_got(NAMES[2]);
+        let lasted = start.elapsed();
+        assert!(lasted < Duration::from_secs(6), "{lie}: {lasted:?}");
+        for (name, must_be_there) in [(NAMES[1], is_answered || code == 0), (NAMES[2], code == 0)] {
+            let path = gallery.world().output(&format!("{name}.raw"));
+            if must_be_there || path.exists() {
+                gallery.assert_got(name);
+                std::fs::remove_file(path).unwrap();
+            }
         }
         gallery.assert_nothing_left();
         provider.kill();
-        // Its lies end with it.
         let honest = gallery.start_naive_provider(&["-n", "1"]).unwrap();
         gallery.request().arg(NAMES[0]).run().expect_code(0);
         gallery.assert_got(NAMES[0]);
+        std::fs::remove_file(gallery.world().output(&format!("{}.raw", NAMES[0]))).unwrap();
         honest.finish();
-        for name in NAMES {
-            let _ = std::fs::remove_file(gallery.world().output(&format!("{name}.raw")));
-        }
     }
     gallery.finish();
 }
