@@ -140,7 +140,11 @@ mod tests {
             (".a/*", ".a/.b", true),
             ("[.]a", ".a", false),
         ] {
-            assert_eq!(matches(pattern.as_bytes(), name.as_bytes()), is_match, "{pattern} {name}");
+            assert_eq!(
+                matches(pattern.as_bytes(), name.as_bytes()),
+                is_match,
+                "{pattern} {name}"
+            );
         }
     }
 

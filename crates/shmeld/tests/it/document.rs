@@ -1,9 +1,9 @@
 //! docs/PROTOCOL.md is a promise to people who write clients in other languages: its hex dump and its vectors are compared with what this
 //! library reads and writes.
 
-use shmeld::file::{ServerStatus, Status};
 use shmeld::file::record::{Entry, EntryKind, Kind, RECORD_BYTES, RawRecord, Record};
 use shmeld::file::wire::Request;
+use shmeld::file::{ServerStatus, Status};
 use shmeld::os::fs::Time;
 use shmeld_core::layout::{Geometry, Header, RawSemaphore};
 use zerocopy::{FromBytes, IntoBytes};
