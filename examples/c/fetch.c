@@ -323,7 +323,7 @@ static void finish_output(int output, const struct answer *answer, const char *p
 static void complain(const char *path, uint32_t status, const uint8_t *text, size_t bytes) {
     fprintf(stderr, "fetch: get %s: ", path);
     for (size_t i = 0; i < bytes; i++)
-        fputc(text[i] < 32 || text[i] == 127 ? '?' : text[i], stderr); /* no control characters for the terminal */
+        fputc(text[i] < 32 || text[i] > 126 ? '?' : text[i], stderr); /* ASCII only: C2 9B, say, drives terminals too */
     fprintf(stderr, " (%s)\n", status_name(status));
 }
 

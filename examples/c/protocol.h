@@ -11,7 +11,7 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the protocol is little-endian, and so are these structures");
 
 enum { PAGE_BYTES = 4096, MESSAGE_BYTES_MAX = 1024, HIGHEST_PRIORITY = 32767 };
-enum { PATH_BYTES_MAX = 900, NAME_BYTES_MAX = 2048, TEXT_BYTES_MAX = 1024 };
+enum { PATH_BYTES_MAX = 900, NAME_BYTES_MAX = 2048, TEXT_BYTES_MAX = 1024, DIGEST_BYTES = 32 };
 enum { GET = 1, CLOSE = 5 };
 enum { OFFERED = 0, ATTACHED = 1, ENDED = 2, REFUSED = 3 };
 enum { STOP = 0, PAD = 1, BEGIN = 2, DATA = 3, HOLE = 4, END = 5, ENTRY = 6, DONE = 7, WAIT = 8 };
@@ -90,8 +90,34 @@ struct answer {
     uint64_t request_id, position, size;
     struct entry entry;  /* the last one; all its numbers are checked */
     const uint8_t *text; /* its text, in the copy of the slot */
-    int items, inside_file, done;
+    uint64_t items, refused;
+    int inside_file, done;
 };
+
+/* The table of section 4: whether the record has nothing that one of its kind has not. */
+static inline int fits_kind(const struct record *record) {
+    enum { HAS_STATUS = 1, HAS_OFFSET = 2, HAS_EXTENT = 4, HAS_PAYLOAD = 8 };
+    static const int MAY[] = {
+        [STOP] = 0,
+        [PAD] = HAS_PAYLOAD,
+        [BEGIN] = HAS_OFFSET | HAS_EXTENT | HAS_PAYLOAD,
+        [DATA] = HAS_OFFSET | HAS_PAYLOAD,
+        [HOLE] = HAS_OFFSET | HAS_EXTENT,
+        [END] = HAS_STATUS | HAS_OFFSET | HAS_PAYLOAD,
+        [ENTRY] = HAS_STATUS | HAS_EXTENT | HAS_PAYLOAD,
+        [DONE] = HAS_STATUS | HAS_OFFSET | HAS_EXTENT | HAS_PAYLOAD,
+        [WAIT] = 0,
+    };
+    int has = (record->status != 0 ? HAS_STATUS : 0) | (record->offset != 0 ? HAS_OFFSET : 0) |
+              (record->extent != 0 ? HAS_EXTENT : 0) | (record->length != 0 ? HAS_PAYLOAD : 0);
+    if ((has & ~MAY[record->kind]) != 0)
+        return 0;
+    if (record->kind != END && record->kind != DONE)
+        return 1;
+    if (record->status != 0)
+        return record->length <= TEXT_BYTES_MAX;
+    return record->length == 0 || (record->kind == END && record->length == DIGEST_BYTES);
+}
 
 /* Takes the record at `*at` out of a private copy of a slot, and moves `*at` behind it: 1; 0 at the end; -1 if it is none. */
 static inline int next_record(const uint8_t *slot, size_t slot_bytes, size_t *at, struct record *record,
@@ -100,7 +126,8 @@ static inline int next_record(const uint8_t *slot, size_t slot_bytes, size_t *at
         return 0;
     memcpy(record, slot + *at, sizeof *record);
     *at += sizeof *record;
-    if (record->kind > WAIT || record->status >= STATUS_COUNT || record->length > slot_bytes - *at)
+    if (record->kind > WAIT || record->status >= STATUS_COUNT || record->length > slot_bytes - *at ||
+        !fits_kind(record))
         return -1;
     *payload = slot + *at;
     size_t padded = ((size_t)record->length + 7) / 8 * 8;
@@ -119,6 +146,8 @@ static inline const char *take_entry(struct answer *answer, const struct record 
         return "an entry is not as long as its parts";
     if (entry->kind > 4 || entry->mode > 07777 || entry->modified_nanos >= 1000000000 || entry->reserved != 0)
         return "an entry has impossible numbers";
+    if (entry->size != record->extent)
+        return "a size contradicts its entry";
     answer->text = payload + sizeof *entry + entry->name_bytes;
     return ++answer->items > 1 ? "there is more than one file" : NULL;
 }
@@ -141,11 +170,12 @@ static inline const char *take_record(struct answer *answer, const struct record
         answer->size = record->extent;
         answer->position = 0;
         answer->inside_file = 1;
-        if (!wrong && (record->offset != 0 || record->extent != answer->entry.size || record->extent > INT64_MAX))
+        if (!wrong && (record->offset != 0 || record->extent > INT64_MAX))
             wrong = "a file's beginning contradicts itself";
         return wrong;
     case ENTRY:
         wrong = take_entry(answer, record, payload);
+        answer->refused++;
         return wrong || record->status != 0 ? wrong : "an entry is no file";
     case DATA:
     case HOLE:
@@ -155,10 +185,13 @@ static inline const char *take_record(struct answer *answer, const struct record
         return NULL;
     case END:
         answer->inside_file = 0;
+        answer->refused += record->status != 0;
         wrong = left != 0 || record->offset != answer->size ? "a file ends before its end" : NULL;
         return record->status == 0 ? wrong : NULL;
     default: /* DONE */
         answer->done = 1;
+        if (record->offset != answer->items || record->extent != answer->refused)
+            return "other items are counted than came";
         return record->status == 0 && answer->items != 1 ? "the file is missing" : NULL;
     }
 }

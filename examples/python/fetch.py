@@ -43,7 +43,9 @@ STOP, PAD, BEGIN, DATA, HOLE, END, ENTRY_ONLY, DONE, WAIT = range(9)
 STATUS = ("OK FNF DENIED NOT_A_FILE CHANGED TOO_LARGE NAME_TOO_LONG BAD_NAME BUSY IO UNSUPPORTED CANCELLED "
           "MISBEHAVED STALLED STOPPING BAD_REGION")
 STATUS = dict(enumerate(STATUS.split()))
-NAME_BYTES_MAX, TEXT_BYTES_MAX, SIZE_MAX = 2048, 1024, 2**63 - 1
+# Section 4: what a record of each kind has besides its request: status, offset, extent, payload.
+HAS = {STOP: "", PAD: "p", BEGIN: "oep", DATA: "op", HOLE: "oe", END: "sop", ENTRY_ONLY: "sep", DONE: "soep", WAIT: ""}
+NAME_BYTES_MAX, TEXT_BYTES_MAX, DIGEST_BYTES, SIZE_MAX = 2048, 1024, 32, 2**63 - 1
 FUTEX, FUTEX_WAIT, FUTEX_WAKE_OP, SET_TO_0, ADD_1 = 202, 0, 5, 0, 1 << 28 | 1 << 12  # x86-64; see futex(2)
 SLICE = 0.25  # seconds; the longest sleep before looking whether the server is still there
 SILENCE_MAX = 30  # seconds; a busy server sends a WAIT every five
@@ -212,6 +214,7 @@ class Session:
                 position += RECORD.size
                 insist(kind <= WAIT and status in STATUS and position + length <= SLOT_BYTES,
                        f"kind {kind}, status {status}, {length} bytes")
+                insist(fits_kind(kind, status, offset, extent, length), f"a record of kind {kind} with what it has not")
                 if kind == STOP:
                     break
                 insist(kind == PAD or request_id == self.request_id, f"an answer to request {request_id}")
@@ -228,14 +231,27 @@ class Session:
             os.unlink(self.path)
 
 
-def parse_entry(payload):
-    """Section 4: mode, size and text."""
+def fits_kind(kind, status, offset, extent, length):
+    """Section 4: whether a record has nothing that one of its kind has not."""
+    has = "".join(letter for letter, number in zip("soep", (status, offset, extent, length)) if number != 0)
+    if not set(has) <= set(HAS[kind]):
+        return False
+    if kind not in (END, DONE):
+        return True
+    if status != 0:
+        return length <= TEXT_BYTES_MAX
+    return length == 0 or kind == END and length == DIGEST_BYTES
+
+
+def parse_entry(payload, extent):
+    """Section 4: mode and text."""
     insist(len(payload) >= ENTRY.size, "a short entry")
     kind, mode, size, _, nanos, _, _, name_bytes, text_bytes, reserved = ENTRY.unpack_from(payload)
     insist(name_bytes <= NAME_BYTES_MAX and text_bytes <= TEXT_BYTES_MAX, "a name or text that is too long")
     insist(len(payload) == ENTRY.size + name_bytes + text_bytes, "an entry of the wrong length")
     insist(kind <= 4 and mode <= 0o7777 and nanos < 10**9 and reserved == 0, "an entry with impossible numbers")
-    return mode & 0o777, size, payload[ENTRY.size + name_bytes:]
+    insist(size == extent, "a size that contradicts its entry")
+    return mode & 0o777, payload[ENTRY.size + name_bytes:]
 
 
 def give_name(descriptor, target):
@@ -253,16 +269,16 @@ def give_name(descriptor, target):
 def fetch(session, wanted, directory):
     """Gets one file. It has no name until it is complete, so nothing is left if it never is. False: not delivered."""
     session.request(GET, wanted)
-    output, size, position, items, delivered = None, 0, 0, 0, False
+    output, size, position, items, refused, delivered = None, 0, 0, 0, 0, False
     for kind, status, offset, extent, payload in session.records():
         insist((output is not None) == (kind in (DATA, HOLE, END)), f"a record of kind {kind} out of order")
         if kind in (BEGIN, ENTRY_ONLY):
-            mode, entry_size, text = parse_entry(payload)
+            mode, text = parse_entry(payload, extent)
             items += 1
             insist(items == 1, "more than one file")
         if kind == BEGIN:
             size, position = extent, 0
-            insist(offset == 0 and size == entry_size <= SIZE_MAX, "a beginning that contradicts itself")
+            insist(offset == 0 and size <= SIZE_MAX, "a beginning that contradicts itself")
             # The name is the one that was asked for, whatever the entry says.
             target = os.path.join(os.fsencode(directory), wanted)
             insist(not {b"", b".", b".."} & set(wanted.split(b"/")), "a file for a name that leads elsewhere")
@@ -288,7 +304,9 @@ def fetch(session, wanted, directory):
             output = None
         else:
             insist(kind != ENTRY_ONLY or status != 0, "an entry in the place of the file")
+            insist(kind != DONE or (offset, extent) == (items, refused), "other items counted than came")
             insist(kind != DONE or status != 0 or items == 1, "an answer without the file")
+        refused += status != 0
         if status != 0:  # END, ENTRY or DONE says why not.
             said = wanted + b": " + (text if kind == ENTRY_ONLY else payload)
             readable = "".join(c if c.isprintable() else "?" for c in said.decode(errors="replace"))

@@ -21,7 +21,7 @@ pub(crate) struct Arriving {
 
 impl Arriving {
     pub(crate) fn begin(client: &Client, record: &Record, request: Request) -> Result<Self, Failure> {
-        let entry = Entry::decode(&payload(client, record))?;
+        let entry = record.entry(&payload(client, record))?;
         let identity = <[u8; 32]>::try_from(entry.text.as_slice())
             .map_err(|_| shmeld::Misbehaviour::Record("a part of a file without an identity"))?;
         let len = entry.size.saturating_sub(request.offset).min(CHUNK_BYTES) as usize;

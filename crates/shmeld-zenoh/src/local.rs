@@ -182,7 +182,7 @@ fn get(client: &mut Client, path: &[u8], request: Request) -> Result<Answer, Fai
             }
             (Kind::End, Some(_)) => {}
             (Kind::Entry, None) if record.status != Status::Ok => {
-                let entry = Entry::decode(&payload(client, &record))?;
+                let entry = record.entry(&payload(client, &record))?;
                 refused = Some(Refusal::new(record.status, escape(&entry.text)));
             }
             (Kind::Done, _) => {
@@ -222,7 +222,7 @@ fn list(client: &mut Client, path: &[u8]) -> Result<Answer, Failure> {
         let record = client.next_record()?;
         match record.kind {
             Kind::Entry => {
-                let entry = Entry::decode(&payload(client, &record))?;
+                let entry = record.entry(&payload(client, &record))?;
                 if first.is_none() {
                     first = Some((record.status, entry.clone()));
                 }

@@ -162,13 +162,17 @@ fn forged_semaphores_and_growth_cost_the_client_time_and_nothing_else() {
 fn bytes_that_are_not_those_that_were_hashed_are_not_delivered() {
     let world = World::new("digest");
     let server = FakeServer::start(&world);
-    let digests: [&dyn Fn() -> Vec<u8>; 4] = [
-        &|| blake3::hash(b"other bytes").as_bytes().to_vec(),
-        &|| vec![0; 32],
-        &Vec::new,
-        &|| blake3::hash(&bytes()).as_bytes()[..31].to_vec(),
+    let differs = "BLAKE3 differs";
+    let digests: [(&dyn Fn() -> Vec<u8>, &str); 4] = [
+        (&|| blake3::hash(b"other bytes").as_bytes().to_vec(), differs),
+        (&|| vec![0; 32], differs),
+        (&Vec::new, differs),
+        (
+            &|| blake3::hash(&bytes()).as_bytes()[..31].to_vec(),
+            "broke the protocol",
+        ),
     ];
-    for digest in digests {
+    for (digest, said) in digests {
         std::fs::write(world.output(NAME), "what was there").unwrap();
         let outcome = meet(&world, &server, &["--verify"], |victim, _| {
             victim.attach();
@@ -183,7 +187,7 @@ fn bytes_that_are_not_those_that_were_hashed_are_not_delivered() {
             );
         });
         assert_eq!(outcome.code, Some(4), "{}", outcome.stderr);
-        outcome.expect_said("BLAKE3 differs");
+        outcome.expect_said(said);
         world.assert_output(NAME, b"what was there");
     }
     std::fs::remove_file(world.output(NAME)).unwrap();

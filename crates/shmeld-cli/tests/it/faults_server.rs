@@ -200,7 +200,7 @@ fn answers_to_something_else_are_noticed() {
             ),
             (
                 "an answer without the file",
-                |victim| slot(victim, &[done()]),
+                |victim| slot(victim, &[record(7, 0, 0, 0, b"")]),
                 "without what was asked for",
             ),
             (
@@ -218,13 +218,16 @@ fn answers_to_something_else_are_noticed() {
 fn answer_that_is_cancelled_unasked_is_no_success() {
     let world = World::new("unasked");
     let server = FakeServer::start(&world);
-    for records in [
-        vec![],
-        vec![begin(SIZE), data(0, &bytes()[..9]), record(5, 11, SIZE, 0, b"")],
+    for (items, records) in [
+        (0, vec![]),
+        (
+            1,
+            vec![begin(SIZE), data(0, &bytes()[..9]), record(5, 11, SIZE, 0, b"")],
+        ),
     ] {
         let outcome = meet(&world, &server, &[], |victim, _| {
             victim.attach();
-            slot(victim, &[records.concat(), record(7, 11, 0, 0, b"")]);
+            slot(victim, &[records.concat(), record(7, 11, items, items, b"")]);
         });
         outcome.expect_code(1).expect_said("(CANCELLED)");
         world.assert_no_output();

@@ -161,37 +161,41 @@ fn lies_of_a_provider_are_errors() {
     gallery.finish();
 }
 
-/// Row R10: libc would abort or hang on some of these.
+/// Row R10: libc would abort or hang on some of these, and the provider's own does: the first one costs it its life after its first answer.
+/// The second one makes its own post wrap to 0, so that the answer is not heard of, unless we looked in between. Takes its time:
+/// both silences are waited out.
 #[test]
 fn forged_semaphores_cost_time_at_most() {
     let gallery = Gallery::new("image-forged");
-    for lie in ["forge-shared", "forge-value", "forge-units"] {
+    for (lie, codes, is_answered) in [
+        ("forge-shared", &[0, 3][..], true),
+        ("forge-value", &[0, 3, 4], false),
+        ("forge-units", &[0], true),
+    ] {
         let Some(provider) = gallery.start_naive_provider(&["--lie", lie]) else {
             return;
         };
         let start = Instant::now();
-        let outcome = gallery
-            .request()
-            .args(["--timeout", "2s", NAMES[1], NAMES[2]])
-            .run();
-        assert!(
-            matches!(outcome.code, Some(0 | 3 | 4)),
-            "{lie}: {}",
-            outcome.story
-        );
-        assert!(
-            start.elapsed() < Duration::from_secs(6),
-            "{lie}: {:?}",
-            start.elapsed()
-        );
-        for name in NAMES {
+        let requester = gallery.request().args(["--timeout", "2s", NAMES[1], NAMES[2]]);
+        let outcome = requester.run();
+        let code = outcome.code.unwrap_or(-1);
+        assert!(codes.contains(&code), "{lie}: {code}\n{}", outcome.story);
+        let lasted = start.elapsed();
+        assert!(lasted < Duration::from_secs(6), "{lie}: {lasted:?}");
+        for (name, must_be_there) in [(NAMES[1], is_answered || code == 0), (NAMES[2], code == 0)] {
             let path = gallery.world().output(&format!("{name}.raw"));
-            if path.exists() {
+            if must_be_there || path.exists() {
                 gallery.assert_got(name);
+                std::fs::remove_file(path).unwrap();
             }
         }
         gallery.assert_nothing_left();
         provider.kill();
+        let honest = gallery.start_naive_provider(&["-n", "1"]).unwrap();
+        gallery.request().arg(NAMES[0]).run().expect_code(0);
+        gallery.assert_got(NAMES[0]);
+        std::fs::remove_file(gallery.world().output(&format!("{}.raw", NAMES[0]))).unwrap();
+        honest.finish();
     }
     gallery.finish();
 }

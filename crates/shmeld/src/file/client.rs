@@ -147,6 +147,11 @@ impl Client {
         self.offer.region().ticks()
     }
 
+    /// How many files, entries and refusals of the oldest unanswered request are finished with.
+    pub(super) fn items(&self) -> u64 {
+        self.outstanding.items()
+    }
+
     /// How many requests are sent and not yet answered.
     #[must_use]
     pub fn outstanding(&self) -> usize {
@@ -230,6 +235,9 @@ impl Client {
                 if !self.outstanding.expects(record.request_id) {
                     return Err(Misbehaviour::Record("an answer that nobody asked for").into());
                 }
+                if record.kind == Kind::Done && !self.outstanding.agrees_with(&record) {
+                    return Err(Misbehaviour::Record("a DONE that counts other items than came").into());
+                }
                 if record.kind != Kind::Wait {
                     return Ok(record);
                 }
@@ -298,8 +306,9 @@ impl Client {
         if self.region().faulted() {
             return Err(Misbehaviour::Vanished.into());
         }
-        if record.kind == Kind::Done {
-            self.outstanding.answered();
+        match record.kind {
+            Kind::Done => self.outstanding.answered(),
+            _ => self.outstanding.count(record),
         }
         Ok(())
     }

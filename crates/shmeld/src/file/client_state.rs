@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::client::Query;
 use super::inbox::UNANSWERED_MAX;
+use super::record::{Kind, Record};
 use super::status::Status;
 use shmeld_core::session::State;
 
@@ -26,6 +27,9 @@ struct Sent {
     query: Query,
     /// The number of the queue on which it was last sent; `None` if the region is a new one that no queue has heard of.
     queue: Option<u64>,
+    /// Files, entries and refusals of its answer so far, and how many of them failed.
+    items: u64,
+    refused: u64,
 }
 
 impl Outstanding {
@@ -55,6 +59,8 @@ impl Outstanding {
             id: self.last_id,
             query,
             queue: Some(queue),
+            items: 0,
+            refused: 0,
         });
         self.last_id
     }
@@ -62,6 +68,25 @@ impl Outstanding {
     /// Whether a record with this id may come now: answers come one after the other in the order of the requests.
     pub(super) fn expects(&self, request_id: u64) -> bool {
         self.sent.front().is_some_and(|sent| sent.id == request_id)
+    }
+
+    /// Counts a record of the answer to the oldest request.
+    pub(super) fn count(&mut self, record: &Record) {
+        let Some(sent) = self.sent.front_mut() else { return };
+        let is_refused = record.status != Status::Ok;
+        sent.items += u64::from(matches!(record.kind, Kind::Begin | Kind::Entry));
+        sent.refused += u64::from(is_refused && matches!(record.kind, Kind::End | Kind::Entry));
+    }
+
+    /// Files, entries and refusals of the oldest request so far.
+    pub(super) fn items(&self) -> u64 {
+        self.sent.front().map_or(0, |sent| sent.items)
+    }
+
+    /// Whether a DONE says what came before it.
+    pub(super) fn agrees_with(&self, done: &Record) -> bool {
+        let counted = self.sent.front().map(|sent| (sent.items, sent.refused));
+        counted == Some((done.offset, done.extent))
     }
 
     /// The oldest request has been answered.

@@ -46,7 +46,7 @@ impl Client {
     /// What is said in a queue without a name nobody hears: its server makes it again, and listens there.
     pub(super) fn follow_lost_queue(&mut self, patience: Duration) {
         let start = Instant::now();
-        while self.attached && start.elapsed() < patience && !self.connection.is_linked().unwrap_or(true) {
+        while self.is_attached && start.elapsed() < patience && !self.connection.is_linked().unwrap_or(true) {
             if !matches!(
                 self.stay_connected(start),
                 Ok(Reopened::Connected | Reopened::NotYet)

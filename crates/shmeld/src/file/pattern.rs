@@ -109,6 +109,45 @@ mod tests {
         assert!(matches(b"**/*.c", b"d/e/a.c") && matches(b"[ab].c", b"b.c"));
     }
 
+    /// What docs/PROTOCOL.md section 3 says of patterns, sentence by sentence.
+    #[test]
+    fn patterns_match_as_the_document_says() {
+        for (pattern, name, is_match) in [
+            ("a*", "a", true),
+            ("a?", "a", false),
+            ("?", "/", false),
+            ("[a-c]x", "bx", true),
+            ("[a-c]x", "dx", false),
+            ("[!a-c]x", "dx", true),
+            ("[^a-c]x", "dx", true),
+            ("[!a-c]x", "bx", false),
+            ("[]a]", "]", true),
+            ("[!]a]", "]", false),
+            ("a[!x]b", "a/b", false),
+            ("[", "[", false),
+            ("**/c", "c", true),
+            ("**/c", "a/b/c", true),
+            ("a/**/c", "a/c", true),
+            ("a/**/c", "a/b/d/c", true),
+            ("a/**", "a/b/c", true),
+            ("a/**", "a", false),
+            ("**", "a/b", true),
+            ("a**", "ab", true),
+            ("a**", "ab/c", false),
+            ("a**c", "a/c", false),
+            ("*/b", ".a/b", false),
+            ("**", "a/.b/c", false),
+            (".a/*", ".a/.b", true),
+            ("[.]a", ".a", false),
+        ] {
+            assert_eq!(
+                matches(pattern.as_bytes(), name.as_bytes()),
+                is_match,
+                "{pattern} {name}"
+            );
+        }
+    }
+
     /// The library behind this expands braces, and ten of them made one request burn a CPU for ever. It also reads a leading `!` as
     /// "everything but", so that `!f*` fetched what nobody had asked for.
     #[test]

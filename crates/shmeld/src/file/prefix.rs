@@ -66,7 +66,7 @@ impl Start {
     }
 }
 
-/// Checks BEGIN against its entry and against what was asked for. Returns the position of the first byte that will come: 0, or the end of
+/// Checks BEGIN against its [entry](Record::entry) and against what was asked for. Returns the position of the first byte that will come: 0, or the end of
 /// the `prefix` that was offered.
 pub(super) fn check_begin(
     record: &Record,
@@ -74,7 +74,7 @@ pub(super) fn check_begin(
     prefix: Option<Prefix>,
 ) -> Result<u64, Misbehaviour> {
     let offered = prefix.map_or(0, |prefix| prefix.bytes);
-    let is_possible = record.extent == entry.size && entry.size <= i64::MAX as u64;
+    let is_possible = entry.size <= i64::MAX as u64;
     if !is_possible || record.offset != 0 && (record.offset != offered || offered > entry.size) {
         return Err(Misbehaviour::Record("a BEGIN that contradicts itself"));
     }

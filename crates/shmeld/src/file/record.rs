@@ -125,7 +125,8 @@ impl Record {
         }
     }
 
-    /// Checks a private copy of 32 bytes; `room` is what the slot has behind them.
+    /// Checks a private copy of 32 bytes; `room` is what the slot has behind them. What the document has 0 or none for is refused if it is
+    /// anything else.
     ///
     /// # Errors
     /// [`Misbehaviour::Record`]: the peer wrote something that is no record.
@@ -138,14 +139,51 @@ impl Record {
         if length > room {
             return Err(Misbehaviour::Record("longer than its slot"));
         }
-        Ok(Self {
+        let record = Self {
             kind,
             status,
             length,
             request_id: raw.request_id.get(),
             offset: raw.offset.get(),
             extent: raw.extent.get(),
-        })
+        };
+        if record.says_only_what_its_kind_may() {
+            Ok(record)
+        } else {
+            Err(Misbehaviour::Record(
+                "a record with something that its kind has not",
+            ))
+        }
+    }
+
+    /// The table of the document, section 4, column by column.
+    fn says_only_what_its_kind_may(&self) -> bool {
+        use Kind::{Begin, Data, Done, End, Entry, Hole, Pad, Stop, Wait};
+        let is_ok = self.status == Status::Ok;
+        let payload_fits = match self.kind {
+            Stop | Hole | Wait => self.length == 0,
+            Done if is_ok => self.length == 0,
+            End if is_ok => self.length == 0 || self.length == blake3::OUT_LEN,
+            Done | End => self.length <= TEXT_BYTES_MAX,
+            // Any number of bytes, or an entry, which says itself how long it is.
+            Pad | Data | Begin | Entry => true,
+        };
+        payload_fits
+            && (is_ok || matches!(self.kind, End | Entry | Done))
+            && (self.offset == 0 || matches!(self.kind, Begin | Data | Hole | End | Done))
+            && (self.extent == 0 || matches!(self.kind, Begin | Hole | Entry | Done))
+    }
+
+    /// What the `payload` of this BEGIN or ENTRY says of a file.
+    ///
+    /// # Errors
+    /// [`Misbehaviour::Record`]: it is no entry, or one of another size than the record has.
+    pub fn entry(&self, payload: &[u8]) -> Result<Entry, Misbehaviour> {
+        let entry = Entry::decode(payload)?;
+        if entry.size != self.extent {
+            return Err(Misbehaviour::Record("a size that contradicts its entry"));
+        }
+        Ok(entry)
     }
 
     /// How far the next record is from the end of this one's 32 bytes.
@@ -169,5 +207,55 @@ mod tests {
                 prop_assert_eq!(Record::check(&record.to_raw(), room), Ok(record));
             }
         }
+    }
+
+    /// The rows of the document's table: status, offset, extent and a payload of one byte, each where it may be other than 0.
+    #[test]
+    fn each_kind_has_what_its_row_says_and_nothing_else() {
+        let rows = [
+            (Kind::Stop, [false, false, false, false]),
+            (Kind::Pad, [false, false, false, true]),
+            (Kind::Begin, [false, true, true, true]),
+            (Kind::Data, [false, true, false, true]),
+            (Kind::Hole, [false, true, true, false]),
+            (Kind::End, [true, true, false, false]),
+            (Kind::Entry, [true, false, true, true]),
+            (Kind::Done, [true, true, true, false]),
+            (Kind::Wait, [false, false, false, false]),
+        ];
+        for (kind, may) in rows {
+            let plain = Record::new(kind, 1);
+            let others = [
+                Record {
+                    status: Status::Io,
+                    ..plain
+                },
+                Record { offset: 1, ..plain },
+                Record { extent: 1, ..plain },
+                Record { length: 1, ..plain },
+            ];
+            let found = others.map(|record| Record::check(&record.to_raw(), 2000).is_ok());
+            assert_eq!(found, may, "{kind:?}");
+            assert!(Record::check(&plain.to_raw(), 0).is_ok(), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn texts_and_digests_have_a_length() {
+        let is_record = |kind, status, length| {
+            let record = Record {
+                status,
+                length,
+                ..Record::new(kind, 1)
+            };
+            Record::check(&record.to_raw(), 2000).is_ok()
+        };
+        for kind in [Kind::End, Kind::Done] {
+            assert!(
+                is_record(kind, Status::Io, TEXT_BYTES_MAX)
+                    && !is_record(kind, Status::Io, TEXT_BYTES_MAX + 1)
+            );
+        }
+        assert!(is_record(Kind::End, Status::Ok, 32) && !is_record(Kind::End, Status::Ok, 31));
     }
 }

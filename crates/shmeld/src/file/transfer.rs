@@ -21,15 +21,6 @@ use super::target::{Active, Job, Recent, find_partial, shown_name};
 use super::wire::{FLAG_PATTERN, FLAG_VERIFY, Op};
 use crate::{Error, Result};
 
-/// What the oldest request has been answered with so far.
-#[derive(Debug, Default)]
-struct Answered {
-    /// Files, entries and refusals.
-    items: u64,
-    /// We asked the server to save itself the rest.
-    is_cancelled: bool,
-}
-
 /// The client's work: [`Job`]s become files, and what happens is a stream of [`Event`]s that the caller pulls. See [`file`](super).
 pub struct Transfer<I: Iterator<Item = Job>> {
     client: Client,
@@ -37,7 +28,8 @@ pub struct Transfer<I: Iterator<Item = Job>> {
     options: OutputOptions,
     active: VecDeque<Active>,
     current: Option<Incoming>,
-    answered: Answered,
+    /// We asked the server to save itself the rest of the present answer.
+    is_cancelled: bool,
     collected: Collected,
     recent: Option<Recent>,
     events: VecDeque<Event>,
@@ -54,7 +46,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             options,
             active: VecDeque::new(),
             current: None,
-            answered: Answered::default(),
+            is_cancelled: false,
             collected: Collected::default(),
             recent: None,
             events: VecDeque::new(),
@@ -187,25 +179,24 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
     fn read_entry(&mut self, record: &Record) -> Result<Entry> {
         let mut payload = Vec::new();
         self.client.payload(record, &mut payload);
-        Ok(Entry::decode(&payload)?)
+        Ok(record.entry(&payload)?)
     }
 
-    /// Counts a file, entry or refusal of the present answer. A GET has files and refusals only, a plain one exactly one of them: no second
-    /// file ever takes the name of the first.
-    fn count_item(&mut self, is_file_or_refusal: bool) -> Result<()> {
+    /// Whether a file, entry or refusal may come now. A GET has files and refusals only, a plain one exactly one of them: no second file ever
+    /// takes the name of the first.
+    fn check_item(&mut self, is_file_or_refusal: bool) -> Result<()> {
         let query = &first(&mut self.active)?.job.query;
         let is_get = query.op == Op::Get;
-        let is_full = is_get && query.flags & FLAG_PATTERN == 0 && self.answered.items > 0;
+        let is_full = is_get && query.flags & FLAG_PATTERN == 0 && self.client.items() > 0;
         if is_full || is_get && !is_file_or_refusal {
             return Err(Misbehaviour::Record("an answer to more than was asked for").into());
         }
-        self.answered.items += 1;
         Ok(())
     }
 
     fn begin(&mut self, record: &Record) -> Result<()> {
         let entry = self.read_entry(record)?;
-        self.count_item(true)?;
+        self.check_item(true)?;
         let options = self.options;
         let slot_bytes = self.client.slot_bytes();
         let active = first(&mut self.active)?;
@@ -260,7 +251,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             && active.job.query.flags & FLAG_PATTERN == 0
         {
             self.client.cancel_up_to(active.id);
-            self.answered.is_cancelled = true;
+            self.is_cancelled = true;
         }
     }
 
@@ -300,7 +291,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
 
     fn entry(&mut self, record: &Record) -> Result<()> {
         let entry = self.read_entry(record)?;
-        self.count_item(record.status != Status::Ok)?;
+        self.check_item(record.status != Status::Ok)?;
         let options = self.options;
         let active = first(&mut self.active)?;
         let name = shown_name(&active.job, &entry);
@@ -318,7 +309,7 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
             // A tree that has no place: spare both sides the rest of it.
             let id = active.id;
             self.client.cancel_up_to(id);
-            self.answered.is_cancelled = true;
+            self.is_cancelled = true;
         }
         self.events.push_back(match stored {
             Ok(()) => Event::Entry(Entry { name, ..entry }),
@@ -335,14 +326,13 @@ impl<I: Iterator<Item = Job>> Transfer<I> {
         let Some(active) = self.active.pop_front() else {
             return Ok(());
         };
-        let answered = std::mem::take(&mut self.answered);
+        let is_cancelled = std::mem::take(&mut self.is_cancelled);
         // Only a listing can be empty. Everything else would look like success, without the file.
-        if record.status == Status::Ok && answered.items == 0 && active.job.query.op != Op::List {
+        if record.status == Status::Ok && record.offset == 0 && active.job.query.op != Op::List {
             return Err(Misbehaviour::Record("an answer without what was asked for").into());
         }
         let name = active.job.query.path;
-        let is_as_agreed =
-            record.status == Status::Ok || record.status == Status::Cancelled && answered.is_cancelled;
+        let is_as_agreed = record.status == Status::Ok || record.status == Status::Cancelled && is_cancelled;
         if !is_as_agreed {
             self.events.push_back(Event::Refused {
                 name: name.clone(),

@@ -186,7 +186,7 @@ impl Exchange<'_> {
             let next = waiting.next(seen);
             if next == Next::Wait {
                 // A provider that knows no leases may be there, and busy: it would have said nothing.
-                let is_alone = !seen.taken && seen.provider.is_none();
+                let is_alone = !seen.is_taken && seen.provider.is_none();
                 if is_alone && self.patience.waited() >= TELL_AFTER && !has_told_waiting {
                     tracing::info!("channel {}: waiting for a provider", self.channel);
                     has_told_waiting = true;

@@ -1,9 +1,9 @@
 //! docs/PROTOCOL.md is a promise to people who write clients in other languages: its hex dump and its vectors are compared with what this
 //! library reads and writes.
 
-use shmeld::file::Status;
 use shmeld::file::record::{Entry, Kind, RECORD_BYTES, RawRecord, Record};
 use shmeld::file::wire::Request;
+use shmeld::file::{ServerStatus, Status};
 use shmeld::os::fs::Time;
 use shmeld_core::layout::{Geometry, Header, RawSemaphore};
 use zerocopy::{FromBytes, IntoBytes};
@@ -87,6 +87,19 @@ fn the_document_names_every_status() {
     for status in Status::ALL {
         let row = format!("| {} | {} |", status.code(), status.name());
         assert!(document.contains(&row), "missing: {row}");
+    }
+}
+
+#[test]
+fn the_document_names_every_field_of_a_status() {
+    let document = include_str!("../../../../docs/PROTOCOL.md");
+    let least = r#"{"version":"0","name":"/s","pid":1,"uptime_seconds":1,"sessions":1,"sessions_max":9,"sessions_total":1,
+"requests_total":1,"files_total":0,"bytes_total":0,"refused_names_total":0,"refused_regions_total":0,"junk_messages_total":0,
+"misbehaved_total":0,"died_total":0}"#;
+    let status: ServerStatus = serde_json::from_str(least).unwrap();
+    let json: serde_json::Value = serde_json::from_str(&status.to_json()).unwrap();
+    for field in json.as_object().unwrap().keys() {
+        assert!(document.contains(&format!("`{field}`")), "missing: {field}");
     }
 }
 

@@ -84,6 +84,8 @@ const RECORD: Target = Target {
         "unknown kind",
         "unknown status",
         "longer than its slot",
+        "a record with something that its kind has not",
+        "a size that contradicts its entry",
         "status",
         "status: no JSON",
     ],
