@@ -87,6 +87,32 @@ pub fn target_folder(root: &Path) -> PathBuf {
     root.join(folder)
 }
 
+/// CARGO_ENCODED_RUSTFLAGS for programs that others get: neither the paths of the sources in `root` are in them, nor those of the crates and of
+/// what is built in `target`, so that the same sources make the same bytes everywhere. Flags that are set already stay.
+pub fn flags_without_paths(root: &Path, target: &Path) -> String {
+    let variable = |name: &str| std::env::var(name).unwrap_or_default();
+    let mut flags = variable("CARGO_ENCODED_RUSTFLAGS");
+    if flags.is_empty() {
+        let plain = variable("RUSTFLAGS");
+        flags = plain.split_whitespace().collect::<Vec<_>>().join("\x1f");
+    }
+    let home = cargo_home();
+    // Of several that fit, the last counts.
+    for (from, to) in [(root, "/shmeld"), (target, "/shmeld/target"), (&home, "/cargo")] {
+        if !flags.is_empty() {
+            flags.push('\x1f');
+        }
+        flags.push_str(&format!("--remap-path-prefix={}={to}", show(from)));
+    }
+    flags
+}
+
+/// Where cargo keeps the sources of others.
+pub fn cargo_home() -> PathBuf {
+    let home = || Path::new(&std::env::var_os("HOME").unwrap_or_default()).join(".cargo");
+    std::env::var_os("CARGO_HOME").map_or_else(home, PathBuf::from)
+}
+
 /// A path as an argument.
 pub fn show(path: &Path) -> String {
     path.to_string_lossy().into_owned()

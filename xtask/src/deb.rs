@@ -1,16 +1,26 @@
-//! The Debian package: programs, manual pages, completions and the systemd unit, put together by dpkg-deb; then tried where it can be.
+//! The Debian package: programs, what they need beside them and what service managers read, put together by dpkg-deb; then tried where it can be.
 //!
-//! What it says of itself lies in `packaging/debian`. Not here: what the unit allows (`packaging/systemd`).
+//! What it says of itself lies in `packaging/debian`. Not here: its documents and completions (`deb_documents.rs`), what the unit allows (`packaging/systemd`).
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::UNIX_EPOCH;
 
-use crate::command::{output, problem, run_cargo, run_program, show, target_folder};
+use crate::command::{self, output, problem, run_program, show, target_folder};
+use crate::deb_documents::{add_completions, add_documents};
+use crate::files::{copy, make_folder, open_folders, read, write};
 use crate::need;
 
-const PROGRAMS: [&str; 3] = ["shmeld", "shm_server", "shm_client"];
+pub const PROGRAMS: [&str; 3] = ["shmeld", "shm_server", "shm_client"];
+/// What service managers read, below `packaging/systemd`, and where it goes.
+const UNITS: [(&str, &str); 2] = [
+    (
+        "shm_server@.service",
+        "usr/lib/systemd/system/shm_server@.service",
+    ),
+    ("shmeld.sysusers", "usr/lib/sysusers.d/shmeld.conf"),
+];
 /// Scripts that dpkg runs.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 /// What makes the package, with the Debian package that has it.
@@ -29,8 +39,13 @@ pub fn run(root: &Path) -> Result<(), String> {
             return Err(format!("needs {tool} (apt-get install {package})"));
         }
     }
-    run_cargo(root, &["build", "--release", "-p", "shmeld-cli"])?;
-    let package = build(root)?;
+    let folder = target_folder(root).join("debian");
+    let programs = build_programs(root, &target_folder(root).join("debian-build"))?;
+    let package = build(root, &folder, &programs)?;
+    is_the_same(
+        &package,
+        &build(root, &target_folder(root).join("debian-again"), &programs)?,
+    )?;
     println!("{}", package.display());
     let uid = output(root, "id", &["-u"])?;
     if uid.trim_ascii() != b"0" {
@@ -43,109 +58,108 @@ pub fn run(root: &Path) -> Result<(), String> {
     run_program(root, &root.join("packaging/debian/check"), &[&show(&package)])
 }
 
-fn build(root: &Path) -> Result<PathBuf, String> {
-    let folder = target_folder(root).join("debian");
+/// Builds the programs so that their bytes tell nothing of this machine: no path of it is in them. Returns the folder that has them.
+fn build_programs(root: &Path, target: &Path) -> Result<PathBuf, String> {
+    let flags = command::flags_without_paths(root, target);
+    let target = show(target);
+    let arguments = [
+        "build",
+        "--release",
+        "--locked",
+        "-p",
+        "shmeld-cli",
+        "--target-dir",
+        &target,
+    ];
+    let shown = format!("cargo {}", arguments.join(" "));
+    println!("$ {shown}");
+    let mut cargo = Command::new(command::cargo());
+    cargo.args(arguments).current_dir(root);
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags);
+    // It is stripped anyway.
+    cargo.env("CARGO_PROFILE_RELEASE_DEBUG", "0");
+    command::run(&shown, &mut cargo)?;
+    let release = Path::new(&target).join("release");
+    for program in PROGRAMS.map(|program| release.join(program)) {
+        let bytes = fs::read(&program).map_err(problem(&program))?;
+        for path in [command::cargo_home().join("registry"), root.join("crates")] {
+            let path = show(&path);
+            if bytes.windows(path.len()).any(|window| window == path.as_bytes()) {
+                return Err(format!("{} tells where it was built: {path}", program.display()));
+            }
+        }
+    }
+    Ok(release)
+}
+
+/// Whether packing a second time, later, made the same bytes.
+fn is_the_same(first: &Path, second: &Path) -> Result<(), String> {
+    let read = |path: &Path| fs::read(path).map_err(problem(path));
+    if read(first)? == read(second)? {
+        return Ok(());
+    }
+    Err(format!("{} and {} differ", first.display(), second.display()))
+}
+
+fn build(root: &Path, folder: &Path, programs: &Path) -> Result<PathBuf, String> {
     let stage = folder.join("stage");
-    let _ = fs::remove_dir_all(&folder);
-    let release = target_folder(root).join("release");
+    let _ = fs::remove_dir_all(folder);
     for program in PROGRAMS {
         let to = stage.join("usr/bin").join(program);
-        copy(&release.join(program), &to, 0o755)?;
+        copy(&programs.join(program), &to, 0o755)?;
         output(root, "strip", &[&show(&to)])?;
     }
-    add_documents(root, &stage)?;
+    let epoch = epoch(root)?;
+    let version = version(root, &stage)?;
+    add_documents(root, &stage, &version, &epoch)?;
     add_completions(root, &stage)?;
-    let unit = "shm_server@.service";
-    copy(
-        &root.join("packaging/systemd").join(unit),
-        &stage.join("usr/lib/systemd/system").join(unit),
-        0o644,
-    )?;
+    for (from, to) in UNITS {
+        copy(&root.join("packaging/systemd").join(from), &stage.join(to), 0o644)?;
+    }
     make_folder(&stage.join("etc/shm_server"))?;
-    let name = add_control(root, &folder, &stage)?;
+    let name = add_control(root, folder, &stage, &version)?;
     let package = folder.join(name);
-    let arguments = ["--root-owner-group", "--build", &show(&stage), &show(&package)];
-    output(root, "dpkg-deb", &arguments)?;
+    // It gives no file a later time than this, so that the same sources make the same bytes.
+    let mut build = Command::new("dpkg-deb");
+    build
+        .args(["--root-owner-group", "--build"])
+        .args([&stage, &package]);
+    command::run("dpkg-deb --build", build.env("SOURCE_DATE_EPOCH", epoch))?;
     Ok(package)
 }
 
-/// Manual pages, what Debian wants to know of licences and changes, the drop-in as an example.
-fn add_documents(root: &Path, stage: &Path) -> Result<(), String> {
-    let manual = stage.join("usr/share/man/man1");
-    output(root, &program(stage), &["man", &show(&manual)])?;
-    let documents = stage.join("usr/share/doc/shmeld");
-    copy(&root.join("CHANGELOG.md"), &documents.join("changelog"), 0o644)?;
-    copy(&root.join("README.md"), &documents.join("README.md"), 0o644)?;
-    copy(
-        &root.join("packaging/debian/override.conf"),
-        &documents.join("examples/shm_server@.service.d/override.conf"),
-        0o644,
-    )?;
-    let licence = read(&root.join("LICENSE-MIT"))?;
-    let licence: Vec<String> = licence.lines().map(as_continuation).collect();
-    let copyright = read(&root.join("packaging/debian/copyright"))?.replace("@MIT@", &licence.join("\n"));
-    write(&documents.join("copyright"), &copyright, 0o644)?;
-    for page in files_in(&manual)? {
-        output(root, "gzip", &["--best", "--no-name", &show(&page)])?;
+/// When the sources were made, in seconds since 1970: as the builder says, by their last commit, or by their newest list of changes.
+fn epoch(root: &Path) -> Result<String, String> {
+    if let Ok(epoch) = std::env::var("SOURCE_DATE_EPOCH") {
+        return Ok(epoch);
     }
-    output(
-        root,
-        "gzip",
-        &["--best", "--no-name", &show(&documents.join("changelog"))],
-    )?;
-    Ok(())
+    if let Ok(epoch) = output(root, "git", &["log", "-1", "--format=%ct"]) {
+        return Ok(String::from_utf8_lossy(&epoch).trim().to_owned());
+    }
+    let changes = root.join("CHANGELOG.md");
+    let modified = fs::metadata(&changes).and_then(|found| found.modified());
+    let since = modified.map_err(problem(&changes))?.duration_since(UNIX_EPOCH);
+    Ok(since.map_or(0, |since| since.as_secs()).to_string())
 }
 
-/// A line of a longer field of a control file.
-fn as_continuation(line: &str) -> String {
-    if line.trim().is_empty() {
-        " .".to_owned()
-    } else {
-        format!(" {line}")
-    }
-}
-
-/// A shell looks for the completions of a program in a file of its name; ours for all three stand in one text, which zsh has apart.
-fn add_completions(root: &Path, stage: &Path) -> Result<(), String> {
-    let script = |shell: &str| -> Result<String, String> {
-        let script = output(root, &program(stage), &["completions", shell])?;
-        String::from_utf8(script).map_err(|error| format!("completions for {shell}: {error}"))
-    };
-    for (shell, folder, ending) in [
-        ("bash", "usr/share/bash-completion/completions", ""),
-        ("fish", "usr/share/fish/vendor_completions.d", ".fish"),
-    ] {
-        let folder = stage.join(folder);
-        let whole = format!("{}{ending}", PROGRAMS[0]);
-        write(&folder.join(&whole), &script(shell)?, 0o644)?;
-        for name in &PROGRAMS[1..] {
-            let link = folder.join(format!("{name}{ending}"));
-            symlink(&whole, &link).map_err(problem(&link))?;
-        }
-    }
-    for part in script("zsh")?.split("#compdef ").skip(1) {
-        let name = part.split_whitespace().next().unwrap_or_default();
-        let to = stage
-            .join("usr/share/zsh/vendor-completions")
-            .join(format!("_{name}"));
-        write(&to, &format!("#compdef {part}"), 0o644)?;
-    }
-    Ok(())
+fn version(root: &Path, stage: &Path) -> Result<String, String> {
+    let version = output(root, &program(stage), &["--version"])?;
+    let version = String::from_utf8_lossy(&version);
+    Ok(format!(
+        "{}-1",
+        version.split_whitespace().last().unwrap_or_default()
+    ))
 }
 
 /// The control file and the scripts; returns the name of the package's file.
-fn add_control(root: &Path, folder: &Path, stage: &Path) -> Result<String, String> {
-    let version = output(root, &program(stage), &["--version"])?;
-    let version = String::from_utf8_lossy(&version);
-    let version = format!("{}-1", version.split_whitespace().last().unwrap_or_default());
+fn add_control(root: &Path, folder: &Path, stage: &Path, version: &str) -> Result<String, String> {
     let architecture = output(root, "dpkg", &["--print-architecture"])?;
     let architecture = String::from_utf8_lossy(&architecture).trim().to_owned();
-    let kib = output(root, "du", &["--summarize", "--block-size=1K", &show(stage)])?;
-    let kib = String::from_utf8_lossy(&kib);
+    let kib = open_folders(stage)?;
     let control = read(&root.join("packaging/debian/control"))?
-        .replace("@VERSION@", &version)
+        .replace("@VERSION@", version)
         .replace("@ARCHITECTURE@", &architecture)
-        .replace("@KIB@", kib.split_whitespace().next().unwrap_or("0"))
+        .replace("@KIB@", &kib.to_string())
         .replace("@LIBRARIES@", &libraries(folder, stage)?);
     write(&stage.join("DEBIAN/control"), &control, 0o644)?;
     for script in SCRIPTS {
@@ -155,6 +169,8 @@ fn add_control(root: &Path, folder: &Path, stage: &Path) -> Result<String, Strin
             0o755,
         )?;
     }
+    // Its own folder came last.
+    open_folders(stage)?;
     Ok(format!("shmeld_{version}_{architecture}.deb"))
 }
 
@@ -182,36 +198,7 @@ fn libraries(folder: &Path, stage: &Path) -> Result<String, String> {
     })
 }
 
-fn program(stage: &Path) -> String {
+/// The command `shmeld` of the package.
+pub fn program(stage: &Path) -> String {
     show(&stage.join("usr/bin").join(PROGRAMS[0]))
-}
-
-fn files_in(folder: &Path) -> Result<Vec<PathBuf>, String> {
-    fs::read_dir(folder)
-        .map_err(problem(folder))?
-        .map(|entry| entry.map(|entry| entry.path()).map_err(problem(folder)))
-        .collect()
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(problem(path))
-}
-
-fn make_folder(path: &Path) -> Result<(), String> {
-    fs::create_dir_all(path).map_err(problem(path))
-}
-
-fn copy(from: &Path, to: &Path, mode: u32) -> Result<(), String> {
-    let bytes = fs::read(from).map_err(problem(from))?;
-    write_bytes(to, &bytes, mode)
-}
-
-fn write(to: &Path, text: &str, mode: u32) -> Result<(), String> {
-    write_bytes(to, text.as_bytes(), mode)
-}
-
-fn write_bytes(to: &Path, bytes: &[u8], mode: u32) -> Result<(), String> {
-    make_folder(to.parent().unwrap_or(to))?;
-    fs::write(to, bytes).map_err(problem(to))?;
-    fs::set_permissions(to, fs::Permissions::from_mode(mode)).map_err(problem(to))
 }

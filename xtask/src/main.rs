@@ -17,7 +17,10 @@ mod chaos;
 mod check;
 mod command;
 mod deb;
+mod deb_documents;
+mod files;
 mod leftovers;
+mod licences;
 mod need;
 mod picture;
 mod python;
@@ -45,7 +48,7 @@ enum Run {
     With(fn(&Path, &[String]) -> Result<(), String>),
 }
 
-const TASKS: [Task; 13] = [
+const TASKS: [Task; 14] = [
     Task {
         name: "test",
         about: "everything that CI runs: fmt, clippy, build, test, python, bridge, chaos, rust-version, tidy, leftovers",
@@ -65,6 +68,11 @@ const TASKS: [Task; 13] = [
         name: "deb",
         about: "builds the Debian package; as root installs, serves and removes it on a copy of this machine's files",
         run: Run::Alone(deb::run),
+    },
+    Task {
+        name: "licences",
+        about: "writes FILE: the crates of others in the programs, with the texts of their licences (and a CRATE's folder: in that)",
+        run: Run::With(licences::run),
     },
     Task {
         name: "bridge",

@@ -6,13 +6,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::command::{problem, succeeds};
-use crate::{command, need};
+use crate::{command, licences, need};
 
 /// The crate, a workspace of its own.
 const CRATE: &str = "crates/shmeld-python";
 /// What builds and tests the wheel, which itself needs numpy only.
 const FOR_TESTS: [&str; 6] = [
-    "maturin>=1.7,<2",
+    "maturin>=1.10,<2",
     "numpy",
     "pillow",
     "pytest",
@@ -81,6 +81,8 @@ fn build_wheel(root: &Path, environment: &Environment, wheels: &Path) -> Result<
     // One wheel, so that nobody installs an older one.
     let _ = std::fs::remove_dir_all(wheels);
     let manifest = command::show(&root.join(CRATE).join("Cargo.toml"));
+    // The wheel takes every file whose name begins with LICENSE.
+    licences::run(root, &[format!("{CRATE}/LICENSES-OF-OTHERS"), CRATE.to_owned()])?;
     let interpreter = command::show(&environment.program("python"));
     let out = command::show(wheels);
     let arguments = [
@@ -94,7 +96,17 @@ fn build_wheel(root: &Path, environment: &Environment, wheels: &Path) -> Result<
         "-o",
         &out,
     ];
-    environment.run(root, "maturin", &arguments)?;
+    let shown = format!("maturin {}", arguments.join(" "));
+    println!("$ {shown}");
+    let mut maturin = Command::new(environment.program("maturin"));
+    maturin.args(arguments).current_dir(root);
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| root.join(CRATE).join("target"), |folder| root.join(folder));
+    maturin.env(
+        "CARGO_ENCODED_RUSTFLAGS",
+        command::flags_without_paths(root, &target),
+    );
+    command::run(&shown, &mut maturin)?;
     let listing = std::fs::read_dir(wheels).map_err(problem(wheels))?;
     listing
         .filter_map(|entry| Some(entry.ok()?.path()))

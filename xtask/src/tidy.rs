@@ -13,6 +13,7 @@
 //! - [`map`]: what the architecture's map names is there;
 //! - [`limits`]: docs/LIMITS.md has every limit, with its value;
 //! - [`tables`]: rows of tables have a cell for each column;
+//! - [`versions`]: one version in all that is released;
 //! - [`examples`]: public modules of libraries have an example that runs.
 
 mod arrows;
@@ -28,6 +29,7 @@ mod safety;
 mod sizes;
 mod source;
 mod tables;
+mod versions;
 mod words;
 
 use crate::command;
@@ -44,7 +46,7 @@ const PROSE_AND_CODE: [&str; 4] = [".rs", ".py", ".c", ".md"];
 /// If there is a finding, or if a file cannot be read.
 pub fn run(root: &Path) -> Result<(), String> {
     let paths = list_files(root)?;
-    let (mut findings, mut sources) = (Vec::new(), Vec::new());
+    let (mut findings, mut sources, mut manifests) = (Vec::new(), Vec::new(), Vec::new());
     for path in &paths {
         if PROSE_AND_CODE.iter().any(|ending| path.ends_with(ending)) || path.ends_with("Cargo.toml") {
             let bytes = std::fs::read(root.join(path)).map_err(|error| format!("{path}: {error}"))?;
@@ -52,6 +54,8 @@ pub fn run(root: &Path) -> Result<(), String> {
             findings.extend(check_file(path, &text, &paths));
             if path == limits::DOCUMENT || limits::concerns(path) {
                 sources.push((path.clone(), text.into_owned()));
+            } else if path.ends_with("Cargo.toml") {
+                manifests.push((path.clone(), text.into_owned()));
             }
         }
     }
@@ -59,6 +63,7 @@ pub fn run(root: &Path) -> Result<(), String> {
     let document = document.map_or("", |(_, text)| text.as_str());
     findings.extend(limits::check(document, &sources));
     findings.extend(examples::check(&sources));
+    findings.extend(versions::check(&manifests));
     for finding in &findings {
         println!("{finding}");
     }

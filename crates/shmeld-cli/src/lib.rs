@@ -2,6 +2,7 @@
 //!
 //! * [`args`]: the command line; its larger parts: [`args_board`], [`args_image`], [`args_ipc`] with [`args_ipc_list`] and [`args_ipc_watch`],
 //!   [`args_demo`]; what every command says or keeps to itself: [`args_talk`];
+//! * `help`, `manual`: what stands below the options; a command as a page of the manual;
 //! * [`values`]: sizes, durations, keys, modes and owners as people write them;
 //! * [`program`]: what every command does first and last: umask, signals, guard, exit code;
 //! * [`narrate`]: what the library tells, for people: messages and `--explain`;
@@ -33,6 +34,7 @@ pub mod args_ipc_watch;
 pub mod args_talk;
 pub mod commands;
 mod help;
+mod manual;
 pub mod narrate;
 pub mod openmetrics;
 pub mod program;

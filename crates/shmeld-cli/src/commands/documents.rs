@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
-use clap::CommandFactory;
+use clap::{Command, CommandFactory};
 use shmeld::file::{OutputOptions, make_directories};
 use shmeld::os::process;
 
 use crate::args::{CompletionsArgs, ManArgs, ShmClient, ShmServer, Shmeld};
+use crate::manual;
 use crate::program::{Program, exit, refused};
 
 /// Prints completions for all three commands.
@@ -33,11 +34,24 @@ pub fn man(program: &Program, args: &ManArgs) -> u8 {
     }
     // Pages are files as the user makes them; everything else that this program makes is its user's alone.
     process::set_umask(program.umask);
-    for command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
-        if let Err(error) = clap_mangen::generate_to(command, &args.directory) {
+    for mut command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
+        // Names and usages of what is below are known from then on.
+        command.build();
+        if let Err(error) = write_pages(&command, &args.directory) {
             let pages = format!("manual pages in {}", args.directory.display());
             return program.fail(&refused("write", &pages, &error).into());
         }
     }
     exit::DONE
+}
+
+/// Writes the page of a command and of those below it.
+fn write_pages(command: &Command, directory: &Path) -> std::io::Result<()> {
+    for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+        write_pages(below, directory)?;
+    }
+    let mut page = Vec::new();
+    manual::write_page(command, &mut page)?;
+    let name = format!("{}.1", manual::page_name(command));
+    std::fs::write(directory.join(name), page)
 }

@@ -264,7 +264,7 @@ fn manual_has_a_page_for_each_command_with_its_options() {
         assert!(text.contains(".TH ") && text.contains(option), "{page}: {text}");
     }
     let text = std::fs::read_to_string(world.output("man1").join("shm_client.1")).unwrap();
-    assert!(text.contains("Exit codes"), "the exit codes stand in the manual");
+    assert!(text.contains("EXIT STATUS"), "the exit codes stand in the manual");
     world.finish();
 }
 

@@ -31,7 +31,8 @@ fn unit_files_are_sound_and_expose_little_but_the_network() {
         let text = text.replace("/usr/bin/shmeld-bridge", env!("CARGO_BIN_EXE_shmeld-bridge"));
         let unit = world.put(name, text.as_bytes());
         let analyze = |words: &[&str]| world.tool("systemd-analyze").args(words).arg(&unit).run();
-        analyze(&["verify", "--man=no"]).expect_code(0).expect_silence();
+        // With its manual: once it named a page that nothing makes.
+        analyze(&["verify"]).expect_code(0).expect_silence();
         analyze(&["security", "--offline=yes", EXPOSURE_MAX]).expect_code(0);
     }
     world.finish();
