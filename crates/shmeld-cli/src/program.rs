@@ -83,6 +83,23 @@ impl Program {
         error.exit_code()
     }
 
+    /// The exit code of data for standard output. A reader that had enough (`ls | head`) is no error.
+    #[must_use]
+    pub fn printed(&self, written: std::io::Result<()>) -> u8 {
+        match written {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => self.unprinted(&error),
+            _ => exit::DONE,
+        }
+    }
+
+    /// The same for what somebody has to read: what was not written is told.
+    #[must_use]
+    pub fn unprinted(&self, error: &std::io::Error) -> u8 {
+        let error = refused("write", "standard output", error);
+        self.complain(&error.to_string(), error.hint().as_deref());
+        exit::NOT_DELIVERED
+    }
+
     /// 128 + the signal that asked us to stop.
     #[must_use]
     pub fn signal_code(&self) -> u8 {

@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&program, &args),
         Command::Bench(args) => bench::run(&program, &args),
         Command::LockStep(args) => bench_lock_step::run(&program, &args),
-        Command::Completions(args) => documents::completions(&args),
+        Command::Completions(args) => documents::completions(&program, &args),
         Command::Man(args) => documents::man(&program, &args),
     })
 }

@@ -165,7 +165,7 @@ fn read(program: &Program, args: &ReadArgs, interrupt: Interrupt) -> Result<u8> 
 fn is_printed(program: &Program, key: Key, message: &[u8], json: bool) -> bool {
     let written = print(key, message, json);
     if let Err(error) = &written {
-        program.complain(&format!("write standard output: {error}"), None);
+        let _ = program.unprinted(error);
     }
     written.is_ok()
 }

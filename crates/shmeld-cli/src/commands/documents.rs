@@ -1,5 +1,6 @@
 //! `shmeld completions` and `shmeld man`: made from the same definitions as the command line itself.
 
+use std::io::Write;
 use std::path::Path;
 
 use clap::{Command, CommandFactory};
@@ -7,16 +8,19 @@ use shmeld::file::{OutputOptions, make_directories};
 use shmeld::os::process;
 
 use crate::args::{CompletionsArgs, ManArgs, ShmClient, ShmServer, Shmeld};
-use crate::program::{Program, exit};
+use crate::program::{Program, exit, refused};
 
 /// Prints completions for all three commands.
 #[must_use]
-pub fn completions(args: &CompletionsArgs) -> u8 {
+pub fn completions(program: &Program, args: &CompletionsArgs) -> u8 {
+    // What generates them panics where it cannot write.
+    let mut scripts = Vec::new();
     for mut command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
         let name = command.get_name().to_owned();
-        clap_complete::generate(args.shell, &mut command, name, &mut std::io::stdout());
+        clap_complete::generate(args.shell, &mut command, name, &mut scripts);
     }
-    exit::DONE
+    let mut out = std::io::stdout().lock();
+    program.printed(out.write_all(&scripts).and_then(|()| out.flush()))
 }
 
 /// Writes a page for each command.
@@ -33,11 +37,8 @@ pub fn man(program: &Program, args: &ManArgs) -> u8 {
     process::set_umask(program.umask);
     for command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
         if let Err(error) = write_pages(&command, &args.directory) {
-            program.complain(
-                &format!("write manual pages in {}: {error}", args.directory.display()),
-                None,
-            );
-            return 3;
+            let object = format!("manual pages in {}", args.directory.display());
+            return program.fail(&refused("write", &object, &error).into());
         }
     }
     exit::DONE

@@ -132,7 +132,8 @@ fn is_standard_output(path: &Path) -> bool {
 fn names(args: &GetArgs) -> Result<Vec<Vec<u8>>, String> {
     let mut names: Vec<Vec<u8>> = args.names.iter().cloned().map(OsString::into_vec).collect();
     if let Some(list) = &args.files_from {
-        let explain = |error: std::io::Error| format!("read {}: {error}", list.display());
+        let label = list.display().to_string();
+        let explain = |error: std::io::Error| refused("read", &label, &error).to_string();
         let reader: Box<dyn BufRead> = if list == Path::new("-") {
             Box::new(std::io::stdin().lock())
         } else {

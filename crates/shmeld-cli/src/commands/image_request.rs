@@ -8,7 +8,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use shmeld::file::{Interrupt, OutputOptions};
-use shmeld::image::{Choice, Geometry, ImageError, PictureFolder, Requester, RequesterOptions, read_names};
+use shmeld::image::{
+    Choice, Geometry, ImageError, NamesError, PictureFolder, Requester, RequesterOptions, read_names,
+};
 use shmeld::os::name::escape;
 use shmeld::os::process;
 use shmeld::{Error, Result};
@@ -233,5 +235,8 @@ fn read_list(list: &Path) -> Result<Vec<Vec<u8>>> {
         let file = std::fs::File::open(list).map_err(|error| refused("open", &label, &error))?;
         read_names(BufReader::new(file))
     };
-    read.map_err(|error| Error::Usage(format!("{label}: {error}")))
+    read.map_err(|error| match error {
+        NamesError::Read(error) => Error::Usage(refused("read", &label, &error).to_string()),
+        error => Error::Usage(format!("{label}: {error}")),
+    })
 }

@@ -12,7 +12,7 @@ use super::{
 use crate::args_ipc::{IpcArgs, IpcCommand};
 use crate::args_talk::TalkArgs;
 use crate::narrate::{self, Loudness};
-use crate::program::{Program, exit, refused};
+use crate::program::{Program, exit};
 
 /// Runs the command.
 #[must_use]
@@ -50,22 +50,25 @@ impl<'p> Talk<'p> {
         Self { program, args }
     }
 
-    /// What was asked for, as a line of text or as JSON.
+    /// What was done, as a line of text or as JSON: somebody has to hear of it.
     pub fn data(&self, text: impl fmt::Display, json: impl FnOnce() -> Value) -> u8 {
+        let written = self.write(text, json);
+        written.map_or_else(|error| self.program.unprinted(&error), |()| exit::DONE)
+    }
+
+    /// The same for what was only asked for.
+    pub fn answer(&self, text: impl fmt::Display, json: impl FnOnce() -> Value) -> u8 {
+        self.program.printed(self.write(text, json))
+    }
+
+    fn write(&self, text: impl fmt::Display, json: impl FnOnce() -> Value) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
-        let written = if self.args.json {
-            writeln!(out, "{}", json())
+        if self.args.json {
+            writeln!(out, "{}", json())?;
         } else {
-            writeln!(out, "{text}")
-        };
-        match written.and_then(|()| out.flush()) {
-            Err(error) => {
-                let error = refused("write", "standard output", &error);
-                self.program.complain(&error.to_string(), error.hint().as_deref());
-                exit::NOT_DELIVERED
-            }
-            Ok(()) => exit::DONE,
+            writeln!(out, "{text}")?;
         }
+        out.flush()
     }
 
     /// News for people, which are data only as JSON.

@@ -40,13 +40,7 @@ pub(super) fn run(program: &Program, args: &DoctorArgs) -> u8 {
     let mut out = std::io::stdout().lock();
     let mut written = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
     written = written.and_then(|()| out.flush());
-    match written {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            program.complain(&format!("write standard output: {error}"), None);
-            exit::NOT_DELIVERED
-        }
-        _ => code,
-    }
+    code.max(program.printed(written))
 }
 
 fn count(findings: &[Finding], severity: Severity) -> usize {

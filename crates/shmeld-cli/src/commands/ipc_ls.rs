@@ -76,16 +76,12 @@ pub(super) fn run(talk: &Talk<'_>, args: &IpcLsArgs) -> u8 {
     if !args.talk.json && !args.talk.quiet {
         tell_sight(talk.program, &snapshot.sight);
     }
-    match printed {
-        // A reader that had enough (`ls | head`) is no error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            talk.program
-                .complain(&format!("write standard output: {error}"), None);
-            exit::NOT_DELIVERED
-        }
-        _ if snapshot.sight.failures.is_empty() => exit::DONE,
-        _ => exit::NOT_DELIVERED,
-    }
+    let seen = if snapshot.sight.failures.is_empty() {
+        exit::DONE
+    } else {
+        exit::NOT_DELIVERED
+    };
+    seen.max(talk.program.printed(printed))
 }
 
 pub(super) fn is_wanted(object: &Object, which: &WhichArgs, any_stale: bool) -> bool {

@@ -76,14 +76,7 @@ pub fn run(program: &Program, args: &LsArgs) -> u8 {
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let printed = print(&entries, args);
     let code = report.finish(error.as_ref());
-    match printed {
-        // A reader that had enough (`ls | head`) is no error.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            program.complain(&format!("write standard output: {error}"), None);
-            code.max(crate::program::exit::NOT_DELIVERED)
-        }
-        _ => code,
-    }
+    code.max(program.printed(printed))
 }
 
 fn print(entries: &[Entry], args: &LsArgs) -> std::io::Result<()> {

@@ -9,7 +9,7 @@ use super::client_options;
 use crate::args::StatusArgs;
 use crate::narrate::{self, Loudness};
 use crate::openmetrics;
-use crate::program::{Program, exit};
+use crate::program::Program;
 use crate::values::{RegionSize, Wait, show_size};
 
 /// Runs the command.
@@ -61,10 +61,5 @@ pub fn run(program: &Program, args: &StatusArgs) -> u8 {
             (lines, lost) => writeln!(out, "audit     {lines} lines, {lost} lost"),
         })
     };
-    if let Err(error) = written {
-        program.complain(&format!("write standard output: {error}"), None);
-        exit::NOT_DELIVERED
-    } else {
-        exit::DONE
-    }
+    program.printed(written.and_then(|()| out.flush()))
 }

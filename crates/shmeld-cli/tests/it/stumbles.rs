@@ -1,0 +1,62 @@
+//! What somebody who has never met these programs stumbles over: what they say then, with which exit code.
+
+use std::fs::OpenOptions;
+
+use crate::ipc_world::Places;
+use crate::world::World;
+
+/// `shmeld completions bash | true` ended with a panic's trace of calls, `bench | true` with 1 and without a word, `status | true` with words of
+/// Rust's library. Whoever has read enough has not failed; a disk that is full is another matter.
+#[test]
+fn reader_that_has_enough_is_no_error_and_a_full_disk_is_named() {
+    let (world, places) = (World::new("enough"), Places::new());
+    world.put("file", b"x");
+    let _server = world.start_server();
+    let place = places.posix();
+    world.ipc_done(&["create", &place, "--size", "1"]);
+    let name = world.name();
+    let commands: [&[&str]; 10] = [
+        &["completions", "bash"],
+        &["completions", "zsh"],
+        &["ls", "--name", name],
+        &["ls", "--name", name, "--json"],
+        &["status", "--name", name],
+        &["status", "--name", name, "--openmetrics"],
+        &["ipc", "ls", "--kind", "mq"],
+        &["ipc", "show", &place],
+        &["ipc", "show", "--json", &place],
+        &["bench", "--size", "1", "--pairs", "1", "--json"],
+    ];
+    for words in commands {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let closed = world.shmeld(words[0]).args(&words[1..]).stdout(writer).run();
+        let closed = closed.expect_code(0);
+        assert!(
+            !closed.stderr.contains("standard output"),
+            "{words:?}: {}",
+            closed.stderr
+        );
+
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = world.shmeld(words[0]).args(&words[1..]).stdout(full).run();
+        full.expect_code(1)
+            .expect_said("shmeld: write standard output: no space left (ENOSPC)");
+    }
+    world.ipc_done(&["rm", &place]);
+    world.finish();
+}
+
+/// The reason was in the words of Rust's library: "No such file or directory (os error 2)".
+#[test]
+fn list_of_names_that_cannot_be_read_is_told_as_everything_else() {
+    let world = World::new("no-list");
+    let outcome = world.fetch(&["-T", "absent"]).expect_code(2);
+    outcome.expect_line("shm_client: read absent: no such file or directory (ENOENT)");
+    let outcome = world.shmeld("image").args(["request", "c", "--names-from", "/"]);
+    outcome
+        .run()
+        .expect_code(2)
+        .expect_said("read /: is a directory (EISDIR)");
+    world.finish();
+}
