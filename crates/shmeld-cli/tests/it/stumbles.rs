@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 
 use crate::ipc_world::Places;
-use crate::world::World;
+use crate::world::{World, can_unshare_or_skip, is_root_or_skip};
 
 /// `shmeld completions bash | true` ended with a panic's trace of calls, `bench | true` with 1 and without a word, `status | true` with words of
 /// Rust's library. Whoever has read enough has not failed; a disk that is full is another matter.
@@ -58,5 +58,28 @@ fn list_of_names_that_cannot_be_read_is_told_as_everything_else() {
         .run()
         .expect_code(2)
         .expect_said("read /: is a directory (EISDIR)");
+    world.finish();
+}
+
+/// A container with its host's /dev/shm and an IPC namespace of its own: "not running", and the hint named that very server as one that runs.
+#[test]
+fn server_in_another_ipc_namespace_is_not_said_to_be_absent() {
+    if !is_root_or_skip() || !can_unshare_or_skip() {
+        return;
+    }
+    let world = World::new("other-ipc");
+    world.put("file", b"x");
+    let _server = world.start_server();
+    let client = world
+        .client()
+        .args(["--wait", "0", "file", "-o"])
+        .arg(world.output(""));
+    let outcome = client.wrapped(&["unshare", "--ipc"]).run().expect_code(3);
+    let outcome = outcome.expect_line(&format!(
+        "shm_client: server {}: it has no queue here",
+        world.name()
+    ));
+    outcome.expect_said("must share the IPC namespace too");
+    world.assert_no_output();
     world.finish();
 }
