@@ -15,6 +15,8 @@ use crate::file::Status;
 use crate::image::ImageError;
 use crate::segment::SegmentError;
 
+/// What can be done after the end of a server.
+const BROKEN_OFF_HINT: &str = "start it again and repeat what was asked; a transfer with --resume keeps what has arrived of a file, and goes on from there";
 /// How many servers a hint names.
 const SERVERS_NAMED_MAX: usize = 10;
 
@@ -257,6 +259,10 @@ impl Error {
                  if server and client are in different user namespaces"
                     .to_owned(),
             ),
+            Self::ServerDied { .. } => Some(BROKEN_OFF_HINT.to_owned()),
+            Self::Ended { code, .. } if status_of(*code) == Some(Status::Stopping) => {
+                Some(BROKEN_OFF_HINT.to_owned())
+            }
             Self::QueueLost { .. } => Some(
                 "start it again; a confined server can make its queue again if the queues are mounted when it starts: \
                  mount -t mqueue none /dev/mqueue, or --no-sandbox"
