@@ -14,7 +14,8 @@ use crate::args_ipc::IpcArgs;
 use crate::args_talk::TalkArgs;
 use crate::help;
 use crate::values::{
-    RegionSize, Wait, parse_duration, parse_group, parse_region, parse_region_size, parse_size, parse_wait,
+    RegionSize, Wait, number, parse_duration, parse_group, parse_region, parse_region_size, parse_size,
+    parse_uid, parse_wait,
 };
 
 /// How wide a help text gets, in columns.
@@ -128,10 +129,10 @@ pub struct ServeArgs {
     #[arg(long)]
     pub allow_unmapped: bool,
     /// How many clients may be attached at once
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = number(1_u32, Some(2000)))]
     pub max_sessions: u32,
     /// How many of them one other user may have; a quarter if absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    #[arg(long, value_name = "N", value_parser = number(1_u32, Some(2000)))]
     pub max_sessions_per_user: Option<u32>,
     /// The largest region that a client may bring
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_region)]
@@ -190,7 +191,7 @@ pub struct ClientArgs {
     /// Accept a server of this user as well as one's own and root's; may be given several times
     ///
     /// The server's user is let in to this client's shared memory, and to nothing else.
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", value_parser = parse_uid)]
     pub server_uid: Vec<u32>,
     #[command(flatten)]
     pub talk: TalkArgs,
@@ -240,7 +241,7 @@ pub struct GetArgs {
     #[arg(short = 'T', long, value_name = "LIST", value_hint = ValueHint::FilePath)]
     pub files_from: Option<PathBuf>,
     /// Make N requests, going through the names again and again
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number(1_u64, None))]
     pub count: Option<u64>,
     /// Fetch directories with everything below them
     #[arg(short, long)]
@@ -313,7 +314,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
     pub size: u64,
     /// How many paired runs
-    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=99))]
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = number(1_u32, Some(99)))]
     pub pairs: u32,
     /// Print the results as one JSON object
     #[arg(long)]

@@ -52,7 +52,7 @@ fn version_names_the_program_and_its_version() {
 #[test]
 fn what_cannot_be_understood_ends_with_2_and_names_what_it_was() {
     let world = World::new("usage");
-    let client: [(&[&str], &str); 13] = [
+    let client: [(&[&str], &str); 14] = [
         (&[], "required"),
         (&["--no-such-option", "x"], "--no-such-option"),
         (&["--region", "5000", "x"], "5000"),
@@ -62,7 +62,8 @@ fn what_cannot_be_understood_ends_with_2_and_names_what_it_was() {
         (&["--wait", "5", "x"], "500ms"),
         (&["--wait=-1s", "x"], "-1s"),
         (&["-n", "0", "x"], "--count"),
-        (&["-n", "x", "x"], "--count"),
+        (&["-n", "x", "x"], "write one of 1 or more"),
+        (&["--server-uid", "bob", "x"], "id -u NAME"),
         (&["--name", "", "x"], "name"),
         (&["--name", "a/b", "x"], "a/b"),
         (&["--name", "..", "x"], ".."),
