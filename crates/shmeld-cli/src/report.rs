@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use shmeld::counters::{Tick, Ticks};
-use shmeld::file::Event;
+use shmeld::file::{Event, Refusal, Status};
 use shmeld::os::name::escape;
 
 use crate::program::{Program, exit};
@@ -101,7 +101,10 @@ impl<'p> Report<'p> {
             Event::Refused { name, refusal } => {
                 self.refused += 1;
                 self.code = self.code.max(exit::NOT_DELIVERED);
-                self.say(&format!("{} {}: {refusal}", self.verb, shown(name)), None);
+                self.say(
+                    &format!("{} {}: {refusal}", self.verb, shown(name)),
+                    cure(self.verb, refusal),
+                );
                 self.json(|| json!({"event": "refused", "name": escape(name), "status": refusal.status.name(), "text": refusal.text}));
             }
             Event::Failed { name, error } => {
@@ -255,6 +258,12 @@ impl<'p> Report<'p> {
         });
         code
     }
+}
+
+/// What can be done about a refusal, where the command has a way.
+fn cure(verb: &str, refusal: &Refusal) -> Option<&'static str> {
+    let is_directory = refusal.status == Status::NotAFile && refusal.text.starts_with("a directory");
+    (verb == "get" && is_directory).then_some("-r fetches a directory with everything below it")
 }
 
 /// A name in a message: control bytes escaped, and the empty name visible.

@@ -83,3 +83,48 @@ fn server_in_another_ipc_namespace_is_not_said_to_be_absent() {
     world.assert_no_output();
     world.finish();
 }
+
+/// Each said what was wrong and not what to do, or something else than what was wrong.
+#[test]
+fn what_needs_a_directory_and_what_needs_a_flag_says_so() {
+    let world = World::new("directories");
+    world.put("sub/inside", b"x");
+    world.put("a", b"a");
+    world.put("b", b"b");
+    let _server = world.start_server();
+    let outcome = world.fetch(&["sub"]).expect_code(1);
+    let outcome = outcome.expect_line("shm_client: get sub: a directory, not a file (NOT_A_FILE)");
+    outcome.expect_line("hint: -r fetches a directory with everything below it");
+
+    let file = world.put("file", b"old");
+    let client = world.client().args(["a", "b", "-o"]).arg(&file);
+    let outcome = client
+        .run()
+        .expect_code(3)
+        .expect_said("not a directory (ENOTDIR)");
+    outcome.expect_said("hint: several names, a pattern, -T and -r need a directory");
+    assert_eq!(std::fs::read(&file).unwrap(), b"old");
+
+    for (words, said) in [
+        (
+            &["cp", "source/a", "source/b", "none"][..],
+            "shmeld: cp: there is no directory none; make it first, with mkdir",
+        ),
+        (
+            &["cp", "source/a", "none/"],
+            "shmeld: cp: there is no directory none/; make it first, with mkdir",
+        ),
+        (
+            &["cp", "source/a", "source/b", "source/file"],
+            "shmeld: cp: source/file is not a directory",
+        ),
+    ] {
+        world
+            .shmeld(words[0])
+            .args(&words[1..])
+            .run()
+            .expect_code(1)
+            .expect_line(said);
+    }
+    world.finish();
+}
