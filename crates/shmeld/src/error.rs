@@ -226,9 +226,14 @@ impl Error {
             Self::Segment(error) => error.hint(),
             Self::Board(error) => error.hint(),
             Self::Image(error) => error.hint(),
-            Self::NoServer { name, others, .. } if others.is_empty() => Some(format!(
-                "start one: shm_server DIR --name {name}; or wait longer: --wait forever"
-            )),
+            Self::NoServer { name, waited, others } if others.is_empty() => {
+                let wait = if waited.is_zero() {
+                    "wait for one: --wait 30s"
+                } else {
+                    "wait longer: --wait forever"
+                };
+                Some(format!("start one: shm_server DIR --name {name}; or {wait}"))
+            }
             Self::NoServer { name, others, .. } if others.contains(name) => Some(format!(
                 "its gate in {} is held: it is just starting or ending, or in another IPC namespace. \
                  Containers that share that directory must share the IPC namespace too (docker: --ipc container:NAME)",

@@ -116,7 +116,11 @@ fn what_cannot_be_understood_ends_with_2_and_names_what_it_was() {
 fn absent_server_ends_with_3_and_names_object_time_and_cure() {
     let world = World::new("no-server");
     let name = world.name().to_owned();
-    for (wait, waited) in [("0", ""), ("300ms", " (waited 0.3 s)")] {
+    // Who has not waited was told to wait longer.
+    for (wait, waited, or_wait) in [
+        ("0", "", "for one: --wait 30s"),
+        ("300ms", " (waited 0.3 s)", "longer: --wait forever"),
+    ] {
         let outcome = world.fetch(&["--wait", wait, "x"]).expect_code(3);
         let outcome = outcome.expect_line(&format!("shm_client: server {name}: not running{waited}"));
         assert_eq!(
@@ -126,7 +130,7 @@ fn absent_server_ends_with_3_and_names_object_time_and_cure() {
             outcome.stderr
         );
         // Which cure depends on whether some other server runs at this moment: those of other tests do.
-        let start = format!("hint: start one: shm_server DIR --name {name}; or wait longer: --wait forever");
+        let start = format!("hint: start one: shm_server DIR --name {name}; or wait {or_wait}");
         let cure = outcome.stderr.lines().last().unwrap();
         assert!(
             cure == start || cure.starts_with("hint: servers that run here: "),
