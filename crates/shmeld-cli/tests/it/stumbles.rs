@@ -128,3 +128,18 @@ fn what_needs_a_directory_and_what_needs_a_flag_says_so() {
     }
     world.finish();
 }
+
+/// A file that cannot be made was told by a hidden name that nobody had asked for: "openat /proc/.x.shmeld-88b5...".
+#[test]
+fn output_that_cannot_be_made_is_told_by_its_own_name() {
+    let world = World::new("no-output");
+    world.put("x", b"x");
+    let outcome = world
+        .shmeld("cp")
+        .args(["source/x", "/proc/x"])
+        .run()
+        .expect_code(1);
+    let outcome = outcome.expect_said("shmeld: cp x: openat /proc/x: ");
+    assert!(!outcome.stderr.contains(".shmeld-"), "{}", outcome.stderr);
+    world.finish();
+}
