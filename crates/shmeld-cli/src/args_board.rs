@@ -66,7 +66,7 @@ pub struct PostArgs {
     #[arg(long, value_name = "N", value_parser = number(1_u32, None), conflicts_with = "ack")]
     pub readers: Option<u32>,
     /// How long to wait for readers: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
+    #[arg(long, alias = "wait", value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
     pub timeout: Wait,
     #[command(flatten)]
     pub handshake: HandshakeArgs,
@@ -80,7 +80,7 @@ pub struct ReadArgs {
     #[command(flatten)]
     pub key: KeyArgs,
     /// How long to wait for a message: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
+    #[arg(long, alias = "wait", value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
     pub timeout: Wait,
     #[command(flatten)]
     pub handshake: HandshakeArgs,

@@ -43,7 +43,7 @@ pub struct RequestArgs {
     #[arg(required_unless_present = "names_from")]
     pub names: Vec<OsString>,
     /// Read names from this file, one a line (- is standard input)
-    #[arg(long, value_name = "F", value_hint = ValueHint::FilePath)]
+    #[arg(long, short_alias = 'T', alias = "files-from", value_name = "F", value_hint = ValueHint::FilePath)]
     pub names_from: Option<PathBuf>,
     /// Choose among the names by chance, each time anew
     #[arg(long)]
@@ -61,7 +61,7 @@ pub struct RequestArgs {
     #[arg(long)]
     pub print: bool,
     /// How long to wait for each image: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
+    #[arg(long, alias = "wait", value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
     pub timeout: Wait,
     /// Let other users of this machine open the channel: each of them can read the images, and answer
     #[arg(long)]
@@ -85,7 +85,7 @@ pub struct ProvideArgs {
     #[arg(short = 'n', long, value_name = "N", value_parser = number(0_u64, None))]
     pub count: Option<u64>,
     /// How long to wait for the next request: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
+    #[arg(long, alias = "wait", value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
     pub timeout: Wait,
     /// Accept the channel of this user as well as one's own and root's; may be given several times
     #[arg(long, value_name = "UID", value_parser = parse_uid)]

@@ -143,3 +143,49 @@ fn output_that_cannot_be_made_is_told_by_its_own_name() {
     assert!(!outcome.stderr.contains(".shmeld-"), "{}", outcome.stderr);
     world.finish();
 }
+
+/// What one command calls `--wait` another calls `--timeout`; and people type what cp(1), scp and rsync have. The tip was to write `-- -a`, which
+/// means a file of that name.
+#[test]
+fn options_of_sisters_are_understood_and_those_of_strangers_refused_without_a_wrong_tip() {
+    let world = World::new("options");
+    world.put("sub/inside", b"inside");
+    let _server = world.start_server();
+    let name = world.name();
+    for words in [
+        &[
+            "get",
+            "-R",
+            "sub",
+            "-o",
+            "output/get",
+            "--name",
+            name,
+            "--timeout",
+            "20s",
+        ][..],
+        &["cp", "-R", "source/sub", "output/cp"],
+        &["ls", "-R", "--name", name],
+        &["status", "--timeout", "20s", "--name", name],
+    ] {
+        world.shmeld(words[0]).args(&words[1..]).run().expect_code(0);
+    }
+    world.assert_output("get/sub/inside", b"inside");
+    world.assert_output("cp/inside", b"inside");
+    let list = ["request", "c", "-T", "absent", "--wait", "1s"];
+    let outcome = world.shmeld("image").args(list).run().expect_code(3);
+    outcome.expect_said("open absent: no such file or directory (ENOENT)");
+    let read = world
+        .shmeld("board")
+        .args(["read", "--key", "0x7fff1234", "--wait", "0"]);
+    read.run().expect_code(3);
+    for words in [&["cp", "-a", "source", "x"][..], &["get", "--archive", "x"]] {
+        let outcome = world.shmeld(words[0]).args(&words[1..]).run().expect_code(2);
+        let outcome = outcome.expect_said("unexpected argument").expect_said("Usage: ");
+        assert!(!outcome.stderr.contains("as a value"), "{}", outcome.stderr);
+    }
+    // A tip that helps stays.
+    let outcome = world.shmeld("get").args(["--nam", "x"]).run().expect_code(2);
+    outcome.expect_said("a similar argument exists: '--name'");
+    world.finish();
+}
