@@ -189,3 +189,25 @@ fn options_of_sisters_are_understood_and_those_of_strangers_refused_without_a_wr
     outcome.expect_said("a similar argument exists: '--name'");
     world.finish();
 }
+
+/// `shmeld ipc rm mq:/x`, an address as `shmeld ipc ls` shows it: "names no segment".
+#[test]
+fn object_that_is_no_segment_is_told_with_the_way_to_remove_it() {
+    let world = World::new("no-segment");
+    for (address, what, way) in [
+        ("mq:/x", "is a message queue", "rm /dev/mqueue/NAME"),
+        ("sem:/x", "is a semaphore", "rm /dev/shm/sem.NAME"),
+        ("sysv-sem:0x1", "is a set of semaphores", "ipcrm -s ID (-S KEY)"),
+        ("sysv-msg:#1", "is a message queue", "ipcrm -q ID (-Q KEY)"),
+    ] {
+        let outcome = world.ipc_refused(2, &["rm", address]);
+        outcome
+            .expect_said(what)
+            .expect_said(way)
+            .expect_said("shmeld ipc clean, if it is stale");
+    }
+    world
+        .ipc_refused(2, &["rm", "x:/x"])
+        .expect_said("names no segment");
+    world.finish();
+}
