@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 
 use crate::ipc_world::Places;
-use crate::world::{World, can_unshare_or_skip, is_root_or_skip};
+use crate::world::{World, can_unshare_or_skip, has_or_skip, is_root_or_skip};
 
 /// `shmeld completions bash | true` ended with a panic's trace of calls, `bench | true` with 1 and without a word, `status | true` with words of
 /// Rust's library. Whoever has read enough has not failed; a disk that is full is another matter.
@@ -209,5 +209,38 @@ fn object_that_is_no_segment_is_told_with_the_way_to_remove_it() {
     world
         .ipc_refused(2, &["rm", "x:/x"])
         .expect_said("names no segment");
+    world.finish();
+}
+
+/// Root in a container was told that "1 process" cannot be looked into, and not which; or, where it may list descriptors and read maps, nothing,
+/// and what that process had open seemed to be held by nobody.
+#[test]
+fn process_that_root_may_not_look_into_is_named() {
+    if !is_root_or_skip() || !can_unshare_or_skip() || !has_or_skip("setpriv") {
+        return;
+    }
+    let world = World::new("closed");
+    let ready = world.root().join("ready");
+    std::fs::write(&ready, b"").unwrap();
+    crate::content::set_mode(&ready, 0o666);
+    // Root without CAP_SYS_PTRACE, as containers have it, and another user.
+    let script = "setpriv --reuid 65534 --clear-groups sh -c 'echo ready > ready; sleep 1000' & \
+                  until test -s ready; do :; done; exec setpriv --bounding-set -sys_ptrace \"$@\"";
+    let list = world.ipc(&["ls", "--kind", "sysv"]);
+    let list = list.wrapped(&[
+        "unshare",
+        "--pid",
+        "--fork",
+        "--mount-proc",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ]);
+    let outcome = list.run().expect_code(0);
+    let outcome = outcome.expect_said(" cannot be looked into: what they have is not known");
+    outcome
+        .expect_said(" (pid 2 s")
+        .expect_said("; a namespace or a security module forbids it)");
     world.finish();
 }
