@@ -267,7 +267,7 @@ fn cure(verb: &str, refusal: &Refusal) -> Option<&'static str> {
 }
 
 /// A name in a message: control bytes escaped, and the empty name visible.
-fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     if name.is_empty() {
         "\"\"".to_owned()
     } else {

@@ -95,12 +95,12 @@ impl Asking<'_> {
                 | ImageError::Broken { .. }
                 | ImageError::NoMemory { .. }),
             )) => {
-                self.fail(
-                    name,
-                    &error.to_string(),
-                    error.hint().as_deref(),
-                    error.exit_code(),
-                );
+                let reason = match &error {
+                    // It begins with the name, and so does what is said of it.
+                    ImageError::Name { reason, .. } => reason.clone(),
+                    error => error.to_string(),
+                };
+                self.fail(name, &reason, error.hint().as_deref(), error.exit_code());
                 Ok(())
             }
             Err(error) => Err(error),
