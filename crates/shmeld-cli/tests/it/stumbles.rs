@@ -184,6 +184,11 @@ fn options_of_sisters_are_understood_and_those_of_strangers_refused_without_a_wr
         let outcome = outcome.expect_said("unexpected argument").expect_said("Usage: ");
         assert!(!outcome.stderr.contains("as a value"), "{}", outcome.stderr);
     }
+    for command in ["get", "ls", "status"] {
+        let help = world.shmeld(command).arg("-h").run().expect_code(0).stdout_text();
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("[default: 30s; ls and status: 0]"), "{help}");
+    }
     // A tip that helps stays.
     let outcome = world.shmeld("get").args(["--nam", "x"]).run().expect_code(2);
     outcome.expect_said("a similar argument exists: '--name'");
