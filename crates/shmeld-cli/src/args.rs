@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use shmeld::ServerName;
 use shmeld::os::ObjectName;
@@ -14,11 +15,29 @@ use crate::args_ipc::IpcArgs;
 use crate::args_talk::TalkArgs;
 use crate::help;
 use crate::values::{
-    RegionSize, Wait, parse_duration, parse_group, parse_region, parse_region_size, parse_size, parse_wait,
+    RegionSize, Wait, number, parse_duration, parse_group, parse_region, parse_region_size, parse_size,
+    parse_uid, parse_wait,
 };
 
 /// How wide a help text gets, in columns.
 const COLUMNS: usize = 80;
+
+/// The command line; or the end of the process, after telling what of it cannot be understood. An option of another program is no name of a
+/// file: the tip to put `--` before it is left out.
+#[must_use]
+pub fn parse<P: Parser>() -> P {
+    P::try_parse().unwrap_or_else(|error| without_tip(error).exit())
+}
+
+fn without_tip(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::StyledStrs(mut tips)) = error.remove(ContextKind::Suggested) {
+        tips.retain(|tip| !tip.to_string().contains(" as a value, use "));
+        if !tips.is_empty() {
+            error.insert(ContextKind::Suggested, ContextValue::StyledStrs(tips));
+        }
+    }
+    error
+}
 
 /// Files between processes of one Linux machine through shared memory.
 #[derive(Debug, Parser)]
@@ -128,10 +147,10 @@ pub struct ServeArgs {
     #[arg(long)]
     pub allow_unmapped: bool,
     /// How many clients may be attached at once
-    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(1..=2000))]
+    #[arg(long, value_name = "N", default_value_t = 1024, value_parser = number(1_u32, Some(2000)))]
     pub max_sessions: u32,
     /// How many of them one other user may have; a quarter if absent
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=2000))]
+    #[arg(long, value_name = "N", value_parser = number(1_u32, Some(2000)))]
     pub max_sessions_per_user: Option<u32>,
     /// The largest region that a client may bring
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = parse_region)]
@@ -184,13 +203,13 @@ pub struct ClientArgs {
     /// Name of the server
     #[arg(long, default_value = ServerName::DEFAULT)]
     pub name: ServerName,
-    /// How long to wait for the server: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", value_parser = parse_wait)]
+    /// How long to wait for the server: 500ms, 10s, 2m or forever [default: 30s; ls and status: 0]
+    #[arg(long, alias = "timeout", value_name = "DUR", value_parser = parse_wait)]
     pub wait: Option<Wait>,
     /// Accept a server of this user as well as one's own and root's; may be given several times
     ///
     /// The server's user is let in to this client's shared memory, and to nothing else.
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", value_parser = parse_uid)]
     pub server_uid: Vec<u32>,
     #[command(flatten)]
     pub talk: TalkArgs,
@@ -237,13 +256,13 @@ pub struct GetArgs {
     #[arg(short, long, value_name = "PATH", default_value = ".", value_hint = ValueHint::AnyPath)]
     pub output: PathBuf,
     /// Read names from this file, one a line (- is standard input)
-    #[arg(short = 'T', long, value_name = "LIST", value_hint = ValueHint::FilePath)]
+    #[arg(short = 'T', long, alias = "names-from", value_name = "LIST", value_hint = ValueHint::FilePath)]
     pub files_from: Option<PathBuf>,
     /// Make N requests, going through the names again and again
-    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number(1_u64, None))]
     pub count: Option<u64>,
     /// Fetch directories with everything below them
-    #[arg(short, long)]
+    #[arg(short, long, short_alias = 'R')]
     pub recursive: bool,
     /// Keep what has arrived of a file that is not finished, and go on from there the next time
     ///
@@ -270,7 +289,7 @@ pub struct CpArgs {
     #[arg(required = true, value_hint = ValueHint::AnyPath)]
     pub destination: PathBuf,
     /// Copy directories with everything below them
-    #[arg(short, long)]
+    #[arg(short, long, short_alias = 'R')]
     pub recursive: bool,
     /// Size of the shared memory region, or auto: 1MiB, but one page for little files or where there is no room for more
     #[arg(long, value_name = "SIZE", default_value = "auto", value_parser = parse_region_size)]
@@ -290,7 +309,7 @@ pub struct LsArgs {
     #[arg(short, long)]
     pub long: bool,
     /// Descend into directories
-    #[arg(short, long)]
+    #[arg(short, long, short_alias = 'R')]
     pub recursive: bool,
     #[command(flatten)]
     pub client: ClientArgs,
@@ -313,7 +332,7 @@ pub struct BenchArgs {
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = parse_size)]
     pub size: u64,
     /// How many paired runs
-    #[arg(long, value_name = "N", default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..=99))]
+    #[arg(long, value_name = "N", default_value_t = 9, value_parser = number(1_u32, Some(99)))]
     pub pairs: u32,
     /// Print the results as one JSON object
     #[arg(long)]

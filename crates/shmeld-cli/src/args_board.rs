@@ -7,7 +7,7 @@ use shmeld::os::sysv::{FileKey, Key};
 
 use crate::args_talk::TalkArgs;
 use crate::help;
-use crate::values::{Wait, parse_key, parse_mark, parse_size, parse_wait};
+use crate::values::{Wait, number, parse_key, parse_mark, parse_size, parse_wait};
 
 /// Post and read messages under a System V key.
 #[derive(Debug, Args)]
@@ -63,10 +63,10 @@ pub struct PostArgs {
     #[arg(long, value_parser = parse_size)]
     pub size: Option<u64>,
     /// For how many readers to wait; without it the message stays until --timeout or a signal
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..), conflicts_with = "ack")]
+    #[arg(long, value_name = "N", value_parser = number(1_u32, None), conflicts_with = "ack")]
     pub readers: Option<u32>,
     /// How long to wait for readers: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
+    #[arg(long, alias = "wait", value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
     pub timeout: Wait,
     #[command(flatten)]
     pub handshake: HandshakeArgs,
@@ -80,7 +80,7 @@ pub struct ReadArgs {
     #[command(flatten)]
     pub key: KeyArgs,
     /// How long to wait for a message: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
+    #[arg(long, alias = "wait", value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
     pub timeout: Wait,
     #[command(flatten)]
     pub handshake: HandshakeArgs,

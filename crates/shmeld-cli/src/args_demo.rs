@@ -27,7 +27,7 @@ pub struct DemoArgs {
     #[arg(long, value_name = "/NAME", default_value = OBJECT)]
     pub object: ObjectName,
     /// meld, and board and image with --role: how long each process waits for the other: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", default_value = WAIT, value_parser = parse_wait)]
+    #[arg(long, alias = "timeout", value_name = "DUR", default_value = WAIT, value_parser = parse_wait)]
     pub wait: Wait,
     /// For `demo meld` without a role: end when standard input is closed
     #[arg(long, hide = true)]

@@ -8,7 +8,7 @@ use shmeld::image::{ChannelName, Format};
 
 use crate::args_talk::TalkArgs;
 use crate::help;
-use crate::values::{Wait, parse_wait};
+use crate::values::{Wait, number, parse_uid, parse_wait};
 
 /// Ask another process for images by name, or provide them, through a channel of shared memory.
 #[derive(Debug, Args)]
@@ -43,13 +43,13 @@ pub struct RequestArgs {
     #[arg(required_unless_present = "names_from")]
     pub names: Vec<OsString>,
     /// Read names from this file, one a line (- is standard input)
-    #[arg(long, value_name = "F", value_hint = ValueHint::FilePath)]
+    #[arg(long, short_alias = 'T', alias = "files-from", value_name = "F", value_hint = ValueHint::FilePath)]
     pub names_from: Option<PathBuf>,
     /// Choose among the names by chance, each time anew
     #[arg(long)]
     pub random: bool,
     /// How many images to ask for, going through the names again and again; once through them if absent
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number(0_u64, None))]
     pub count: Option<u64>,
     /// The directory for the files; made if absent
     #[arg(short, long, value_name = "DIR", default_value = ".", default_value_if("print", "true", None), value_hint = ValueHint::DirPath)]
@@ -61,7 +61,7 @@ pub struct RequestArgs {
     #[arg(long)]
     pub print: bool,
     /// How long to wait for each image: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
+    #[arg(long, alias = "wait", value_name = "DUR", default_value = "30s", value_parser = parse_wait)]
     pub timeout: Wait,
     /// Let other users of this machine open the channel: each of them can read the images, and answer
     #[arg(long)]
@@ -82,13 +82,13 @@ pub struct ProvideArgs {
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub directory: PathBuf,
     /// End after so many answers
-    #[arg(short = 'n', long, value_name = "N")]
+    #[arg(short = 'n', long, value_name = "N", value_parser = number(0_u64, None))]
     pub count: Option<u64>,
     /// How long to wait for the next request: 500ms, 10s, 2m or forever
-    #[arg(long, value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
+    #[arg(long, alias = "wait", value_name = "DUR", default_value = "forever", value_parser = parse_wait)]
     pub timeout: Wait,
     /// Accept the channel of this user as well as one's own and root's; may be given several times
-    #[arg(long, value_name = "UID")]
+    #[arg(long, value_name = "UID", value_parser = parse_uid)]
     pub requester_uid: Vec<u32>,
     #[command(flatten)]
     pub talk: TalkArgs,

@@ -87,22 +87,21 @@ impl Program {
         error.exit_code()
     }
 
-    /// The exit code of what was printed on standard output; what could not be printed is told.
+    /// The exit code of data for standard output. A reader that had enough (`ls | head`) is no error.
     #[must_use]
-    pub fn printed(&self, outcome: std::io::Result<()>) -> u8 {
-        let Err(error) = outcome else { return exit::DONE };
-        let error = refused("write", "standard output", &error);
-        self.complain(&error.to_string(), error.hint().as_deref());
-        exit::NOT_DELIVERED
+    pub fn printed(&self, written: std::io::Result<()>) -> u8 {
+        match written {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => self.unprinted(&error),
+            _ => exit::DONE,
+        }
     }
 
-    /// The same of a list: a reader that had enough (`ls | head`) is no error.
+    /// The same for what somebody has to read: what was not written is told.
     #[must_use]
-    pub fn listed(&self, outcome: std::io::Result<()>) -> u8 {
-        match outcome {
-            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => exit::DONE,
-            outcome => self.printed(outcome),
-        }
+    pub fn unprinted(&self, error: &std::io::Error) -> u8 {
+        let error = refused("write", "standard output", error);
+        self.complain(&error.to_string(), error.hint().as_deref());
+        exit::NOT_DELIVERED
     }
 
     /// 128 + the signal that asked us to stop.

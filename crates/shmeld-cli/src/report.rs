@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 use shmeld::counters::{Tick, Ticks};
-use shmeld::file::Event;
+use shmeld::file::{Event, Refusal, Status};
 use shmeld::os::name::escape;
 
 use crate::program::{Program, exit};
@@ -36,6 +36,8 @@ pub struct Report<'p> {
     pub bytes: u64,
     moved: u64,
     announced: u64,
+    /// The file that has begun and not ended: its name, its size, and what of it has arrived.
+    under_way: Option<(Vec<u8>, u64, u64)>,
     /// Bytes of delivered files, and of the present one, that an earlier transfer had fetched.
     kept: u64,
     present: u64,
@@ -61,6 +63,7 @@ impl<'p> Report<'p> {
             bytes: 0,
             moved: 0,
             announced: 0,
+            under_way: None,
             kept: 0,
             present: 0,
             refused: 0,
@@ -72,8 +75,15 @@ impl<'p> Report<'p> {
 
     /// Takes one event.
     pub fn take(&mut self, event: &Event) {
+        if matches!(
+            event,
+            Event::Delivered { .. } | Event::Refused { .. } | Event::Failed { .. }
+        ) {
+            self.under_way = None;
+        }
         match event {
-            Event::Begun { size, .. } => {
+            Event::Begun { name, size } => {
+                self.under_way = Some((name.clone(), *size, 0));
                 self.announced += size;
                 self.present = 0;
             }
@@ -91,7 +101,10 @@ impl<'p> Report<'p> {
             Event::Refused { name, refusal } => {
                 self.refused += 1;
                 self.code = self.code.max(exit::NOT_DELIVERED);
-                self.say(&format!("{} {}: {refusal}", self.verb, shown(name)), None);
+                self.say(
+                    &format!("{} {}: {refusal}", self.verb, shown(name)),
+                    cure(self.verb, refusal),
+                );
                 self.json(|| json!({"event": "refused", "name": escape(name), "status": refusal.status.name(), "text": refusal.text}));
             }
             Event::Failed { name, error } => {
@@ -124,7 +137,7 @@ impl<'p> Report<'p> {
 
     fn resumed(&mut self, name: &[u8], bytes: u64) {
         self.present = bytes;
-        self.moved += bytes;
+        self.moved(bytes);
         let there = show_size(bytes);
         self.tell(&format!(
             "{} {}: resuming, {there} are there",
@@ -152,8 +165,15 @@ impl<'p> Report<'p> {
         }
     }
 
-    fn progress(&mut self, bytes: u64) {
+    fn moved(&mut self, bytes: u64) {
         self.moved += bytes;
+        if let Some((_, _, arrived)) = &mut self.under_way {
+            *arrived += bytes;
+        }
+    }
+
+    fn progress(&mut self, bytes: u64) {
+        self.moved(bytes);
         if !self.bar_allowed || (self.bar.is_none() && self.start.elapsed() < PROGRESS_AFTER) {
             return;
         }
@@ -184,12 +204,30 @@ impl<'p> Report<'p> {
         }
     }
 
+    /// An error that ends the session is about the server; which file it cost is told besides. Whoever has interrupted it knows.
+    fn tell_what_broke_off(&self, error: &shmeld::Error) {
+        if let (Some((name, size, arrived)), false) =
+            (&self.under_way, matches!(error, shmeld::Error::Interrupted))
+        {
+            let (arrived, size) = (show_size(*arrived), show_size(*size));
+            self.say(
+                &format!(
+                    "{} {}: broke off after {arrived} of {size}",
+                    self.verb,
+                    shown(name)
+                ),
+                None,
+            );
+        }
+    }
+
     /// Says how it went, and returns the exit code.
     pub fn finish(mut self, error: Option<&shmeld::Error>) -> u8 {
         if let Some(bar) = self.bar.take() {
             bar.finish_and_clear();
         }
         if let Some(error) = error {
+            self.tell_what_broke_off(error);
             self.code = self.code.max(self.program.fail(error));
         }
         let seconds = self.start.elapsed().as_secs_f64();
@@ -221,8 +259,14 @@ impl<'p> Report<'p> {
     }
 }
 
+/// What can be done about a refusal, where the command has a way.
+fn cure(verb: &str, refusal: &Refusal) -> Option<&'static str> {
+    let is_directory = refusal.status == Status::NotAFile && refusal.text.starts_with("a directory");
+    (verb == "get" && is_directory).then_some("-r fetches a directory with everything below it")
+}
+
 /// A name in a message: control bytes escaped, and the empty name visible.
-fn shown(name: &[u8]) -> String {
+pub(crate) fn shown(name: &[u8]) -> String {
     if name.is_empty() {
         "\"\"".to_owned()
     } else {

@@ -1,5 +1,7 @@
 //! The values that options take: sizes and durations as people write them.
 
+use std::fmt::Display;
+use std::str::FromStr;
 use std::time::Duration;
 
 use shmeld::os::ErrorKind;
@@ -93,6 +95,33 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     }
     humantime::parse_duration(text)
         .map_err(|_| format!("{text:?} is no duration; write a number and a unit, such as 500ms, 10s or 2m"))
+}
+
+/// What reads a number from `first` on, up to `last` if there is one.
+pub fn number<T>(
+    first: T,
+    last: Option<T>,
+) -> impl Fn(&str) -> Result<T, String> + Clone + Send + Sync + 'static
+where
+    T: FromStr + PartialOrd + Display + Copy + Send + Sync + 'static,
+{
+    move |text| {
+        let number = text.parse().ok();
+        let number = number.filter(|number| *number >= first && last.is_none_or(|last| *number <= last));
+        number.ok_or_else(|| {
+            let end = last.map_or_else(|| "or more".to_owned(), |last| format!("to {last}"));
+            format!("{text:?} is no number that can be meant here; write one of {first} {end}")
+        })
+    }
+}
+
+/// The number of a user. Names are not looked up: nobody who waits for a file waits for a directory of users.
+///
+/// # Errors
+/// Says what is accepted.
+pub fn parse_uid(text: &str) -> Result<u32, String> {
+    text.parse()
+        .map_err(|_| format!("{text:?} is no number of a user; `id -u NAME` prints it"))
 }
 
 /// The number of a group: given as such, or by its name in /etc/group.
@@ -303,6 +332,24 @@ mod tests {
         assert!(
             parse_duration("5").is_err() && parse_duration("-1s").is_err() && parse_duration("").is_err()
         );
+    }
+
+    /// It was "invalid digit found in string".
+    #[test]
+    fn numbers_that_are_none_are_refused_with_what_to_write() {
+        assert_eq!(
+            (number(1, Some(9))("9"), number(0, None)("0"), parse_uid("0")),
+            (Ok(9), Ok(0), Ok(0))
+        );
+        for text in ["0", "10", "x", "", "-1", "1.5"] {
+            let refusal = number(1_u32, Some(9))(text).unwrap_err();
+            assert!(refusal.ends_with("write one of 1 to 9"), "{refusal}");
+        }
+        let refusal = number(1_u64, None)("18446744073709551616").unwrap_err();
+        assert!(refusal.ends_with("write one of 1 or more"), "{refusal}");
+        for text in ["bob", "", "-1", "4294967296"] {
+            assert!(parse_uid(text).unwrap_err().contains("id -u NAME"), "{text}");
+        }
     }
 
     #[test]

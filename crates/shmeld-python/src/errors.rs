@@ -91,7 +91,7 @@ pub fn raise(error: &shmeld::Error, context: &Context) -> PyErr {
     use shmeld::Error as E;
     let class = match error {
         E::Os(error) => return from_os(error, 3),
-        E::NoServer { .. } => "NoServer",
+        E::NoServer { .. } | E::Elsewhere { .. } => "NoServer",
         E::AlreadyRunning { .. } => "AlreadyRunning",
         E::ForeignOwner { .. } => "PermissionDenied",
         E::Refused { .. } => "Refused",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import sys
+import traceback
 from pathlib import Path
 
 import pytest
@@ -72,6 +74,10 @@ def test_what_is_refused_says_what_and_why(name: str, samples: Path, tmp_path: P
     assert isinstance(absent.value, shmeld.NoServer) and absent.value.exit_code == 3
     # How to start one, or what others run here.
     assert "--name" in (absent.value.hint or "")
+    # Who only reads the traceback finds it there, as a note; those came with Python 3.11.
+    if sys.version_info >= (3, 11):
+        told = "".join(traceback.format_exception(absent.value)).splitlines()
+        assert told[-1] == f"hint: {absent.value.hint}"
     with pytest.raises(ValueError, match="no /"):
         shmeld.Client("/a/b").ls()
 

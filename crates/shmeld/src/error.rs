@@ -15,6 +15,8 @@ use crate::file::Status;
 use crate::image::ImageError;
 use crate::segment::SegmentError;
 
+/// What can be done after the end of a server.
+const BROKEN_OFF_HINT: &str = "start it again and repeat what was asked; a transfer with --resume keeps what has arrived of a file, and goes on from there";
 /// How many servers a hint names.
 const SERVERS_NAMED_MAX: usize = 10;
 
@@ -29,14 +31,20 @@ pub enum Error {
     #[error(transparent)]
     Os(#[from] shmeld_os::Error),
     /// No server of this name within the time given.
-    #[error("server {name}: not running{}", waited_text(*.waited))]
+    #[error("server {name}: {}{}", absence_text(.others.contains(.name)), waited_text(*.waited))]
     NoServer {
         /// The name asked for.
         name: ServerName,
         /// How long the client waited.
         waited: Duration,
-        /// Servers that do run here.
+        /// Servers whose gates are held here. The one asked for among them is starting, ending, or in another IPC namespace.
         others: Vec<ServerName>,
+    },
+    /// A server lives and has taken the request, but looks for the client's region where it is not.
+    #[error("server {name}: it does not find this client's shared memory")]
+    Elsewhere {
+        /// The server.
+        name: ServerName,
     },
     /// A live server holds the name.
     #[error("server {name}: already running")]
@@ -142,6 +150,14 @@ pub enum Error {
     Usage(String),
 }
 
+fn absence_text(is_gate_held: bool) -> &'static str {
+    if is_gate_held {
+        "it has no queue here"
+    } else {
+        "not running"
+    }
+}
+
 /// How long was waited, if at all.
 pub(crate) fn waited_text(waited: Duration) -> String {
     if waited.is_zero() {
@@ -184,6 +200,7 @@ impl Error {
             Self::Image(error) => error.exit_code(),
             Self::Os(_)
             | Self::NoServer { .. }
+            | Self::Elsewhere { .. }
             | Self::AlreadyRunning { .. }
             | Self::ForeignOwner { .. }
             | Self::QueueLost { .. }
@@ -210,8 +227,18 @@ impl Error {
             Self::Segment(error) => error.hint(),
             Self::Board(error) => error.hint(),
             Self::Image(error) => error.hint(),
-            Self::NoServer { name, others, .. } if others.is_empty() => Some(format!(
-                "start one: shm_server DIR --name {name}; or wait longer: --wait forever"
+            Self::NoServer { name, waited, others } if others.is_empty() => {
+                let wait = if waited.is_zero() {
+                    "wait for one: --wait 30s"
+                } else {
+                    "wait longer: --wait forever"
+                };
+                Some(format!("start one: shm_server DIR --name {name}; or {wait}"))
+            }
+            Self::NoServer { name, others, .. } if others.contains(name) => Some(format!(
+                "its gate in {} is held: it is just starting or ending, or in another IPC namespace. \
+                 Containers that share that directory must share the IPC namespace too (docker: --ipc container:NAME)",
+                shm::DIRECTORY
             )),
             Self::NoServer { others, .. } => {
                 let named = others.iter().take(SERVERS_NAMED_MAX).map(ServerName::to_string);
@@ -226,11 +253,8 @@ impl Error {
                  give another one, or let it be made"
                     .to_owned(),
             ),
-            Self::Silent { name, .. } if gate_is_elsewhere(name) => Some(format!(
-                "its gate is not in this {0}: somebody removed it, or server and client see different mounts there. \
-                 Containers that share an IPC namespace must share {0} too",
-                shm::DIRECTORY
-            )),
+            Self::Elsewhere { .. } => Some(elsewhere_hint()),
+            Self::Silent { name, .. } if gate_is_elsewhere(name) => Some(elsewhere_hint()),
             Self::AlreadyRunning { .. } => {
                 Some("choose another name with --name, or stop that server".to_owned())
             }
@@ -241,6 +265,10 @@ impl Error {
                  if server and client are in different user namespaces"
                     .to_owned(),
             ),
+            Self::ServerDied { .. } => Some(BROKEN_OFF_HINT.to_owned()),
+            Self::Ended { code, .. } if status_of(*code) == Some(Status::Stopping) => {
+                Some(BROKEN_OFF_HINT.to_owned())
+            }
             Self::QueueLost { .. } => Some(
                 "start it again; a confined server can make its queue again if the queues are mounted when it starts: \
                  mount -t mqueue none /dev/mqueue, or --no-sandbox"
@@ -259,8 +287,16 @@ impl Error {
 }
 
 /// A live server has its gate beside its clients' regions. Where its queue is seen and its gate is not, neither are our regions by it.
-fn gate_is_elsewhere(name: &ServerName) -> bool {
+pub(crate) fn gate_is_elsewhere(name: &ServerName) -> bool {
     SharedMemory::stat_name(name.gate()).is_err_and(|error| error.kind() == ErrorKind::NotFound)
+}
+
+fn elsewhere_hint() -> String {
+    format!(
+        "its gate is not in this {0}: somebody removed it, or server and client see different mounts there. \
+         Containers that share an IPC namespace must share {0} too",
+        shm::DIRECTORY
+    )
 }
 
 fn foreign_owner_hint(uid: Option<u32>) -> String {

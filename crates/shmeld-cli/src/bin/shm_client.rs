@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use shmeld_cli::args::ShmClient;
+use shmeld_cli::args::{ShmClient, parse};
 use shmeld_cli::commands::get;
 use shmeld_cli::program::{Program, finish};
 use shmeld_cli::values::RegionSize;
@@ -13,5 +12,5 @@ const REGION: RegionSize = RegionSize::Bytes(4096);
 
 fn main() -> ExitCode {
     let program = Program::start("shm_client");
-    finish(get::run(&program, &ShmClient::parse().get, REGION))
+    finish(get::run(&program, &parse::<ShmClient>().get, REGION))
 }

@@ -2,12 +2,11 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use shmeld_cli::args::ShmServer;
+use shmeld_cli::args::{ShmServer, parse};
 use shmeld_cli::commands::serve;
 use shmeld_cli::program::{Program, finish};
 
 fn main() -> ExitCode {
     let program = Program::start("shm_server");
-    finish(serve::run(&program, &ShmServer::parse().serve))
+    finish(serve::run(&program, &parse::<ShmServer>().serve))
 }

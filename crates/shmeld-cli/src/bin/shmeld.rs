@@ -2,8 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-use shmeld_cli::args::{Command, Shmeld};
+use shmeld_cli::args::{Command, Shmeld, parse};
 use shmeld_cli::commands::{
     bench, bench_lock_step, board, cp, demo, documents, get, image, ipc, ls, serve, status,
 };
@@ -12,7 +11,7 @@ use shmeld_cli::values::RegionSize;
 
 fn main() -> ExitCode {
     let program = Program::start("shmeld");
-    finish(match Shmeld::parse().command {
+    finish(match parse::<Shmeld>().command {
         Command::Serve(args) => serve::run(&program, &args),
         Command::Get(args) => get::run(&program, &args, RegionSize::Auto),
         Command::Cp(args) => cp::run(&program, &args),

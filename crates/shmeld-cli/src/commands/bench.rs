@@ -17,7 +17,7 @@ use super::bench_report::{Entry, Outcome, Report};
 use super::bench_text;
 use super::demo_process::Trouble;
 use crate::args::BenchArgs;
-use crate::program::{Program, exit};
+use crate::program::Program;
 
 /// The page of the rule book, and the region of `shmeld get`.
 const PAGE: Contestant = Contestant::Ours { region_bytes: 4096 };
@@ -46,8 +46,7 @@ pub fn run(program: &Program, args: &BenchArgs) -> u8 {
         Ok(printed)
     });
     match shown {
-        Ok(Ok(())) => exit::DONE,
-        Ok(Err(_)) => exit::NOT_DELIVERED,
+        Ok(printed) => program.printed(printed),
         Err(Trouble::Interrupted) => program.signal_code(),
         Err(Trouble::Failed(message)) => {
             program.complain(&format!("bench: {message}"), None);

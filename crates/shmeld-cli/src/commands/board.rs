@@ -163,7 +163,11 @@ fn read(program: &Program, args: &ReadArgs, interrupt: Interrupt) -> Result<u8> 
 
 /// Whoever cannot write the message has not got it: then the poster is not told that it has.
 fn is_printed(program: &Program, key: Key, message: &[u8], json: bool) -> bool {
-    program.printed(print(key, message, json)) == exit::DONE
+    let written = print(key, message, json);
+    if let Err(error) = &written {
+        let _ = program.unprinted(error);
+    }
+    written.is_ok()
 }
 
 fn print(key: Key, message: &[u8], json: bool) -> std::io::Result<()> {

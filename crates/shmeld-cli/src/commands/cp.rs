@@ -40,10 +40,7 @@ pub fn run(program: &Program, args: &CpArgs) -> u8 {
     );
     let into_directory = args.destination.is_dir();
     if args.sources.len() > 1 && !into_directory {
-        program.complain(
-            &format!("cp: {} is not a directory", args.destination.display()),
-            None,
-        );
+        program.complain(&no_directory(&args.destination), None);
         return exit::NOT_DELIVERED;
     }
     let mut code = exit::DONE;
@@ -80,7 +77,7 @@ fn plan(given: &Path, args: &CpArgs, into_directory: bool, earlier: &[Source]) -
     }
     let destination = &args.destination;
     if !is_directory && !into_directory && destination.as_os_str().as_bytes().ends_with(b"/") {
-        return Err(format!("cp: {} is not a directory", destination.display()));
+        return Err(no_directory(destination));
     }
     let target = match given.file_name().or(real.file_name()) {
         // `d/.` means what is in d.
@@ -104,6 +101,16 @@ fn plan(given: &Path, args: &CpArgs, into_directory: bool, earlier: &[Source]) -
             source.target.display(),
             twin.given.display()
         )),
+    }
+}
+
+/// Why nothing can be copied into it.
+fn no_directory(destination: &Path) -> String {
+    let shown = destination.display();
+    if destination.exists() {
+        format!("cp: {shown} is not a directory")
+    } else {
+        format!("cp: there is no directory {shown}; make it first, with mkdir")
     }
 }
 

@@ -1,6 +1,7 @@
 //! `shmeld completions` and `shmeld man`: made from the same definitions as the command line itself.
 
 use std::io::Write;
+use std::path::Path;
 
 use clap::{Command, CommandFactory};
 use shmeld::file::{OutputOptions, make_directories};
@@ -13,13 +14,14 @@ use crate::program::{Program, exit, refused};
 /// Prints completions for all three commands.
 #[must_use]
 pub fn completions(program: &Program, args: &CompletionsArgs) -> u8 {
-    // What makes them panics where it cannot write.
+    // What generates them panics where it cannot write.
     let mut scripts = Vec::new();
     for mut command in [Shmeld::command(), ShmServer::command(), ShmClient::command()] {
         let name = command.get_name().to_owned();
         clap_complete::generate(args.shell, &mut command, name, &mut scripts);
     }
-    program.listed(std::io::stdout().write_all(&scripts))
+    let mut out = std::io::stdout().lock();
+    program.printed(out.write_all(&scripts).and_then(|()| out.flush()))
 }
 
 /// Writes a page for each command.

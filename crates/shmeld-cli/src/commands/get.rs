@@ -11,6 +11,7 @@ use std::time::Duration;
 use shmeld::file::path::has_pattern;
 use shmeld::file::wire::{FLAG_PATTERN, FLAG_VERIFY, Op};
 use shmeld::file::{Client, Job, OutputOptions, Query, Target, Transfer, make_directories};
+use shmeld::os::Errno;
 use shmeld::os::name::escape;
 
 use super::{client_options, transfer_options};
@@ -21,6 +22,10 @@ use crate::report::{Report, Style};
 use crate::values::{RegionSize, Wait};
 
 const WAIT: Wait = Wait(Some(Duration::from_secs(30)));
+
+/// What it means that `-o` is no directory.
+const DIRECTORY_HINT: &str =
+    "several names, a pattern, -T and -r need a directory: -o names a file for one name only";
 
 /// Runs the command; `region` is the one taken if none is given.
 #[must_use]
@@ -46,6 +51,10 @@ pub fn run(program: &Program, args: &GetArgs, region: RegionSize) -> u8 {
     outputs.resume = args.resume;
     let place = match Place::choose(args, &names, outputs) {
         Ok(place) => place,
+        Err(shmeld::Error::Os(error)) if error.errno() == Errno::NOTDIR => {
+            program.complain(&error.to_string(), Some(DIRECTORY_HINT));
+            return shmeld::Error::Os(error).exit_code();
+        }
         Err(error) => return program.fail(&error),
     };
     let style = Style {
@@ -132,7 +141,8 @@ fn is_standard_output(path: &Path) -> bool {
 fn names(args: &GetArgs) -> Result<Vec<Vec<u8>>, String> {
     let mut names: Vec<Vec<u8>> = args.names.iter().cloned().map(OsString::into_vec).collect();
     if let Some(list) = &args.files_from {
-        let explain = |error| refused("read", &list.display().to_string(), &error).to_string();
+        let label = list.display().to_string();
+        let explain = |error: std::io::Error| refused("read", &label, &error).to_string();
         let reader: Box<dyn BufRead> = if list == Path::new("-") {
             Box::new(std::io::stdin().lock())
         } else {

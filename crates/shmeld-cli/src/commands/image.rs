@@ -11,6 +11,7 @@ use crate::args_image::{ImageArgs, ImageCommand};
 use crate::args_talk::TalkArgs;
 use crate::narrate::{self, Loudness};
 use crate::program::Program;
+use crate::report::shown;
 
 /// Runs the command.
 #[must_use]
@@ -59,7 +60,7 @@ impl Say<'_> {
             self.print(&json!({"event": "failed", "name": escape(name), "error": reason}));
         }
         if is_error || !(self.talk.quiet || self.talk.json) {
-            let text = format!("image {}: {reason}", escape(name));
+            let text = format!("image {}: {reason}", shown(name));
             self.program.complain(&text, hint);
         }
     }

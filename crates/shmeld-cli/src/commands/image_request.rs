@@ -8,7 +8,9 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use shmeld::file::Interrupt;
-use shmeld::image::{Choice, Geometry, ImageError, PictureFolder, Requester, RequesterOptions, read_names};
+use shmeld::image::{
+    Choice, Geometry, ImageError, NamesError, PictureFolder, Requester, RequesterOptions, read_names,
+};
 use shmeld::os::name::escape;
 use shmeld::{Error, Result};
 
@@ -93,12 +95,12 @@ impl Asking<'_> {
                 | ImageError::Broken { .. }
                 | ImageError::NoMemory { .. }),
             )) => {
-                self.fail(
-                    name,
-                    &error.to_string(),
-                    error.hint().as_deref(),
-                    error.exit_code(),
-                );
+                let reason = match &error {
+                    // It begins with the name, and so does what is said of it.
+                    ImageError::Name { reason, .. } => reason.clone(),
+                    error => error.to_string(),
+                };
+                self.fail(name, &reason, error.hint().as_deref(), error.exit_code());
                 Ok(())
             }
             Err(error) => Err(error),
@@ -221,5 +223,8 @@ fn read_list(list: &Path) -> Result<Vec<Vec<u8>>> {
         let file = std::fs::File::open(list).map_err(|error| refused("open", &label, &error))?;
         read_names(BufReader::new(file))
     };
-    read.map_err(|error| Error::Usage(format!("{label}: {error}")))
+    read.map_err(|error| match error {
+        NamesError::Read(error) => Error::Usage(refused("read", &label, &error).to_string()),
+        error => Error::Usage(format!("{label}: {error}")),
+    })
 }

@@ -50,15 +50,25 @@ impl<'p> Talk<'p> {
         Self { program, args }
     }
 
-    /// What was asked for, as a line of text or as JSON.
+    /// What was done, as a line of text or as JSON: somebody has to hear of it.
     pub fn data(&self, text: impl fmt::Display, json: impl FnOnce() -> Value) -> u8 {
+        let written = self.write(text, json);
+        written.map_or_else(|error| self.program.unprinted(&error), |()| exit::DONE)
+    }
+
+    /// The same for what was only asked for.
+    pub fn answer(&self, text: impl fmt::Display, json: impl FnOnce() -> Value) -> u8 {
+        self.program.printed(self.write(text, json))
+    }
+
+    fn write(&self, text: impl fmt::Display, json: impl FnOnce() -> Value) -> std::io::Result<()> {
         let mut out = std::io::stdout().lock();
-        let written = if self.args.json {
-            writeln!(out, "{}", json())
+        if self.args.json {
+            writeln!(out, "{}", json())?;
         } else {
-            writeln!(out, "{text}")
-        };
-        self.program.printed(written.and_then(|()| out.flush()))
+            writeln!(out, "{text}")?;
+        }
+        out.flush()
     }
 
     /// News for people, which are data only as JSON.

@@ -40,7 +40,7 @@ pub(super) fn run(program: &Program, args: &DoctorArgs) -> u8 {
     let mut out = std::io::stdout().lock();
     let mut written = lines.iter().try_for_each(|line| writeln!(out, "{line}"));
     written = written.and_then(|()| out.flush());
-    code.max(program.listed(written))
+    code.max(program.printed(written))
 }
 
 fn count(findings: &[Finding], severity: Severity) -> usize {

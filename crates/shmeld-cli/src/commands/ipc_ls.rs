@@ -4,6 +4,8 @@ use std::cmp::Reverse;
 use std::io::{IsTerminal, Write};
 
 use shmeld::catalogue::{Look, Object, Sight, Snapshot, State};
+use shmeld::os::listing::look_at_process;
+use shmeld::os::name::escape;
 use shmeld::os::process;
 
 use super::ipc::Talk;
@@ -15,6 +17,9 @@ use crate::program::{Program, exit};
 
 /// A terminal that does not know how wide it is.
 const USUAL_COLUMNS: u16 = 80;
+
+/// How many processes that cannot be looked into are named.
+const PROCESSES_NAMED_MAX: usize = 3;
 
 /// The kind is in the address.
 const COLUMNS: [Column; 9] = [
@@ -76,10 +81,12 @@ pub(super) fn run(talk: &Talk<'_>, args: &IpcLsArgs) -> u8 {
     if !args.talk.json && !args.talk.quiet {
         tell_sight(talk.program, &snapshot.sight);
     }
-    match talk.program.listed(printed) {
-        code if snapshot.sight.failures.is_empty() => code,
-        _ => exit::NOT_DELIVERED,
-    }
+    let seen = if snapshot.sight.failures.is_empty() {
+        exit::DONE
+    } else {
+        exit::NOT_DELIVERED
+    };
+    seen.max(talk.program.printed(printed))
 }
 
 pub(super) fn is_wanted(object: &Object, which: &WhichArgs, any_stale: bool) -> bool {
@@ -177,12 +184,16 @@ pub(super) fn tell_sight(program: &Program, sight: &Sight) {
             Some("mount -t mqueue none /dev/mqueue (as root, after mkdir /dev/mqueue)"),
         );
     }
-    if sight.hidden_processes > 0 {
-        let hidden = sight.hidden_processes;
+    if !sight.hidden_processes.is_empty() {
+        let hidden = sight.hidden_processes.len();
         let processes = if hidden == 1 { "process" } else { "processes" };
         let (whose, hint) = match process::effective_uid() {
-            0 => (" (a namespace or a security module forbids it)", None),
-            _ => (" of other users", Some("root sees them")),
+            0 => {
+                let which = which(&sight.hidden_processes);
+                let why = format!(" ({which}; a namespace or a security module forbids it)");
+                (why, None)
+            }
+            _ => (" of other users".to_owned(), Some("root sees them")),
         };
         let text = format!("{hidden} {processes}{whose} cannot be looked into: what they have is not known");
         program.complain(&text, hint);
@@ -190,5 +201,18 @@ pub(super) fn tell_sight(program: &Program, sight: &Sight) {
         let what =
             "only processes of this container, or of this user, can be seen: what others have is not known";
         program.complain(what, None);
+    }
+}
+
+/// The first of these processes, each with what it calls itself.
+fn which(pids: &[u32]) -> String {
+    let named = pids.iter().take(PROCESSES_NAMED_MAX).map(|&pid| {
+        let command = look_at_process(pid).map(|process| escape(&process.command));
+        format!("pid {pid} {}", command.unwrap_or_default())
+    });
+    let named = named.collect::<Vec<_>>().join(", ");
+    match pids.len().saturating_sub(PROCESSES_NAMED_MAX) {
+        0 => named,
+        more => format!("{named} and {more} more"),
     }
 }

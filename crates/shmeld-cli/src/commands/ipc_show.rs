@@ -38,7 +38,7 @@ fn show(talk: &Talk<'_>, wanted: &Wanted, snapshot: &Snapshot, gap: &str) -> Res
                     merge(&mut json, ipc_show_object::judged(object));
                 }
                 let text = format!("{gap}{}", as_text(&lines));
-                return Ok(talk.data(text, || event("segment", &lasting, json)));
+                return Ok(talk.answer(text, || event("segment", &lasting, json)));
             }
             Err(error) => error,
         },
@@ -63,7 +63,7 @@ fn show(talk: &Talk<'_>, wanted: &Wanted, snapshot: &Snapshot, gap: &str) -> Res
     for (index, object) in found.into_iter().enumerate() {
         let gap = if index > 0 { "\n" } else { gap };
         let text = format!("{gap}{}", as_text(&ipc_show_object::rows(object)));
-        code = code.max(talk.data(text, || object.to_json()));
+        code = code.max(talk.answer(text, || object.to_json()));
     }
     Ok(code)
 }

@@ -76,7 +76,7 @@ pub fn run(program: &Program, args: &LsArgs) -> u8 {
     entries.sort_by(|a, b| a.name.cmp(&b.name));
     let printed = print(&entries, args);
     let code = report.finish(error.as_ref());
-    code.max(program.listed(printed))
+    code.max(program.printed(printed))
 }
 
 fn print(entries: &[Entry], args: &LsArgs) -> std::io::Result<()> {

@@ -61,5 +61,5 @@ pub fn run(program: &Program, args: &StatusArgs) -> u8 {
             (lines, lost) => writeln!(out, "audit     {lines} lines, {lost} lost"),
         })
     };
-    program.printed(written)
+    program.printed(written.and_then(|()| out.flush()))
 }

@@ -52,7 +52,7 @@ fn version_names_the_program_and_its_version() {
 #[test]
 fn what_cannot_be_understood_ends_with_2_and_names_what_it_was() {
     let world = World::new("usage");
-    let client: [(&[&str], &str); 13] = [
+    let client: [(&[&str], &str); 14] = [
         (&[], "required"),
         (&["--no-such-option", "x"], "--no-such-option"),
         (&["--region", "5000", "x"], "5000"),
@@ -62,7 +62,8 @@ fn what_cannot_be_understood_ends_with_2_and_names_what_it_was() {
         (&["--wait", "5", "x"], "500ms"),
         (&["--wait=-1s", "x"], "-1s"),
         (&["-n", "0", "x"], "--count"),
-        (&["-n", "x", "x"], "--count"),
+        (&["-n", "x", "x"], "write one of 1 or more"),
+        (&["--server-uid", "bob", "x"], "id -u NAME"),
         (&["--name", "", "x"], "name"),
         (&["--name", "a/b", "x"], "a/b"),
         (&["--name", "..", "x"], ".."),
@@ -115,7 +116,11 @@ fn what_cannot_be_understood_ends_with_2_and_names_what_it_was() {
 fn absent_server_ends_with_3_and_names_object_time_and_cure() {
     let world = World::new("no-server");
     let name = world.name().to_owned();
-    for (wait, waited) in [("0", ""), ("300ms", " (waited 0.3 s)")] {
+    // Who has not waited was told to wait longer.
+    for (wait, waited, or_wait) in [
+        ("0", "", "for one: --wait 30s"),
+        ("300ms", " (waited 0.3 s)", "longer: --wait forever"),
+    ] {
         let outcome = world.fetch(&["--wait", wait, "x"]).expect_code(3);
         let outcome = outcome.expect_line(&format!("shm_client: server {name}: not running{waited}"));
         assert_eq!(
@@ -125,7 +130,7 @@ fn absent_server_ends_with_3_and_names_object_time_and_cure() {
             outcome.stderr
         );
         // Which cure depends on whether some other server runs at this moment: those of other tests do.
-        let start = format!("hint: start one: shm_server DIR --name {name}; or wait longer: --wait forever");
+        let start = format!("hint: start one: shm_server DIR --name {name}; or wait {or_wait}");
         let cure = outcome.stderr.lines().last().unwrap();
         assert!(
             cure == start || cure.starts_with("hint: servers that run here: "),

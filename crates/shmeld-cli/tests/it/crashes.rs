@@ -125,6 +125,10 @@ fn assert_death_told(client: &Running, killed: Instant) {
     let outcome = client.finish().expect_code(4).expect_said("died");
     let elapsed = killed.elapsed();
     assert!(elapsed < SOON, "told after {elapsed:?}\n{}", outcome.stderr);
+    // It once said this and not what that cost, nor what to do.
+    outcome
+        .expect_said("shm_client: get large: broke off after ")
+        .expect_said("hint: start it again and repeat what was asked; a transfer with --resume keeps");
 }
 
 #[test]

@@ -108,6 +108,7 @@ mod shore;
 mod signals;
 mod signals_twice;
 mod sizes;
+mod stumbles;
 mod talk;
 mod textbook_board;
 mod top;

@@ -83,7 +83,7 @@ fn ten_names_by_chance_and_one_that_is_missing() {
     let missing = request(&world, &["nobody", "coffee", "--format", "raw"]).run();
     missing
         .expect_code(1)
-        .expect_said("image nobody: no image of the name nobody: there is no nobody and no nobody.*");
+        .expect_said("image nobody: there is neither nobody nor nobody.*");
     let by_chance = ["--names-from", "names", "--random", "-n", "10", "--format", "raw"];
     request(&world, &by_chance).run().expect_code(0);
     provider.finish().expect_code(0);

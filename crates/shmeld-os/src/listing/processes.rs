@@ -77,8 +77,8 @@ pub struct Processes {
     pub uses: Vec<Use>,
     /// Those that have uses, by their numbers.
     pub holders: HashMap<u32, Process>,
-    /// How many others could not be looked into. What they hold is not known.
-    pub hidden: u64,
+    /// Others that could not be looked into, by their numbers. What they hold is not known.
+    pub hidden: Vec<u32>,
     /// The devices that were looked for, with those of queues that were met.
     pub devices: Devices,
 }
@@ -127,7 +127,9 @@ impl Pass {
             .look_at_descriptors(pid, pid)
             .and_then(|()| self.look_at_maps(pid, pid));
         match outcome {
-            Err(kind) if kind == ErrorKind::PermissionDenied && has_memory(pid) => self.found.hidden += 1,
+            Err(kind) if kind == ErrorKind::PermissionDenied && has_memory(pid) => {
+                self.found.hidden.push(pid);
+            }
             // A program whose first thread has ended goes on in its others; a thread of the kernel has none.
             Ok(false) => {
                 for thread in threads(pid).filter(|thread| *thread != pid) {
@@ -186,9 +188,12 @@ impl Pass {
             let Ok(directory) = listed.directory() else {
                 break;
             };
-            // What was closed meanwhile is not held.
-            let Ok(path) = read_link(directory, &entry.name) else {
-                continue;
+            let path = match read_link(directory, &entry.name) {
+                Ok(path) => path,
+                // Some may list descriptors and not read them: root without CAP_SYS_PTRACE.
+                Err(error) if error.kind() == ErrorKind::PermissionDenied => return Err(error.kind()),
+                // What was closed meanwhile is not held.
+                Err(_) => continue,
             };
             if !may_concern_us(&path) {
                 continue;

@@ -174,7 +174,7 @@ mod tests {
         let found = Processes {
             uses,
             holders: processes,
-            hidden: 0,
+            hidden: Vec::new(),
             devices,
         };
         Holders::new(found, Some(1), &[LISTED_QUEUES])

@@ -47,7 +47,7 @@ impl Sight {
     /// All of it.
     #[must_use]
     pub fn to_json(&self) -> Value {
-        json!({"event": "sight", "hidden_processes": self.hidden_processes, "sees_all_processes": self.sees_all_processes,
+        json!({"event": "sight", "hidden_processes": self.hidden_processes.len(), "sees_all_processes": self.sees_all_processes,
             "lists_queues": self.lists_queues, "failures": self.failures})
     }
 }

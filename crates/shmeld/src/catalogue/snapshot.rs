@@ -26,8 +26,8 @@ pub struct Look {
 /// What could be seen, and what not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sight {
-    /// Processes that could not be looked into: what they hold is not known.
-    pub hidden_processes: u64,
+    /// The numbers of processes that could not be looked into: what they hold is not known.
+    pub hidden_processes: Vec<u32>,
     /// `/proc` shows all processes of the machine.
     pub sees_all_processes: bool,
     /// Message queues could be listed. If not, those are there that somebody has open who can be looked into, and those of servers.
@@ -40,7 +40,7 @@ impl Sight {
     /// All holders of all objects are known.
     #[must_use]
     pub fn sees_all(&self) -> bool {
-        self.hidden_processes == 0 && self.sees_all_processes
+        self.hidden_processes.is_empty() && self.sees_all_processes
     }
 }
 
@@ -142,7 +142,7 @@ impl Snapshot {
         let devices = std::mem::take(&mut names.devices);
         let found = noted(&mut sight, "processes", listing::look_at_processes(devices));
         let (ipc_namespace, sees_all_processes) = listing::viewpoint();
-        sight.hidden_processes = found.hidden;
+        sight.hidden_processes.clone_from(&found.hidden);
         sight.sees_all_processes = sees_all_processes;
         let view = View {
             look,

@@ -17,6 +17,7 @@ use super::client::{Client, Query, publish};
 use super::client_state::{RefusalStep, Reopened, gives_up_looking, may_fill_slots, refusal_step};
 use super::connection::{Connection, Found};
 use super::slot_reader::SlotReader;
+use crate::error::gate_is_elsewhere;
 use crate::{Error, Result};
 
 /// How long a blocking send waits before the client looks whether the server still lives.
@@ -25,6 +26,8 @@ const SEND_SLICE: Duration = Duration::from_millis(100);
 const BUSY_NAP: Duration = Duration::from_millis(200);
 /// How long to wait before looking for a lost server again.
 const REOPEN_NAP: Duration = Duration::from_millis(50);
+/// How long a server that has a request takes at most to come to its region. Only where its gate is not to be seen.
+const ELSEWHERE_AFTER: Duration = Duration::from_secs(2);
 
 impl Client {
     /// Blocks in the kernel until the queue takes the message, as long as a server lives behind it.
@@ -184,6 +187,10 @@ impl Client {
         let view = OfferView::look(queue, || self.state())?;
         match offer_step(view) {
             OfferStep::Wait if self.owed_for >= self.options.silence_max => Err(self.silent()),
+            OfferStep::Wait if self.is_sought_elsewhere()? => {
+                let name = self.options.name.clone();
+                Err(Error::Elsewhere { name })
+            }
             OfferStep::Wait if self.cannot_be_found()? => {
                 tracing::info!(target: "shmeld::client", "somebody removed the region's name: offering another region");
                 self.offer_again()
@@ -253,6 +260,16 @@ impl Client {
     /// region open may be about to take it: that is waited for.
     fn cannot_be_found(&self) -> Result<bool> {
         Ok(self.owed_for >= 2 * SLICE && !self.offer.is_linked()? && !self.offer.server_leased()?)
+    }
+
+    /// Whether the server looks for the region in another directory than ours: its gate is not here, it has taken the request and not come.
+    /// A gate that somebody has removed keeps no server from coming; one that is stopped leaves the request where it is.
+    fn is_sought_elsewhere(&self) -> Result<bool> {
+        Ok(self.owed_for >= ELSEWHERE_AFTER
+            && gate_is_elsewhere(&self.options.name)
+            && self.connection.is_drained()?
+            && self.offer.is_linked()?
+            && !self.offer.server_leased()?)
     }
 
     fn offer_again(&mut self) -> Result<()> {

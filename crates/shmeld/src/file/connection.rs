@@ -193,6 +193,11 @@ impl Connection {
         Ok(self.queue.stat()?.links > 0)
     }
 
+    /// Whether the server has taken all requests.
+    pub(super) fn is_drained(&self) -> Result<bool> {
+        Ok(self.queue.attributes()?.messages == 0)
+    }
+
     /// Whether a server lives behind the queue. Asking with a write lock reports read locks too, and only an answer of *read lock* counts:
     /// only a process that may read the queue can hold one.
     pub(super) fn is_leased(&self) -> Result<bool> {

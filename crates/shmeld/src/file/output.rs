@@ -111,7 +111,7 @@ impl OutputFile {
                 mode &= stat.mode;
             }
         }
-        let (file, state) = create_hidden(place, name, mode)?;
+        let (file, state) = create_hidden(place, name, mode).map_err(|error| place.error(name, &error))?;
         let made_mode = match state {
             State::Unnamed => options.made(mode),
             _ => None,

@@ -200,12 +200,7 @@ impl ImageSource for Folder {
         if let Some(geometry) = self.load_first(others.into_iter(), pixels, &mut reason) {
             return Ok(geometry);
         }
-        let missing = || {
-            format!(
-                "no image of the name {0}: there is no {0} and no {0}.*",
-                escape(name)
-            )
-        };
+        let missing = || format!("there is neither {0} nor {0}.*", escape(name));
         Err(reason.unwrap_or_else(missing))
     }
 }

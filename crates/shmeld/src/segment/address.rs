@@ -44,6 +44,18 @@ pub enum AddressError {
     /// It does not begin with a family.
     #[error("{0:?} names no segment; write sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name")]
     Family(String),
+    /// It is the address of something else.
+    #[error(
+        "{address:?} is {what}, and this is for segments; to remove it: shmeld ipc clean, if it is stale, or {removal}"
+    )]
+    OtherKind {
+        /// What was written.
+        address: String,
+        /// What has such an address.
+        what: &'static str,
+        /// The command that removes it.
+        removal: &'static str,
+    },
     /// The key is no number of 32 bits.
     #[error(transparent)]
     Key(#[from] KeyError),
@@ -65,8 +77,27 @@ impl FromStr for Address {
         match text.split_once(':') {
             Some(("posix", name)) => Ok(Self::Posix(ObjectName::new(name)?)),
             Some(("sysv", place)) => Ok(Self::Sysv(place.parse()?)),
-            _ => Err(AddressError::Family(text.to_owned())),
+            Some((family, _)) => Err(of_other_kind(family, text)),
+            None => Err(AddressError::Family(text.to_owned())),
         }
+    }
+}
+
+/// What `shmeld ipc ls` shows besides segments.
+fn of_other_kind(family: &str, address: &str) -> AddressError {
+    let (what, removal) = match family {
+        "mq" => ("a message queue", "rm /dev/mqueue/NAME"),
+        "sem" => ("a semaphore", "rm /dev/shm/sem.NAME"),
+        "sysv-sem" => ("a set of semaphores", "ipcrm -s ID (-S KEY)"),
+        "sysv-msg" => ("a message queue", "ipcrm -q ID (-Q KEY)"),
+        "memfd" | "unlinked-posix" => ("memory without a name", "the end of who has it"),
+        _ => return AddressError::Family(address.to_owned()),
+    };
+    let address = address.to_owned();
+    AddressError::OtherKind {
+        address,
+        what,
+        removal,
     }
 }
 

@@ -79,7 +79,7 @@ fn a_name_leads_to_the_first_file_that_can_be_decoded() {
 fn a_name_that_leads_to_no_image_is_told_why() {
     let place = Place::new("reasons");
     let mut folder = Folder::open(&place.0).unwrap();
-    let nothing = "no image of the name cat: there is no cat and no cat.*";
+    let nothing = "there is neither cat nor cat.*";
     assert_eq!(grey_of(&mut folder, "cat"), Err(nothing.to_owned()));
     std::fs::write(place.0.join("cat.png"), &dot(1)[..50]).unwrap();
     let broken = grey_of(&mut folder, "cat").unwrap_err();
