@@ -45,12 +45,7 @@ fn run(setup: &Setup) -> Result<Tally, Obstacle> {
     let server = world.serving()?;
     let mut tally = Tally::default();
     let crowded = crowd(&world, server.pid(), clients, &mut tally);
-    server.signal(Signal::SIGTERM);
-    let ended = server.finish(Instant::now() + PATIENCE)?;
-    if ended.exit != Exit::Code(0) || ended.stderr.contains("panicked") {
-        let failure = format!("the server ended with {:?}: {}", ended.exit, ended.stderr);
-        tally.failures.push(failure);
-    }
+    tally.end(server)?;
     crowded?;
     tally.failures.extend(world.check_objects(true).err());
     Ok(tally)

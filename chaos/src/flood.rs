@@ -135,13 +135,7 @@ fn stop_server(mut server: Running, tally: &mut Tally) -> Result<(), String> {
     if server.is_over() {
         tally.failures.push("the server did not live".to_owned());
     }
-    server.signal(Signal::SIGTERM);
-    let ended = server.finish(Instant::now() + PATIENCE)?;
-    if ended.exit != Exit::Code(0) || ended.stderr.contains("panicked") {
-        let failure = format!("the server ended with {:?}: {}", ended.exit, ended.stderr);
-        tally.failures.push(failure);
-    }
-    Ok(())
+    tally.end(server)
 }
 
 /// Honest clients, each with one request of its own. The time is that from the client's start to its end, which contains the one in question.

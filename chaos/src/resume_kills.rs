@@ -92,14 +92,7 @@ fn run(setup: &Setup) -> Result<Tally, Obstacle> {
     tally
         .figures
         .push(("in all", format!("{:.1} s", start.elapsed().as_secs_f64())));
-    server.signal(Signal::SIGTERM);
-    let ended = server.finish(Instant::now() + PATIENCE)?;
-    if ended.exit != Exit::Code(0) || ended.stderr.contains("panicked") {
-        tally.failures.push(format!(
-            "the server ended with {:?}: {}",
-            ended.exit, ended.stderr
-        ));
-    }
+    tally.end(server)?;
     tally.failures.extend(world.check_objects(true).err());
     Ok(tally)
 }

@@ -1,6 +1,13 @@
 //! One row of the table: a way to break things, how often it was tried, and what did not hold.
 
 use std::path::PathBuf;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+
+use crate::program::Running;
+use crate::tracer::Exit;
+use crate::world::PATIENCE;
 
 /// What every row is given.
 #[derive(Debug, Clone)]
@@ -35,6 +42,20 @@ impl Tally {
     pub fn count(&mut self, result: Result<(), String>) {
         self.points += 1;
         self.failures.extend(result.err());
+    }
+
+    /// Has a server end, as SIGTERM asks it to. With another code than 0, or after a panic, it is a failure.
+    ///
+    /// # Errors
+    /// It does not end.
+    pub fn end(&mut self, server: Running) -> Result<(), String> {
+        server.signal(Signal::SIGTERM);
+        let ended = server.finish(Instant::now() + PATIENCE)?;
+        if ended.exit != Exit::Code(0) || ended.stderr.contains("panicked") {
+            let failure = format!("the server ended with {:?}: {}", ended.exit, ended.stderr);
+            self.failures.push(failure);
+        }
+        Ok(())
     }
 }
 

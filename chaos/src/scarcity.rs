@@ -129,14 +129,7 @@ fn crowd_into(setup: &Setup) -> Result<Tally, String> {
         let failure = format!("the server did not live: {}", server.stderr());
         tally.failures.push(failure);
     }
-    server.signal(Signal::SIGTERM);
-    let server = server.finish(Instant::now() + PATIENCE)?;
-    if server.exit != Exit::Code(0) || server.stderr.contains("panicked") {
-        tally.failures.push(format!(
-            "the server ended with {:?}: {}",
-            server.exit, server.stderr
-        ));
-    }
+    tally.end(server)?;
     let ended = scarcity.ended.into_inner().map_err(|_| "a worker panicked")?;
     let served = ended.iter().filter(|result| matches!(result, Ok(true))).count();
     let refused = ended.iter().filter(|result| matches!(result, Ok(false))).count();

@@ -4,8 +4,16 @@
 //! files are those of exports ([`import`], [`source`]). Programs on either side talk shared memory to their neighbour and notice nothing.
 //! docs/BRIDGE.md has the keys, the bytes and the states.
 //!
-//! Pure: [`key`], [`wire`], [`list_wire`], [`chunk`], [`ahead`], [`listing`], [`replicas`], [`shelf`]. Between those and zenoh, tested with a
-//! network that is none: [`remote`], [`chase`], [`course`], [`remote_file`], [`remote_walk`].
+//! * [`args`], [`commands`], [`config`]: the command line, its two commands, and what zenoh is told;
+//! * [`key`], [`wire`], [`list_wire`]: names and bytes between bridges;
+//! * [`export`], [`local`]: queries, and how the local server answers them;
+//! * [`import`], [`source`]: the local server, and its files and walks: [`remote_file`] by its [`course`], [`remote_walk`] by its [`listing`];
+//! * [`remote`], [`asked`], [`chase`]: one question, its answer, and the same question to one export after the other;
+//! * [`replicas`], [`ahead`], [`shelf`], [`chunk`]: who is asked, how far ahead, what several clients share, and what is checked of a chunk;
+//! * [`network`], [`presence`]: zenoh itself; who comes and goes.
+//!
+//! Pure are `key`, `wire`, `list_wire`, `chunk`, `ahead`, `listing`, `replicas` and `shelf`. What stands between those and zenoh is tested with
+//! a network that is none.
 #![forbid(unsafe_code)]
 
 pub mod ahead;
