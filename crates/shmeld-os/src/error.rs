@@ -329,5 +329,8 @@ mod tests {
         let error = io::Error::from(Error::new("open", "/x", Errno::NOENT));
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         assert_eq!(error.to_string(), "open /x: no such file or directory (ENOENT)");
+        let back = |error| Error::of_io("open", "/x", &error).errno();
+        assert_eq!(back(io::Error::from(Errno::NOENT)), Errno::NOENT);
+        assert_eq!(back(error), Errno::IO, "a message has no number");
     }
 }
