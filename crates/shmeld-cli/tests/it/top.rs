@@ -16,7 +16,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    fn or_skip(world: &World) -> Option<Self> {
+    pub fn or_skip(world: &World) -> Option<Self> {
         if !has_or_skip("tmux") {
             return None;
         }

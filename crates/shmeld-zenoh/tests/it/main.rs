@@ -14,6 +14,7 @@ mod machine;
 mod machines;
 mod networks;
 mod pair;
+mod readme;
 mod refusals;
 mod rogue;
 mod roles;

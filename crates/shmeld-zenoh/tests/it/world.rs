@@ -1,7 +1,7 @@
 //! A world of its own for each test: a directory, the machines that the test makes, the processes it starts there, and the proof at its
 //! end that nothing of all that is left.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -79,6 +79,11 @@ impl World {
     #[track_caller]
     pub fn assert_file(&self, name: &str, expected: &[u8]) {
         content::assert_file(&self.path(name), expected);
+    }
+
+    /// The folder of `shm_server`, `shm_client` and `shmeld`.
+    pub fn programs(&self) -> &Path {
+        &self.programs
     }
 
     /// `shm_server`, `shm_client` or `shmeld`.
