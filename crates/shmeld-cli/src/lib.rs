@@ -33,6 +33,8 @@ pub mod args_ipc_watch;
 pub mod args_talk;
 pub mod commands;
 mod help;
+#[cfg(test)]
+mod help_tests;
 pub mod narrate;
 pub mod openmetrics;
 pub mod program;
