@@ -186,3 +186,41 @@ fn workspace_root() -> Result<PathBuf, String> {
             )
         })
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)] // tests
+mod tests {
+    use super::{TASKS, workspace_root};
+
+    #[test]
+    fn every_task_that_a_document_names_is_one_and_contributing_names_most() {
+        let root = workspace_root().unwrap();
+        let read = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+        let named = |text: &str| -> Vec<String> {
+            let behind = text.split("cargo xtask ").skip(1);
+            let word = |text: &str| text.chars().take_while(char::is_ascii_lowercase).collect();
+            behind.map(word).collect()
+        };
+        for name in [
+            "README.md",
+            "CONTRIBUTING.md",
+            "docs/TESTING.md",
+            "docs/BENCHMARKS.md",
+            "fuzz/README.md",
+        ] {
+            for word in named(&read(name)) {
+                assert!(
+                    TASKS.iter().any(|task| task.name == word),
+                    "{name}: cargo xtask {word}"
+                );
+            }
+        }
+        let told = named(&read("CONTRIBUTING.md"));
+        // It is the same as `test`.
+        let mut others = TASKS.iter().filter(|task| task.name != "check");
+        assert!(
+            others.all(|task| told.contains(&task.name.to_owned())),
+            "{told:?}"
+        );
+    }
+}

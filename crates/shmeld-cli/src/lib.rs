@@ -34,6 +34,8 @@ pub mod args_ipc_watch;
 pub mod args_talk;
 pub mod commands;
 mod help;
+#[cfg(test)]
+mod help_tests;
 mod manual;
 pub mod narrate;
 pub mod openmetrics;

@@ -226,7 +226,9 @@ fn service(paper: &Paper) {
     paper.stop(&server);
 }
 
+/// That all the others have the option is known where options are: in `help.rs`.
 fn explain(paper: &Paper) {
+    paper.take("ipc top");
     let option = paper.take("--explain");
     let server = paper.start(&format!("shm_server DIR --once {option}"), "serving");
     let client = format!("shm_client -o OUT a.jpg b.pdf c.c {option}");

@@ -225,6 +225,12 @@ fn end_running(stage: &Stage, running: &mut Vec<(&Block, Running)>) {
 
 #[test]
 fn every_command_of_the_tutorial_prints_what_stands_there() {
+    let fences = |beginning: &str| TUTORIAL.matches(beginning).count();
+    assert_eq!(
+        fences("\n```"),
+        2 * fences("\n```console"),
+        "a block of another kind is not run"
+    );
     follow(TUTORIAL);
 }
 

@@ -3,6 +3,9 @@
 
 use std::path::Path;
 
+use clap::Parser;
+use shmeld_zenoh::args::Bridge;
+
 use crate::machine::Cable;
 use crate::processes::Running;
 use crate::world::World;
@@ -116,4 +119,16 @@ fn the_first_block_of_the_document_does_too_and_lists() {
     assert_eq!(steps.len(), 5, "{steps:?}");
     assert_eq!(steps[..4], steps_of_the_readme(), "the README has the same");
     follow("first", &steps);
+}
+
+/// With the files of `--config` they are run by `networks.rs`.
+#[test]
+fn every_other_command_of_the_document_is_understood() {
+    let lines = DOCUMENT.lines().map(str::trim);
+    let commands: Vec<&str> = lines.filter(|line| line.starts_with("shmeld-bridge ")).collect();
+    assert_eq!(commands.len(), 2, "{commands:?}");
+    for command in commands {
+        let parsed = Bridge::try_parse_from(command.split(' '));
+        assert!(parsed.is_ok(), "{command}: {parsed:?}");
+    }
 }
