@@ -180,7 +180,7 @@ mod tests {
             ("", "sysv:0xKEY"),
             ("0x1234", "sysv:0xKEY"),
             ("/frames", "posix:/name"),
-            ("mq:/frames", "posix:/name"),
+            ("mq:/frames", "is a message queue"),
             ("sysv:", "0x"),
             ("sysv:0x", "0x"),
             ("sysv:0x1_0", "0x"),
