@@ -87,7 +87,10 @@ fn absent<'a>(text: &'a str, folder: &Path) -> Vec<&'a str> {
     // A sentence may end behind it.
     let words = words.map(|word| word.trim_end_matches('.'));
     let named = words.filter(|word| word.ends_with(".md") || word.ends_with(".svg"));
-    let is_here = |word: &&str| *word == "CHANGELOG.md" || folder.join(word).is_file();
+    // The text of a link names a document without its folder.
+    let is_here = |word: &&str| {
+        *word == "CHANGELOG.md" || folder.join(word).is_file() || folder.join("docs").join(word).is_file()
+    };
     named.filter(|word| !is_here(word)).collect()
 }
 

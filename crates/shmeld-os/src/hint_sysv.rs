@@ -190,9 +190,10 @@ mod tests {
 
     #[test]
     fn the_document_shows_this_table() {
-        let Ok(document) = std::fs::read_to_string("../../docs/SYSV.md") else {
-            return; // the crate alone comes without it
-        };
+        if !std::path::Path::new("../../docs").exists() {
+            return; // the crate alone comes without documents
+        }
+        let document = std::fs::read_to_string("../../docs/SYSV.md").expect("the document");
         let shown: Vec<&str> = document
             .lines()
             .filter(|line| line.starts_with("| ") && line.contains(" | E"))

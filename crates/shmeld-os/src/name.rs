@@ -61,7 +61,9 @@ impl ObjectName {
             return Err(NameError::Control);
         }
         if bare.len() > Self::BYTES_MAX {
-            return Err(NameError::TooLong);
+            return Err(NameError::TooLong {
+                bytes_max: Self::BYTES_MAX,
+            });
         }
         Ok(ObjectName(bare.to_owned()))
     }
@@ -124,9 +126,12 @@ pub enum NameError {
     /// NUL, newline, escape and the like.
     #[error("an object name must not contain control characters")]
     Control,
-    /// More than [`ObjectName::BYTES_MAX`] bytes.
-    #[error("an object name has at most {} bytes", ObjectName::BYTES_MAX)]
-    TooLong,
+    /// Too many bytes.
+    #[error("the name has at most {bytes_max} bytes")]
+    TooLong {
+        /// As many as it may have.
+        bytes_max: usize,
+    },
 }
 
 /// Makes any bytes printable in a message: text stays, everything else becomes an escape.
@@ -230,7 +235,10 @@ mod tests {
             assert_eq!(ObjectName::new(name), Err(error), "{name:?}");
         }
         assert!(ObjectName::new(&"x".repeat(200)).is_ok());
-        assert_eq!(ObjectName::new(&"x".repeat(201)), Err(NameError::TooLong));
+        assert_eq!(
+            ObjectName::new(&"x".repeat(201)),
+            Err(NameError::TooLong { bytes_max: 200 })
+        );
         assert!(ObjectName::new("...").is_ok());
     }
 

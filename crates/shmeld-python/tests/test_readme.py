@@ -34,7 +34,7 @@ def check(output: str) -> None:
     lines = output.splitlines()
     assert lines[0] == "get missing.txt: no such file (FNF)"
     assert lines[1] == "(1080, 1920, 3) 128.0"
-    assert len(lines) == 4 and lines[3] == "True True"
+    assert lines[2:] == ["[(600, 800, 3), (480, 640, 3)]"]
 
 
 def test_the_example_works(tmp_path: Path) -> None:

@@ -14,17 +14,30 @@ pub struct ServerName {
     gate: ObjectName,
 }
 
+/// What makes the name of a gate of a server's.
+const GATE_ENDING: &str = ".gate";
+/// A server's name is part of its gate's, which is an object's.
+const SERVER_NAME_BYTES_MAX: usize = 188;
+const _: () = assert!(NAME_PREFIX.len() + SERVER_NAME_BYTES_MAX + GATE_ENDING.len() == ObjectName::BYTES_MAX);
+
 impl ServerName {
     /// The name used when none is given.
     pub const DEFAULT: &str = "/shmeld";
 
-    /// Checks a name: one leading `/` or none, no other, no control characters, neither `.` nor `..`, at most 200 bytes.
+    /// Checks a name: one leading `/` or none, no other, no control characters, neither `.` nor `..`, at most 188 bytes.
     ///
     /// # Errors
     /// Says what is wrong with the name.
     pub fn new(name: &str) -> Result<Self, NameError> {
-        let queue = ObjectName::new(name)?;
-        let gate = ObjectName::new(&format!("{NAME_PREFIX}{}.gate", queue.as_str()))?;
+        let too_long = |error| match error {
+            NameError::TooLong { .. } => NameError::TooLong {
+                bytes_max: SERVER_NAME_BYTES_MAX,
+            },
+            error => error,
+        };
+        let queue = ObjectName::new(name).map_err(too_long)?;
+        let gate =
+            ObjectName::new(&format!("{NAME_PREFIX}{}{GATE_ENDING}", queue.as_str())).map_err(too_long)?;
         Ok(Self { queue, gate })
     }
 
@@ -43,7 +56,7 @@ impl ServerName {
     /// The server's name in the name of a gate; `None` if that is no gate.
     pub(crate) fn from_gate(gate: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(gate).ok()?;
-        Self::new(text.strip_prefix(NAME_PREFIX)?.strip_suffix(".gate")?).ok()
+        Self::new(text.strip_prefix(NAME_PREFIX)?.strip_suffix(GATE_ENDING)?).ok()
     }
 }
 
@@ -79,7 +92,10 @@ mod tests {
 
     #[test]
     fn names_that_no_kernel_object_can_have_are_refused() {
-        let long = "x".repeat(201);
+        let long = "x".repeat(SERVER_NAME_BYTES_MAX + 1);
+        assert!(ServerName::new(&long[1..]).is_ok());
+        let told = ServerName::new(&long).unwrap_err().to_string();
+        assert_eq!(told, "the name has at most 188 bytes");
         for name in ["", "/", ".", "..", "/..", "a/b", "//a", "a\nb", "a\0b", &long] {
             assert!(ServerName::new(name).is_err(), "{name:?}");
         }

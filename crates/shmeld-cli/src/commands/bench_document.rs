@@ -9,6 +9,7 @@ use super::bench_machine::Machine;
 use super::bench_numbers::{Measure, mean, median_seconds, quantile};
 use super::bench_plot::svg;
 use super::bench_report::{Entry, Outcome, Report, Verdict};
+use crate::program::refused;
 
 /// Of one whole run.
 #[derive(Debug)]
@@ -29,7 +30,8 @@ impl Results {
     pub fn write(&self, directory: &Path) -> Result<(), String> {
         let write = |name: &str, content: String| {
             let path = directory.join(name);
-            fs::write(&path, content).map_err(|error| format!("write {}: {error}", path.display()))
+            fs::write(&path, content)
+                .map_err(|error| refused("write", &path.display().to_string(), &error).to_string())
         };
         write("bench.json", format!("{}\n", json(self)))?;
         write("bench.svg", svg(&self.machine, &self.reports))
@@ -41,7 +43,8 @@ impl Results {
 /// # Errors
 /// What the kernel says.
 pub fn prepare(directory: &Path) -> Result<(), String> {
-    fs::create_dir_all(directory).map_err(|error| format!("make {}: {error}", directory.display()))
+    fs::create_dir_all(directory)
+        .map_err(|error| refused("mkdir", &directory.display().to_string(), &error).to_string())
 }
 
 /// See the module.

@@ -25,7 +25,7 @@ const WAIT: Wait = Wait(Some(Duration::from_secs(30)));
 
 /// What it means that `-o` is no directory.
 const DIRECTORY_HINT: &str =
-    "several names, a pattern, -T and -r need a directory: -o names a file for one name only";
+    "several names, a pattern, -T and -r need a directory, and so does a / at the end of -o";
 
 /// Runs the command; `region` is the one taken if none is given.
 #[must_use]

@@ -63,7 +63,7 @@ fn a_bench_that_cannot_write_its_results_says_so_before_it_measures() {
         .arg(world.root().join("file/results"))
         .run()
         .expect_code(3)
-        .expect_said("/file/results: Not a directory");
+        .expect_said("/file/results: not a directory (ENOTDIR)");
     assert_eq!(outcome.stdout_text(), "");
     world.finish();
 }

@@ -193,11 +193,13 @@ fn client_with_another_shared_memory_directory_than_its_server_is_told_so() {
     }
     world.put_random("file", 1000);
     let _server = world.start_server();
-    let client = world.client().args(["file", "-o"]).arg(world.output("file"));
+    let client = world.client().args(["--wait", "4s", "file", "-o"]);
+    let client = client.arg(world.output("file"));
     let started = Instant::now();
     let outcome = in_mount_namespace(client, mount).expect_code(3);
     assert!(started.elapsed() < SILENCE_MAX, "{:?}", started.elapsed());
     assert_nothing_left(&outcome);
+    let outcome = outcome.expect_said("it may have another /dev/shm; waiting");
     let outcome = outcome.expect_said("it does not find this client's shared memory");
     outcome.expect_said("hint: its gate is not in this /dev/shm");
     world.assert_no_output();

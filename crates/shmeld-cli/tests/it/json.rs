@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use shmeld_os::process;
+
 use crate::gallery::Gallery;
 use crate::ipc_world::Places;
 use crate::outcome::Outcome;
@@ -156,6 +158,7 @@ fn lines_about_objects_are_as_documented() {
         };
         check(&["create", &address, "--size", "8K"], "created");
         check(&["create", &address], "opened");
+        check(&["open", &address], "opened");
         check(&["write", &address, &file], "written");
         check(
             &[
@@ -170,7 +173,10 @@ fn lines_about_objects_are_as_documented() {
         );
         check(&["show", &address], "segment");
         check(&["chmod", &address, "0600"], "mode");
-        check(&["chown", &address, "0:0"], "owner");
+        check(
+            &["chown", &address, &process::effective_uid().to_string()],
+            "owner",
+        );
         if address.starts_with("posix") {
             check(&["resize", &address, "16K"], "resized");
         }

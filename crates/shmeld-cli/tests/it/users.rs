@@ -288,7 +288,7 @@ fn options_that_contradict_each_other_or_name_no_group_end_with_2() {
         (&["--group", "0", "--public"][..], "cannot be used with"),
         (&["--serve-private"], "--group"),
         (&["--group", "no-such-group-here"], "/etc/group has no group"),
-        (&["--max-sessions-per-user", "0"], "not in 1..=2000"),
+        (&["--max-sessions-per-user", "0"], "write one of 1 to 2000"),
     ] {
         world
             .server()

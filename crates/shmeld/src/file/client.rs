@@ -101,6 +101,7 @@ pub struct Client {
     /// is not the server's fault.
     pub(super) owed_for: Duration,
     pub(super) has_told_waiting: bool,
+    pub(super) has_told_elsewhere: bool,
     started: Instant,
 }
 
@@ -125,6 +126,7 @@ impl Client {
             outstanding: Outstanding::default(),
             owed_for: Duration::ZERO,
             has_told_waiting: false,
+            has_told_elsewhere: false,
             started: Instant::now(),
         })
     }

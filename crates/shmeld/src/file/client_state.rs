@@ -194,6 +194,43 @@ mod tests {
     }
 
     #[test]
+    fn each_done_counts_what_came_for_its_own_request() {
+        let mut outstanding = two_sent_on_queue_0();
+        let record = |kind, status| Record {
+            status,
+            ..Record::new(kind, 1)
+        };
+        let done = |items, refused| Record {
+            offset: items,
+            extent: refused,
+            ..Record::new(Kind::Done, 1)
+        };
+        for (kind, status) in [
+            (Kind::Begin, Status::Ok),
+            (Kind::Data, Status::Ok),
+            (Kind::End, Status::Changed),
+            (Kind::Entry, Status::Fnf),
+            (Kind::Entry, Status::Ok),
+        ] {
+            outstanding.count(&record(kind, status));
+        }
+        assert!(outstanding.agrees_with(&done(3, 2)));
+        for (items, refused) in [(3, 1), (2, 2), (0, 0), (u64::MAX, 2)] {
+            assert!(
+                !outstanding.agrees_with(&done(items, refused)),
+                "{items} {refused}"
+            );
+        }
+        outstanding.answered();
+        assert!(
+            outstanding.agrees_with(&done(0, 0)),
+            "the second one begins at nothing"
+        );
+        outstanding.answered();
+        assert!(!outstanding.agrees_with(&done(0, 0)), "nobody asked");
+    }
+
+    #[test]
     fn answers_come_in_order() {
         let mut outstanding = two_sent_on_queue_0();
         assert!(outstanding.expects(1) && !outstanding.expects(2));

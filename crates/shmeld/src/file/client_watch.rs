@@ -26,7 +26,7 @@ const SEND_SLICE: Duration = Duration::from_millis(100);
 const BUSY_NAP: Duration = Duration::from_millis(200);
 /// How long to wait before looking for a lost server again.
 const REOPEN_NAP: Duration = Duration::from_millis(50);
-/// How long a server that has a request takes at most to come to its region. Only where its gate is not to be seen.
+/// When a client whose server has its request and has not come, and whose gate is not to be seen, says that they may have two /dev/shm.
 const ELSEWHERE_AFTER: Duration = Duration::from_secs(2);
 
 impl Client {
@@ -49,6 +49,8 @@ impl Client {
     /// What is said in a queue without a name nobody hears: its server makes it again, and listens there.
     pub(super) fn follow_lost_queue(&mut self, patience: Duration) {
         let start = Instant::now();
+        // Who has all that was asked for waits for no server: one that stops unlinks its queue as well.
+        self.has_told_waiting = true;
         while self.is_attached && start.elapsed() < patience && !self.connection.is_linked().unwrap_or(true) {
             if !matches!(
                 self.stay_connected(start),
@@ -186,11 +188,8 @@ impl Client {
         let queue = || Ok::<_, Error>((self.connection.is_linked()?, self.connection.is_leased()?));
         let view = OfferView::look(queue, || self.state())?;
         match offer_step(view) {
+            OfferStep::Wait if self.is_sought_elsewhere()? => self.wait_elsewhere(),
             OfferStep::Wait if self.owed_for >= self.options.silence_max => Err(self.silent()),
-            OfferStep::Wait if self.is_sought_elsewhere()? => {
-                let name = self.options.name.clone();
-                Err(Error::Elsewhere { name })
-            }
             OfferStep::Wait if self.cannot_be_found()? => {
                 tracing::info!(target: "shmeld::client", "somebody removed the region's name: offering another region");
                 self.offer_again()
@@ -270,6 +269,21 @@ impl Client {
             && self.connection.is_drained()?
             && self.offer.is_linked()?
             && !self.offer.server_leased()?)
+    }
+
+    /// That is no proof: a server needs no gate to be one, and can be slow. It is said at once, and believed when the time to wait is over.
+    fn wait_elsewhere(&mut self) -> Result<()> {
+        let name = self.options.name.clone();
+        if self.wait_is_over() == Some(true) || self.owed_for >= self.options.silence_max {
+            return Err(Error::Elsewhere { name });
+        }
+        if !std::mem::replace(&mut self.has_told_elsewhere, true) {
+            tracing::info!(
+                target: "shmeld::client",
+                "server {name} has the request and does not come: it may have another /dev/shm; waiting"
+            );
+        }
+        Ok(())
     }
 
     fn offer_again(&mut self) -> Result<()> {

@@ -128,9 +128,10 @@ mod tests {
 
     #[test]
     fn answer_in_the_document_is_the_one_that_is_written() {
-        let Ok(document) = std::fs::read_to_string("../../docs/PROTOCOL.md") else {
-            return; // the crate alone comes without it
-        };
+        if !std::path::Path::new("../../docs").exists() {
+            return; // the crate alone comes without documents
+        }
+        let document = std::fs::read_to_string("../../docs/PROTOCOL.md").unwrap();
         let head = image_head(Geometry::new(2, 2, 3).unwrap());
         let line = |(index, bytes): (usize, &[u8])| {
             let hex: Vec<String> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();

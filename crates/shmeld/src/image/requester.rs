@@ -39,6 +39,8 @@ pub struct Requester {
     /// `None` after something went wrong while the channel was being made anew: the next request tries again.
     owned: Option<Owned>,
     spin: Duration,
+    /// That it waits for a provider is said once.
+    has_told_waiting: bool,
 }
 
 impl Requester {
@@ -53,6 +55,7 @@ impl Requester {
             mode,
             owned: Some(Owned::make(channel, mode, options.force)?),
             spin: spin(),
+            has_told_waiting: false,
         })
     }
 
@@ -95,11 +98,12 @@ impl Requester {
         loop {
             patience.slice()?;
             let owned = self.ready()?;
-            let exchange = Exchange {
+            let mut exchange = Exchange {
                 channel: &self.channel,
                 objects: &self.owned.insert(owned).objects,
                 spin: self.spin,
                 patience: &patience,
+                has_told_waiting: &mut self.has_told_waiting,
             };
             if exchange.is_answered(name)? {
                 return exchange.read_answer(pixels);
@@ -152,11 +156,12 @@ struct Exchange<'a> {
     objects: &'a Objects,
     spin: Duration,
     patience: &'a Patience,
+    has_told_waiting: &'a mut bool,
 }
 
 impl Exchange<'_> {
     /// Whether there is an answer now; `false` if the channel was removed before one came.
-    fn is_answered(&self, name: &[u8]) -> Result<bool> {
+    fn is_answered(&mut self, name: &[u8]) -> Result<bool> {
         let blame = |error| blame(self.channel, error);
         let providers = self.objects.providers(self.channel)?;
         let mut waiting = Waiting::new(self.objects.provider(self.channel)?, providers);
@@ -169,7 +174,6 @@ impl Exchange<'_> {
         );
         self.objects.request.post().map_err(blame)?;
         let mut spin = self.spin;
-        let mut has_told_waiting = false;
         loop {
             let end = self.patience.slice()?;
             if self.objects.answer.take_until(end, spin).map_err(blame)? {
@@ -187,9 +191,11 @@ impl Exchange<'_> {
             if next == Next::Wait {
                 // A provider that knows no leases may be there, and busy: it would have said nothing.
                 let is_alone = !seen.is_taken && seen.provider.is_none();
-                if is_alone && self.patience.waited() >= TELL_AFTER && !has_told_waiting {
+                if is_alone
+                    && self.patience.waited() >= TELL_AFTER
+                    && !std::mem::replace(self.has_told_waiting, true)
+                {
                     tracing::info!("channel {}: waiting for a provider", self.channel);
-                    has_told_waiting = true;
                 }
                 continue;
             }

@@ -45,15 +45,13 @@ pub enum AddressError {
     #[error("{0:?} names no segment; write sysv:0xKEY, sysv:#ID, sysv:ftok:PATH:ID or posix:/name")]
     Family(String),
     /// It is the address of something else.
-    #[error(
-        "{address:?} is {what}, and this is for segments; to remove it: shmeld ipc clean, if it is stale, or {removal}"
-    )]
+    #[error("{address:?} is {what}, and this is for segments; {removal}")]
     OtherKind {
         /// What was written.
         address: String,
         /// What has such an address.
         what: &'static str,
-        /// The command that removes it.
+        /// How it is removed.
         removal: &'static str,
     },
     /// The key is no number of 32 bits.
@@ -86,11 +84,26 @@ impl FromStr for Address {
 /// What `shmeld ipc ls` shows besides segments.
 fn of_other_kind(family: &str, address: &str) -> AddressError {
     let (what, removal) = match family {
-        "mq" => ("a message queue", "rm /dev/mqueue/NAME"),
-        "sem" => ("a semaphore", "rm /dev/shm/sem.NAME"),
-        "sysv-sem" => ("a set of semaphores", "ipcrm -s ID (-S KEY)"),
-        "sysv-msg" => ("a message queue", "ipcrm -q ID (-Q KEY)"),
-        "memfd" | "unlinked-posix" => ("memory without a name", "the end of who has it"),
+        "mq" => (
+            "a message queue",
+            "to remove it: shmeld ipc clean, if it is stale, or rm /dev/mqueue/NAME",
+        ),
+        "sem" => (
+            "a semaphore",
+            "to remove it: shmeld ipc clean, if it is stale, or rm /dev/shm/sem.NAME",
+        ),
+        "sysv-sem" => (
+            "a set of semaphores",
+            "to remove it: shmeld ipc clean, if it is stale, or ipcrm -s ID (-S KEY)",
+        ),
+        "sysv-msg" => (
+            "a message queue",
+            "to remove it: shmeld ipc clean, if it is stale, or ipcrm -q ID (-Q KEY)",
+        ),
+        "memfd" | "unlinked-posix" => (
+            "memory without a name",
+            "it goes when the last process that has it lets go or ends",
+        ),
         _ => return AddressError::Family(address.to_owned()),
     };
     let address = address.to_owned();

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use shmeld::ServerName;
 use shmeld::file::wire::Op;
@@ -46,12 +46,13 @@ fn files_outlives_a_client_that_cuts_its_region_off() {
     let Some(program) = example("files") else { return };
     let id = format!("/shmeld-example-cut-{}", std::process::id());
     let name = ServerName::new(&id).unwrap();
-    let mut server = Command::new(program)
+    let server = Command::new(program)
         .arg("serve")
         .arg(env!("CARGO_MANIFEST_DIR"))
         .arg(&id)
         .spawn()
         .unwrap();
+    let mut server = Killed(server);
     eventually("the server has its queue", || {
         MessageQueue::open(name.queue(), Access::Send).is_ok()
     });
@@ -64,7 +65,7 @@ fn files_outlives_a_client_that_cuts_its_region_off() {
     region.set_len(0).unwrap();
     let mut ended = None;
     eventually("the session's end is the server's, which serves one", || {
-        ended = server.try_wait().unwrap();
+        ended = server.0.try_wait().unwrap();
         ended.is_some()
     });
     assert!(ended.unwrap().code().is_some(), "{ended:?}: a signal ended it");
@@ -72,6 +73,16 @@ fn files_outlives_a_client_that_cuts_its_region_off() {
         MessageQueue::open(name.queue(), Access::Send).is_err(),
         "its queue is left"
     );
+}
+
+/// A process that does not outlive its test.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
