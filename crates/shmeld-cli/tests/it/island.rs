@@ -16,7 +16,9 @@ impl Island {
         if !is_root_or_skip() || !can_unshare_or_skip() || !has_or_skip("nsenter") {
             return None;
         }
-        let script = "mount -t tmpfs -o mode=1777 none /dev/shm && echo ready >&2";
+        // A mounted file system of queues would show those of the namespace that it was mounted in.
+        let script =
+            "umount --all --types mqueue; mount -t tmpfs -o mode=1777 none /dev/shm && echo ready >&2";
         let keeper = world.tool("sleep").arg("1000").after(script);
         let keeper = keeper.wrapped(&["unshare", "--mount", "--ipc"]).start();
         keeper.wait_for_stderr("ready");
