@@ -144,6 +144,7 @@ fn client_whose_queue_was_unlinked_says_close_where_the_server_hears_it() {
     let world = World::new("close-anew");
     let bytes = world.put_random("file", MIB as usize / 2);
     let server = world.server().arg("--once").start();
+    server.wait_for_stderr("serving");
     let session = Trickle::start(world.client().arg("file"));
     MessageQueue::unlink(&world.queue_name()).unwrap();
     let client = session.client.clone();
